@@ -1,0 +1,1 @@
+"""Windfall: a queue for LLM completions. The public names; no logic."""

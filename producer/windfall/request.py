@@ -1,0 +1,176 @@
+"""What a user asks for: one completion.
+
+The body is OpenAI's chat-completions body (https://platform.openai.com/docs/api-reference/chat/create), with the
+sampling fields that mlx-lm adds (`top_k`, `min_p`, `repetition_penalty`, `chat_template_kwargs`) and the fields by
+which Windfall places the job (`route`, `priority`, `deadline`, `custom_id`, `on_ambiguous`). An unknown field is an
+error that names it; a known field that a backend cannot honour is refused by that backend, by name. Nothing is ignored.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+StrictFloat = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+StrictInt = Annotated[int, Field(strict=True)]
+StrictBool = Annotated[bool, Field(strict=True)]
+
+
+class Contract(BaseModel):
+    """The base of every type in the contract: frozen, and deaf to nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Route(StrEnum):
+    """Where a request may run."""
+
+    LOCAL = "local"  #: on the user's own machines and nowhere else, whatever fails
+    AUTO = "auto"  #: on the user's machines first, in the cloud where they cannot
+    CLOUD = "cloud"  #: straight to the cloud
+
+
+class TextPart(Contract):
+    """A part of a message that is text."""
+
+    type: Literal["text"]
+    text: str
+
+
+class ImageURL(Contract):
+    """The address (or `data:` URL) of an image."""
+
+    url: str
+    detail: Literal["auto", "low", "high"] | None = None
+
+
+class ImagePart(Contract):
+    """A part of a message that is an image; only some cloud backends take it."""
+
+    type: Literal["image_url"]
+    image_url: ImageURL
+
+
+Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
+
+
+class FunctionCall(Contract):
+    """The function that a tool call names; `arguments` is JSON text, as OpenAI has it."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(Contract):
+    """A call that the model made."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: FunctionCall
+
+
+class Message(Contract):
+    """One message of the conversation."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | tuple[Part, ...] | None = None
+    name: str | None = None
+    tool_calls: tuple[ToolCall, ...] | None = None
+    tool_call_id: str | None = None
+    refusal: str | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+
+    @model_validator(mode="after")
+    def _has_content(self) -> Self:
+        if self.content is None and not self.tool_calls and self.refusal is None:
+            raise ValueError(f"a message of role {self.role!r} needs content")
+        if self.role == "tool" and not self.tool_call_id:
+            raise ValueError("a message of role 'tool' needs tool_call_id")
+        return self
+
+    def text(self) -> str:
+        """All text of the message, parts joined; images contribute nothing."""
+        if self.content is None:
+            return ""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.text for part in self.content if isinstance(part, TextPart))
+
+
+class StreamOptions(Contract):
+    """OpenAI's stream options; usage is always in the result, so both are accepted and change nothing there."""
+
+    include_usage: StrictBool | None = None
+    include_obfuscation: StrictBool | None = None
+
+
+#: The fields that place a job and are not part of an OpenAI body.
+PLACEMENT_FIELDS = frozenset({"route", "priority", "deadline", "custom_id", "on_ambiguous"})
+
+
+class CompletionRequest(Contract):
+    """One completion that a user asks for. See the module's docstring for where each field comes from."""
+
+    model: str = Field(min_length=1, max_length=256)
+    messages: tuple[Message, ...] = Field(min_length=1)
+
+    max_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
+    temperature: Annotated[StrictFloat, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[StrictFloat, Field(ge=0, le=1)] | None = None
+    top_k: Annotated[StrictInt, Field(ge=0)] | None = None
+    min_p: Annotated[StrictFloat, Field(ge=0, le=1)] | None = None
+    stop: str | tuple[str, ...] | None = None
+    seed: StrictInt | None = None
+    n: Literal[1] | None = None
+    logprobs: StrictBool | None = None
+    top_logprobs: Annotated[StrictInt, Field(ge=0, le=20)] | None = None
+    presence_penalty: Annotated[StrictFloat, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[StrictFloat, Field(ge=-2, le=2)] | None = None
+    repetition_penalty: Annotated[StrictFloat, Field(gt=0)] | None = None
+    logit_bias: dict[str, Annotated[StrictFloat, Field(ge=-100, le=100)]] | None = None
+    tools: tuple[dict[str, JsonValue], ...] | None = None
+    tool_choice: str | dict[str, JsonValue] | None = None
+    parallel_tool_calls: StrictBool | None = None
+    response_format: dict[str, JsonValue] | None = None
+    reasoning_effort: str | None = None
+    chat_template_kwargs: dict[str, JsonValue] | None = None
+    stream: StrictBool = False
+    stream_options: StreamOptions | None = None
+    user: str | None = None
+    metadata: dict[str, str] | None = None
+
+    route: Route = Route.AUTO
+    priority: Annotated[StrictInt, Field(ge=-9, le=9)] = 0
+    deadline: Annotated[StrictFloat, Field(gt=0)] | None = None  #: seconds from enqueueing
+    custom_id: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    on_ambiguous: Literal["retry", "fail"] = "retry"
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        if None not in (self.max_tokens, self.max_completion_tokens) and self.max_tokens != self.max_completion_tokens:
+            raise ValueError("max_tokens and max_completion_tokens differ; give one of them")
+        if self.top_logprobs and not self.logprobs:
+            raise ValueError("top_logprobs needs logprobs to be true")
+        if isinstance(self.stop, tuple) and not all(self.stop):
+            raise ValueError("stop holds an empty string")
+        return self
+
+    @property
+    def token_limit(self) -> int | None:
+        """How many tokens the completion may have at most, or None where the request does not say."""
+        return self.max_completion_tokens if self.max_tokens is None else self.max_tokens
+
+    @property
+    def stop_words(self) -> tuple[str, ...]:
+        """The stop strings, however they were given."""
+        if self.stop is None:
+            return ()
+        return (self.stop,) if isinstance(self.stop, str) else self.stop
+
+    def body(self) -> dict[str, Any]:
+        """The OpenAI body of this request: what the user set, without the fields that only place the job."""
+        return self.model_dump(mode="json", exclude=set(PLACEMENT_FIELDS), exclude_none=True, exclude_unset=True)

@@ -1,0 +1,196 @@
+"""What a job ends with, and what is known of it on the way."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import Field, JsonValue
+
+from windfall.request import Contract, ToolCall
+
+
+class JobState(StrEnum):
+    """The states of a job; `docs/protocol.md` draws who may move it along which arrow."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def final(self) -> bool:
+        """Whether a job in this state has its result."""
+        return self not in (JobState.QUEUED, JobState.RUNNING)
+
+
+class Usage(Contract):
+    """Tokens of one completion, or summed over a batch."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0  #: prompt tokens that were not computed again; part of `prompt_tokens`
+    reasoning_tokens: int = 0  #: part of `completion_tokens`
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and completion together."""
+        return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
+        )
+
+
+class TopLogprob(Contract):
+    """A token that could have stood there."""
+
+    token: str
+    logprob: float
+    bytes: list[int] | None = None
+
+
+class TokenLogprob(Contract):
+    """A token of the completion with its log-probability (natural logarithm)."""
+
+    token: str
+    logprob: float
+    bytes: list[int] | None = None
+    top_logprobs: tuple[TopLogprob, ...] = ()
+
+
+class Completion(Contract):
+    """What a backend answered."""
+
+    content: str | None = None
+    reasoning: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    refusal: str | None = None
+    finish_reason: Literal["stop", "length", "tool_calls", "content_filter"] = "stop"
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    usage: Usage = Usage()
+    model: str | None = None  #: the model's name as the backend gives it
+    time_to_first_token: float | None = None  #: seconds from the backend's start on it
+    tokens_per_second: float | None = None  #: of this sequence while it decoded
+
+
+class ErrorInfo(Contract):
+    """Why there is no completion. `type` is for programs, `message` for people."""
+
+    type: str
+    message: str
+    param: str | None = None
+    status: int | None = None  #: the HTTP status, where there was one
+
+
+class Attempt(Contract):
+    """One try of a job on one backend: a line of the job's ledger."""
+
+    backend: str
+    model: str | None = None
+    worker: str | None = None
+    started_at: float  #: Unix seconds on Redis' clock
+    duration: float | None = None  #: seconds
+    outcome: Literal["completed", "failed", "lost", "ambiguous", "cancelled", "expired"]
+    error: ErrorInfo | None = None
+    request_id: str | None = None
+    usage: Usage | None = None
+    moved_on: str | None = None  #: what was decided after it, and why
+
+
+class Timings(Contract):
+    """Unix seconds on Redis' clock."""
+
+    enqueued_at: float
+    started_at: float | None = None  #: the last start
+    finished_at: float
+
+    @property
+    def total(self) -> float:
+        """Seconds from enqueueing to the result."""
+        return self.finished_at - self.enqueued_at
+
+
+class CompletionResult(Contract):
+    """What a job ends with: a completion or an error, and how it came to that."""
+
+    job_id: str
+    state: JobState
+    model: str
+    custom_id: str | None = None
+    metadata: dict[str, str] | None = None
+    completion: Completion | None = None
+    error: ErrorInfo | None = None
+    attempts: tuple[Attempt, ...] = ()
+    timings: Timings
+    backend: str | None = None
+    worker: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a completion."""
+        return self.state is JobState.COMPLETED
+
+    @property
+    def text(self) -> str:
+        """The completion's text, or an empty string."""
+        return (self.completion.content or "") if self.completion else ""
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens of every attempt that reported some: also those of attempts that failed after they were paid."""
+        total = Usage()
+        for attempt in self.attempts:
+            if attempt.usage is not None:
+                total += attempt.usage
+        return total
+
+
+class Delta(Contract):
+    """A piece of a completion that is still being written, as `Producer.stream` yields it.
+
+    A delta with `attempt` set opens a new attempt and voids every piece before it.
+    """
+
+    content: str = ""
+    reasoning: str = ""
+    attempt: int | None = None
+    extra: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+def openai_body(result: CompletionResult) -> dict[str, Any]:
+    """The result as an OpenAI `chat.completion` object; only for a result with a completion."""
+    completion = result.completion
+    if completion is None:
+        raise ValueError(f"job {result.job_id} has no completion")
+    message: dict[str, Any] = {"role": "assistant", "content": completion.content, "refusal": completion.refusal}
+    if completion.reasoning is not None:
+        message["reasoning"] = completion.reasoning
+    if completion.tool_calls:
+        message["tool_calls"] = [call.model_dump() for call in completion.tool_calls]
+    logprobs = None
+    if completion.logprobs is not None:
+        logprobs = {"content": [token.model_dump() for token in completion.logprobs], "refusal": None}
+    usage = completion.usage
+    return {
+        "id": f"chatcmpl-{result.job_id}",
+        "object": "chat.completion",
+        "created": int(result.timings.finished_at),
+        "model": completion.model or result.model,
+        "choices": [
+            {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": completion.finish_reason},
+        ],
+        "usage": {
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "total_tokens": usage.total_tokens,
+            "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+            "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        },
+    }

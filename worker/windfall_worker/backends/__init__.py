@@ -1,0 +1,1 @@
+"""What can complete a request. `base` is the seam; every other module is one backend."""

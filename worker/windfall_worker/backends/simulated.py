@@ -1,0 +1,41 @@
+"""A backend for capacity tests: it answers after a given latency and never pretends to be a model."""
+
+from __future__ import annotations
+
+import asyncio
+
+from windfall.request import CompletionRequest
+from windfall.result import Completion, Delta, Usage
+from windfall_worker.backends.base import Backend, Call
+
+
+class SimulatedBackend(Backend):
+    """Answers every request after `latency` seconds with a sentence that says that it was simulated."""
+
+    name = "simulated"
+
+    def __init__(self, latency: float, *, slots: int = 32) -> None:
+        self.latency = latency
+        self.slots = slots
+
+    async def start(self) -> None:
+        """Nothing to make ready."""
+
+    async def complete(self, call: Call) -> Completion:
+        """Sleep, then answer. A followed call gets its answer in two deltas, before and after the sleep."""
+        text = f"simulated answer after {self.latency:g} s"
+        if call.on_delta:
+            call.on_delta(Delta(content=text[:9]))
+        if self.latency:
+            await asyncio.sleep(self.latency)
+        if call.on_delta:
+            call.on_delta(Delta(content=text[9:]))
+        usage = Usage(prompt_tokens=_words(call.request), completion_tokens=len(text.split()))
+        return Completion(content=text, usage=usage, model="simulated", time_to_first_token=0.0)
+
+    async def close(self) -> None:
+        """Nothing to free."""
+
+
+def _words(request: CompletionRequest) -> int:
+    return sum(len(message.text().split()) for message in request.messages)

@@ -1,0 +1,72 @@
+"""A batch: a named set of jobs submitted together, and what is known of it at an instant."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from windfall.request import Contract
+from windfall.result import Usage
+
+
+class BatchState(StrEnum):
+    """The life of a batch."""
+
+    SUBMITTING = "submitting"  #: rows are still being added
+    RUNNING = "running"  #: all rows are in; some have no result yet
+    FINISHED = "finished"  #: every row has its result
+    CANCELLED = "cancelled"  #: it was cancelled, and every row has its result
+
+
+class BatchStatus(Contract):
+    """A batch at one instant: one atomic read, so that the counts always add up to `total`."""
+
+    id: str
+    total: int = 0
+    queued: int = 0
+    running: int = 0
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    expired: int = 0
+    sealed: bool = False  #: whether all rows are in
+    cancel_requested: bool = False
+    metadata: dict[str, str] = Field(default_factory=dict)
+    usage: Usage = Usage()
+    created_at: float  #: Unix seconds on Redis' clock, like every time here
+    first_started_at: float | None = None
+    finished_at: float | None = None
+    now: float  #: when this was read
+
+    @property
+    def finished(self) -> int:
+        """Rows that have their result."""
+        return self.completed + self.failed + self.cancelled + self.expired
+
+    @property
+    def done(self) -> bool:
+        """Whether every row has its result and no more will come."""
+        return self.sealed and self.finished == self.total
+
+    @property
+    def state(self) -> BatchState:
+        """Where in its life the batch is."""
+        if self.done:
+            return BatchState.CANCELLED if self.cancel_requested else BatchState.FINISHED
+        return BatchState.RUNNING if self.sealed else BatchState.SUBMITTING
+
+    @property
+    def rate(self) -> float | None:
+        """Rows finished a second since the first one started, or None before there is anything to tell."""
+        if self.first_started_at is None or not self.finished:
+            return None
+        elapsed = (self.finished_at or self.now) - self.first_started_at
+        return self.finished / elapsed if elapsed > 0 else None
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds until the last row, if the rate so far holds; 0 when done, None when nothing can be said."""
+        if self.done:
+            return 0.0
+        return (self.total - self.finished) / self.rate if self.rate else None

@@ -1,0 +1,100 @@
+"""Every Redis key and channel of Windfall.
+
+The `arq:` names are arq's own, so that stock `arq.jobs.Job` reads our jobs; the rest begins with `windfall:`.
+`docs/protocol.md` says what each holds and who may write it. The Lua scripts get these names from `LUA_NAMES`, so that
+no name is written down twice.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from arq import constants as arq
+
+from windfall.errors import InvalidRequest
+from windfall.request import Route
+
+#: The one function that our workers register with arq.
+FUNCTION: Final = "complete"
+
+PAYLOAD: Final = arq.job_key_prefix  #: + job id: the job as enqueued; gone once it has its result
+HOLDER: Final = arq.in_progress_key_prefix  #: + job id: the token of the claim that runs it; its life is `running`
+RESULT: Final = arq.result_key_prefix  #: + job id: the result, for as long as results are kept
+TRIES: Final = arq.retry_key_prefix  #: + job id: arq's own counter, which nothing of ours reads
+ABORT: Final = arq.abort_jobs_ss  #: sorted set of running job ids to cancel
+
+LANES: Final = "windfall:lanes"  #: set of the lanes that ever had a job
+LANE: Final = "windfall:lane:"  #: + route:model: sorted set job id -> when it is next due (ms)
+HELD_SUFFIX: Final = ":held"  #: lane +: sorted set of running and put-back jobs -> when they come back (ms)
+JOB: Final = "windfall:job:"  #: + job id: hash of what happened to it so far; only once it was claimed
+BATCH: Final = "windfall:batch:"  #: + batch id: hash of counts, usage and times
+DONE_SUFFIX: Final = ":done"  #: batch +: stream of finished job ids, in the order in which they ended
+BATCHES: Final = "windfall:batches"  #: sorted set of batch ids -> creation (ms)
+DEAD: Final = "windfall:dead:"  #: + job id: hash with the request of a dead letter
+DEAD_INDEX: Final = "windfall:dead"  #: sorted set of dead letters -> when they died (ms)
+DELTAS: Final = "windfall:deltas:"  #: + job id: stream of the pieces of a completion that somebody may follow
+WORKERS: Final = "windfall:workers"  #: sorted set of worker ids -> last heartbeat (ms)
+WORKER: Final = "windfall:worker:"  #: + worker id: its heartbeat as JSON; expires with it
+PULSE: Final = "windfall:pulse"  #: when a worker last reached this Redis (ms): how an outage is noticed
+GRACE: Final = "windfall:grace"  #: until when (ms) no lost lease is reclaimed after an outage
+
+CHANNEL_WAKE: Final = "windfall:wake:"  #: + lane: there is something to claim
+CHANNEL_DONE: Final = "windfall:done:"  #: + job id: it has its result
+CHANNEL_WORKER: Final = "windfall:tell:"  #: + worker id: cancel this job
+
+#: Prepended to every script as Lua locals.
+LUA_NAMES: Final = "".join(
+    f'local {name} = "{value}"\n'
+    for name, value in {
+        "PAYLOAD": PAYLOAD,
+        "HOLDER": HOLDER,
+        "RESULT": RESULT,
+        "TRIES": TRIES,
+        "ABORT": ABORT,
+        "LANES": LANES,
+        "HELD_SUFFIX": HELD_SUFFIX,
+        "JOB": JOB,
+        "BATCH": BATCH,
+        "DONE_SUFFIX": DONE_SUFFIX,
+        "BATCHES": BATCHES,
+        "DEAD": DEAD,
+        "DEAD_INDEX": DEAD_INDEX,
+        "DELTAS": DELTAS,
+        "PULSE": PULSE,
+        "GRACE": GRACE,
+        "CHANNEL_WAKE": CHANNEL_WAKE,
+        "CHANNEL_DONE": CHANNEL_DONE,
+        "CHANNEL_WORKER": CHANNEL_WORKER,
+    }.items()
+)
+
+_FORBIDDEN = set(" \t\r\n\0")
+
+
+def lane_queue(model: str, route: Route | str) -> str:
+    """The name of a lane's queue: what stock arq calls `_queue_name`."""
+    return f"{LANE}{Route(route).value}:{model}"
+
+
+def lane_parts(queue: str) -> tuple[str, Route]:
+    """The model and the route of a lane's queue name."""
+    route, _, model = queue.removeprefix(LANE).partition(":")
+    return model, Route(route)
+
+
+def job_id(batch_id: str, row: int) -> str:
+    """The id of a batch's row; rows count from 1."""
+    return f"{batch_id}:{row}"
+
+
+def batch_of(job: str) -> str | None:
+    """The batch that a job id belongs to, or None for a job on its own."""
+    batch, colon, row = job.rpartition(":")
+    return batch if colon and row.isdigit() else None
+
+
+def checked_batch_id(batch_id: str) -> str:
+    """A batch id that may become part of key names. Raises `InvalidRequest`."""
+    if not batch_id or len(batch_id) > 128 or ":" in batch_id or _FORBIDDEN & set(batch_id):
+        raise InvalidRequest(f"a batch id is 1 to 128 characters without ':' or blanks, not {batch_id!r}")
+    return batch_id

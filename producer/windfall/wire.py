@@ -1,0 +1,169 @@
+"""Bytes <-> types: the only place where one becomes the other, and the only serializer given to arq.
+
+What travels is JSON with a contract version `v`. The rest of a message are arq's own fields, so that a stock
+`ArqRedis.enqueue_job("complete", request)` and a stock `Job.result()` work with `job_serializer` and
+`job_deserializer`. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json
+
+from windfall.errors import CompletionFailed, UnknownContract, WindfallError, WireError
+from windfall.keys import FUNCTION
+from windfall.request import CompletionRequest
+from windfall.result import Attempt, CompletionResult, JobState
+
+#: The version of every message that this program writes; it reads no other.
+CONTRACT: Final = 1
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    v: int
+    f: str
+    t: int | None = None
+    et: int
+
+
+class JobMessage(_Message):
+    """A job as it lies in Redis: arq's function name, try and enqueue time (ms), and the request."""
+
+    a: tuple[CompletionRequest]
+    k: dict[str, Any] = {}
+
+    @property
+    def request(self) -> CompletionRequest:
+        """What the job asks for."""
+        return self.a[0]
+
+
+class _ResultMessage(_Message):
+    s: bool
+    st: int
+    ft: int
+    q: str
+    id: str
+    r: CompletionResult
+
+
+_attempts = TypeAdapter(tuple[Attempt, ...])
+
+
+def encode_job(request: CompletionRequest, enqueued_ms: int) -> bytes:
+    """The bytes of a job; what arq's `serialize_job` would make with our serializer."""
+    body = request.__pydantic_serializer__.to_json(request, exclude_unset=True)
+    return b'{"v":%d,"t":null,"f":"%s","k":{},"et":%d,"a":[%s]}' % (CONTRACT, FUNCTION.encode(), enqueued_ms, body)
+
+
+def decode_job(data: bytes) -> JobMessage:
+    """The job in these bytes. Raises `UnknownContract` or `WireError`."""
+    try:
+        message = JobMessage.model_validate_json(data)
+    except ValidationError as exc:
+        _check_version(data)
+        raise WireError(f"not a job of contract {CONTRACT}: {_first_reason(exc)}", data) from exc
+    if message.v != CONTRACT:
+        _check_version(data)
+    return message
+
+
+def encode_result(result: CompletionResult, queue: str) -> bytes:
+    """The bytes of a result; what arq's `serialize_result` would make with our serializer. Holds no prompt."""
+    timings = result.timings
+    head = {
+        "v": CONTRACT,
+        "t": max(len(result.attempts), 1),
+        "f": FUNCTION,
+        "et": round(timings.enqueued_at * 1000),
+        "s": result.ok,
+        "st": round((timings.started_at or timings.finished_at) * 1000),
+        "ft": round(timings.finished_at * 1000),
+        "q": queue,
+        "id": result.job_id,
+    }
+    body = result.__pydantic_serializer__.to_json(result, exclude_defaults=True)
+    return b'%s,"a":[],"k":{},"r":%s}' % (to_json(head)[:-1], body)
+
+
+def decode_result(data: bytes) -> CompletionResult:
+    """The result in these bytes. Raises `UnknownContract` or `WireError`."""
+    try:
+        message = _ResultMessage.model_validate_json(data)
+    except ValidationError as exc:
+        _check_version(data)
+        raise WireError(f"not a result of contract {CONTRACT}: {_first_reason(exc)}", data) from exc
+    if message.v != CONTRACT:
+        _check_version(data)
+    return message.r
+
+
+def encode_attempts(attempts: tuple[Attempt, ...]) -> bytes:
+    """The ledger of a job that goes back to its lane."""
+    return _attempts.dump_json(attempts, exclude_defaults=True)
+
+
+def decode_attempts(data: bytes) -> tuple[Attempt, ...]:
+    """The ledger that a claim found. Raises `WireError`."""
+    try:
+        return _attempts.validate_json(data)
+    except ValidationError as exc:
+        raise WireError(f"not a ledger: {_first_reason(exc)}", data) from exc
+
+
+def job_serializer(message: dict[str, Any]) -> bytes:
+    """For arq's `job_serializer`: a job or a result of arq's as our JSON."""
+    value = message.get("r")
+    if isinstance(value, BaseException):
+        message = {**message, "s": False, "r": {"exception": type(value).__name__, "message": str(value)}}
+    if "r" in message:
+        message = {**message, "a": [], "k": {}}
+    return to_json({"v": CONTRACT, **message}, by_alias=True)
+
+
+def job_deserializer(data: bytes) -> dict[str, Any]:
+    """For arq's `job_deserializer`: our JSON as a job or a result of arq's.
+
+    A completed job's `r` is its `CompletionResult`; any other job's is the `CompletionFailed` that holds it, which arq
+    raises to whoever awaits `Job.result()`.
+    """
+    message = _check_version(data)
+    if "r" not in message:
+        job = decode_job(data)
+        return {"t": job.t, "f": job.f, "a": job.a, "k": job.k, "et": job.et}
+    body = message["r"]
+    if isinstance(body, dict) and "exception" in body:
+        message["r"] = WindfallError(f"{body['exception']}: {body.get('message', '')}")
+        return message
+    result = decode_result(data)
+    message["r"] = result if result.state is JobState.COMPLETED else CompletionFailed(result)
+    return message
+
+
+def _check_version(data: bytes) -> dict[str, Any]:
+    try:
+        message = from_json(data)
+    except ValueError as exc:
+        raise WireError(f"not JSON: {exc}", data) from exc
+    if not isinstance(message, dict):
+        raise WireError("not a JSON object", data)
+    if message.get("v") != CONTRACT:
+        found = message.get("v")
+        raise UnknownContract(
+            f"a message of contract {json.dumps(found)}; this program reads contract {CONTRACT}: upgrade it",
+            data,
+            found,
+        )
+    return message
+
+
+def _first_reason(exc: ValidationError) -> str:
+    """Where and why, without the input: prompts do not belong in messages."""
+    error = exc.errors(include_input=False, include_url=False, include_context=False)[0]
+    where = ".".join(str(part) for part in error["loc"])
+    return f"{where}: {error['msg']}" if where else error["msg"]

@@ -1,1 +1,46 @@
 """Windfall: a queue for LLM completions. The public names; no logic."""
+
+from windfall.batch import BatchState, BatchStatus
+from windfall.errors import (
+    BrokerDenied,
+    BrokerError,
+    BrokerFull,
+    BrokerUnavailable,
+    CompletionFailed,
+    ConfigError,
+    InvalidRequest,
+    NotFound,
+    WaitTimeout,
+    WindfallError,
+)
+from windfall.producer import Producer
+from windfall.request import CompletionRequest, Message, Route
+from windfall.result import Attempt, Completion, CompletionResult, Delta, ErrorInfo, JobState, Usage
+from windfall.row import InvalidRow
+
+__all__ = [
+    "Attempt",
+    "BatchState",
+    "BatchStatus",
+    "BrokerDenied",
+    "BrokerError",
+    "BrokerFull",
+    "BrokerUnavailable",
+    "Completion",
+    "CompletionFailed",
+    "CompletionRequest",
+    "CompletionResult",
+    "ConfigError",
+    "Delta",
+    "ErrorInfo",
+    "InvalidRequest",
+    "InvalidRow",
+    "JobState",
+    "Message",
+    "NotFound",
+    "Producer",
+    "Route",
+    "Usage",
+    "WaitTimeout",
+    "WindfallError",
+]

@@ -1,0 +1,81 @@
+"""Waiting for what scripts publish: one multiplexed pub/sub connection, however many wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from arq import ArqRedis
+from redis.exceptions import RedisError
+
+#: Seconds between attempts to come back after the connection broke.
+_RECONNECT_DELAY = 0.25
+
+
+class Announcements:
+    """Sets an event whenever something is published on a channel.
+
+    Events are also set whenever the connection comes back, because something may have been published meanwhile: who
+    waits must look again after every wake-up. Subscribe first, then look, then wait.
+    """
+
+    def __init__(self, redis: ArqRedis) -> None:
+        self._redis = redis
+        self._events: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._pubsub: Any = None
+        self._reader: asyncio.Task[None] | None = None
+        self._lock = asyncio.Lock()
+
+    @asynccontextmanager
+    async def listen(self, channel: str) -> AsyncIterator[asyncio.Event]:
+        """An event for this channel; subscribed before the body runs."""
+        event = asyncio.Event()
+        async with self._lock:
+            self._events[channel].add(event)
+            if len(self._events[channel]) == 1:
+                await self._subscribe(channel)
+        try:
+            yield event
+        finally:
+            async with self._lock:
+                self._events[channel].discard(event)
+                if not self._events[channel]:
+                    del self._events[channel]
+                    with suppress(RedisError, OSError):
+                        await self._pubsub.unsubscribe(channel)
+
+    async def _subscribe(self, channel: str) -> None:
+        if self._pubsub is None:
+            self._pubsub = self._redis.pubsub()
+        await self._pubsub.subscribe(channel)
+        if self._reader is None:
+            self._reader = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                # redis-py subscribes again by itself once the connection is back; a confirmation of a subscription
+                # is what tells us that it is.
+                message = await self._pubsub.get_message(ignore_subscribe_messages=False, timeout=None)
+            except (RedisError, OSError):
+                await asyncio.sleep(_RECONNECT_DELAY)
+                continue
+            if message is None:
+                # Nothing is subscribed just now.
+                await asyncio.sleep(_RECONNECT_DELAY / 10)
+            elif message["type"] in ("message", "subscribe"):
+                for event in self._events.get(message["channel"].decode(), ()):
+                    event.set()
+
+    async def close(self) -> None:
+        """Stop listening; whoever still waits is left to its timeout."""
+        if self._reader:
+            self._reader.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._reader
+        if self._pubsub:
+            with suppress(RedisError, OSError):
+                await self._pubsub.aclose()

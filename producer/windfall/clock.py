@@ -1,0 +1,40 @@
+"""Redis TIME: the only clock, since no two Macs agree."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from arq import ArqRedis
+
+#: Seconds for which a reading is carried forward by the monotonic clock, which drifts by less than a millisecond in it.
+_FRESH = 30.0
+
+
+class RedisClock:
+    """Tells Redis' time, asking it only now and then."""
+
+    def __init__(self, redis: ArqRedis) -> None:
+        self._redis: Any = redis
+        self._offset = 0.0
+        self._read_at = float("-inf")
+
+    async def now(self) -> float:
+        """Unix seconds on Redis' clock."""
+        if time.monotonic() - self._read_at > _FRESH:
+            seconds, micros = await self._redis.time()
+            self.set(seconds + micros / 1e6)
+        return self.carried()
+
+    async def now_ms(self) -> int:
+        """Unix milliseconds on Redis' clock."""
+        return int(await self.now() * 1000)
+
+    def set(self, now: float) -> None:
+        """Take a reading that somebody else made just now."""
+        self._read_at = time.monotonic()
+        self._offset = now - self._read_at
+
+    def carried(self) -> float:
+        """The last reading carried forward, without asking; right only after one."""
+        return self._offset + time.monotonic()

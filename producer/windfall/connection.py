@@ -1,0 +1,111 @@
+"""Connecting to Redis, and saying in one sentence why it did not work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit, urlunsplit
+
+from arq import ArqRedis
+from redis.asyncio import ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    NoPermissionError,
+    OutOfMemoryError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+)
+from redis.exceptions import (
+    TimeoutError as RedisTimeoutError,
+)
+
+from windfall.errors import BrokerDenied, BrokerError, BrokerFull, BrokerUnavailable, ConfigError
+from windfall.wire import job_deserializer, job_serializer
+
+#: What means that Redis is away and may come back.
+OUTAGE = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, OSError, asyncio.TimeoutError)
+
+
+def redact(url: str) -> str:
+    """The URL without its password, for people to read."""
+    parts = urlsplit(url)
+    if not parts.password:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+
+
+async def connect(url: str, *, timeout: float = 5.0) -> ArqRedis:
+    """A pool of connections to the Redis of this URL (`redis://`, `rediss://` or `unix://`), known to answer.
+
+    `timeout` (seconds) bounds connecting, not commands. Raises `ConfigError` for a URL that is none,
+    `BrokerUnavailable` and `BrokerDenied`.
+    """
+    try:
+        pool = ConnectionPool.from_url(
+            url,
+            socket_connect_timeout=timeout,
+            socket_keepalive=True,
+            health_check_interval=30,
+            retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
+            retry_on_error=[RedisConnectionError],
+        )
+    except ValueError as exc:
+        raise ConfigError(f"{redact(url)!r} is no Redis URL: write redis://HOST:PORT or rediss://HOST:PORT") from exc
+    redis = adopt(ArqRedis(pool))
+    try:
+        with translated(url):
+            await asyncio.wait_for(redis.ping(), timeout)
+    except BaseException:
+        await disconnect(redis)
+        raise
+    return redis
+
+
+def adopt(redis: ArqRedis) -> ArqRedis:
+    """Give an `ArqRedis` our serializers, so that nothing on it is ever pickled."""
+    redis.job_serializer = job_serializer
+    redis.job_deserializer = job_deserializer
+    return redis
+
+
+async def disconnect(redis: ArqRedis) -> None:
+    """Close a pool; never raises, since there is nothing left to lose."""
+    try:
+        await redis.aclose()
+        await redis.connection_pool.disconnect(inuse_connections=True)
+    except (RedisError, OSError):
+        pass
+
+
+@contextmanager
+def translated(url: str | None = None) -> Iterator[None]:
+    """Redis' exceptions as ours. `url` is named, without its password, in what cannot be reached."""
+    where = f" at {redact(url)}" if url else ""
+    try:
+        yield
+    except (AuthenticationError, AuthorizationError, NoPermissionError) as exc:
+        raise BrokerDenied(f"Redis{where} refused: {exc}; check the user and the password in its URL") from exc
+    except OutOfMemoryError as exc:
+        raise BrokerFull(f"Redis{where} is out of memory and took nothing; give it more, or wait for results") from exc
+    except OUTAGE as exc:
+        reason = str(exc) or "no answer in time"
+        raise BrokerUnavailable(f"Redis{where} cannot be reached: {reason}; is it running there?") from exc
+    except ResponseError as exc:
+        if _is_denial(exc):
+            raise BrokerDenied(f"Redis{where} refused: {exc}; give the password in its URL") from exc
+        if "OOM" in str(exc):
+            raise BrokerFull(f"Redis{where} is out of memory and took nothing; give it more") from exc
+        raise BrokerError(f"Redis{where} answered: {exc}") from exc
+
+
+def _is_denial(exc: ResponseError) -> bool:
+    return str(exc).startswith(("NOAUTH", "WRONGPASS", "NOPERM"))

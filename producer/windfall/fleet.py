@@ -1,0 +1,110 @@
+"""The fleet: the live workers of one Redis, what they serve, and what waits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from arq import ArqRedis
+from pydantic import Field
+
+from windfall import keys
+from windfall.request import Contract, Route
+
+
+class ServedModel(Contract):
+    """A model that a worker serves."""
+
+    name: str
+    backends: tuple[str, ...]
+    slots: int
+    running: int = 0
+    tokens_per_second: float | None = None
+
+
+class WorkerStatus(Contract):
+    """A worker's heartbeat."""
+
+    id: str
+    host: str
+    pid: int
+    state: str  #: starting, running or draining
+    started_at: float  #: Unix seconds on Redis' clock
+    seen_at: float
+    version: str
+    models: tuple[ServedModel, ...] = ()
+    completed: int = 0
+    failed: int = 0
+
+
+class LaneStatus(Contract):
+    """A lane and its backlog."""
+
+    model: str
+    route: Route
+    queued: int
+    running: int
+
+
+class FleetStatus(Contract):
+    """The fleet at one instant."""
+
+    workers: tuple[WorkerStatus, ...] = ()
+    lanes: tuple[LaneStatus, ...] = ()
+    now: float = Field(description="Unix seconds on Redis' clock")
+
+    def serves(self, model: str) -> bool:
+        """Whether a live worker serves this model."""
+        return any(served.name == model for worker in self.workers for served in worker.models)
+
+
+#: Milliseconds after which a silent worker's heartbeat is gone.
+HEARTBEAT_TTL = 15_000
+
+
+async def write_heartbeat(redis: ArqRedis, status: WorkerStatus) -> None:
+    """Say that a worker lives."""
+    client: Any = redis
+    async with client.pipeline(transaction=False) as pipe:
+        pipe.set(keys.WORKER + status.id, status.model_dump_json(), px=HEARTBEAT_TTL)
+        pipe.zadd(keys.WORKERS, {status.id: round(status.seen_at * 1000)})
+        await pipe.execute()
+
+
+async def remove_heartbeat(redis: ArqRedis, worker_id: str) -> None:
+    """Say that a worker has ended."""
+    client: Any = redis
+    async with client.pipeline(transaction=False) as pipe:
+        pipe.delete(keys.WORKER + worker_id)
+        pipe.zrem(keys.WORKERS, worker_id)
+        await pipe.execute()
+
+
+async def read_fleet(redis: ArqRedis) -> FleetStatus:
+    """The live workers and the lanes."""
+    client: Any = redis
+    async with client.pipeline(transaction=False) as pipe:
+        pipe.time()
+        pipe.zrange(keys.WORKERS, 0, -1)
+        pipe.smembers(keys.LANES)
+        (seconds, micros), ids, queues = await pipe.execute()
+    beats = await client.mget([keys.WORKER + name.decode() for name in ids]) if ids else []
+    gone = [name for name, beat in zip(ids, beats, strict=True) if beat is None]
+    if gone:
+        await client.zrem(keys.WORKERS, *gone)
+    workers = [WorkerStatus.model_validate_json(beat) for beat in beats if beat is not None]
+    now = seconds + micros / 1e6
+    return FleetStatus(workers=tuple(workers), lanes=await _lanes(client, queues, round(now * 1000)), now=now)
+
+
+async def _lanes(client: Any, queues: set[bytes], now_ms: int) -> tuple[LaneStatus, ...]:
+    names = sorted(queue.decode() for queue in queues)
+    async with client.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.zcard(name)
+            pipe.zcount(name + keys.HELD_SUFFIX, now_ms, "+inf")
+        counts = await pipe.execute()
+    lanes = []
+    for name, total, held in zip(names, counts[::2], counts[1::2], strict=True):
+        model, route = keys.lane_parts(name)
+        lanes.append(LaneStatus(model=model, route=route, queued=total - held, running=held))
+    return tuple(lanes)

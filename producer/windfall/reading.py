@@ -1,0 +1,129 @@
+"""Reading results, batches and deltas out of Redis."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from arq import ArqRedis
+
+from windfall import keys
+from windfall.batch import BatchStatus
+from windfall.errors import NotFound
+from windfall.result import CompletionResult, Delta, Usage
+from windfall.wire import decode_result
+
+#: Results fetched in one round trip.
+_PAGE = 200
+#: Milliseconds for which one blocking read of a stream waits.
+_BLOCK = 1000
+
+
+async def result(redis: ArqRedis, job_id: str) -> CompletionResult | None:
+    """A job's result, None while it is unfinished; raises `NotFound`."""
+    client: Any = redis
+    # The payload is read first: a job that ends between the two is found by its result.
+    async with client.pipeline(transaction=False) as pipe:
+        pipe.exists(keys.PAYLOAD + job_id, keys.HOLDER + job_id)
+        pipe.get(keys.RESULT + job_id)
+        unfinished, data = await pipe.execute()
+    if data is not None:
+        return decode_result(data)
+    if not unfinished:
+        raise NotFound(f"no job {job_id!r}: it never was, or its result was kept no longer")
+    return None
+
+
+async def is_batch(redis: ArqRedis, batch_id: str) -> bool:
+    """Whether there is a batch of that id."""
+    client: Any = redis
+    return bool(await client.exists(keys.BATCH + batch_id))
+
+
+async def batch(redis: ArqRedis, batch_id: str) -> BatchStatus:
+    """A batch at one instant; raises `NotFound`."""
+    client: Any = redis
+    async with client.pipeline(transaction=False) as pipe:
+        pipe.hgetall(keys.BATCH + batch_id)
+        pipe.time()
+        fields, (seconds, micros) = await pipe.execute()
+    if b"created" not in fields:
+        raise NotFound(f"no batch {batch_id!r}: it never was, or it was kept no longer")
+    return _status(batch_id, {name.decode(): value for name, value in fields.items()}, seconds + micros / 1e6)
+
+
+def _status(batch_id: str, fields: dict[str, bytes], now: float) -> BatchStatus:
+    def number(name: str) -> int:
+        return int(fields.get(name, 0))
+
+    def moment(name: str) -> float | None:
+        return int(fields[name]) / 1000 if name in fields else None
+
+    return BatchStatus(
+        id=batch_id,
+        total=number("total"),
+        queued=number("queued"),
+        running=number("running"),
+        completed=number("completed"),
+        failed=number("failed"),
+        cancelled=number("cancelled"),
+        expired=number("expired"),
+        sealed=fields.get("sealed") == b"1",
+        cancel_requested=fields.get("cancel") == b"1",
+        metadata=json.loads(fields.get("meta", b"{}")),
+        usage=Usage(
+            prompt_tokens=number("prompt_tokens"),
+            completion_tokens=number("completion_tokens"),
+            cached_tokens=number("cached_tokens"),
+            reasoning_tokens=number("reasoning_tokens"),
+        ),
+        created_at=moment("created") or now,
+        first_started_at=moment("first"),
+        finished_at=moment("finished"),
+        now=now,
+    )
+
+
+async def results(
+    redis: ArqRedis, batch_id: str, after: str, *, follow: bool
+) -> AsyncIterator[tuple[str, CompletionResult]]:
+    """A batch's results with their cursors, from behind `after` on; raises `NotFound`."""
+    client: Any = redis
+    cursor = after
+    while True:
+        # Looked at before the stream: what ends in between is found by one more read.
+        done = (await batch(redis, batch_id)).done
+        block = {"block": _BLOCK} if follow and not done else {}
+        page = await client.xread({keys.BATCH + batch_id + keys.DONE_SUFFIX: cursor}, count=_PAGE, **block)
+        if not page:
+            if done or not follow:
+                return
+            continue
+        entries = page[0][1]
+        names = [fields[b"i"].decode() for _, fields in entries]
+        found = await client.mget([keys.RESULT + name for name in names])
+        for (entry, _), data in zip(entries, found, strict=True):
+            cursor = entry.decode()
+            if data is not None:
+                yield cursor, decode_result(data)
+
+
+async def deltas(redis: ArqRedis, job_id: str) -> AsyncIterator[Delta]:
+    """The pieces of a completion until its job ends; raises `NotFound`."""
+    client: Any = redis
+    cursor = "0"
+    while True:
+        # Again looked at first: a job that ends after this look has its end marker in the stream.
+        ended = await result(redis, job_id) is not None
+        block = {} if ended else {"block": _BLOCK}
+        page = await client.xread({keys.DELTAS + job_id: cursor}, count=_PAGE, **block)
+        if not page:
+            if ended:
+                return
+            continue
+        for entry, fields in page[0][1]:
+            cursor = entry.decode()
+            if b"end" in fields:
+                return
+            yield Delta.model_validate_json(fields[b"d"])

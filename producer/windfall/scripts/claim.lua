@@ -1,0 +1,88 @@
+-- Take up to `want` jobs of some lanes in one round trip: first those that come back (lost leases, retries and snoozes
+-- that are due), then the lanes' queues, merged in their order. A taken job's score is the end of its lease, so nobody
+-- else sees it.
+-- KEYS: lanes.  ARGV: worker id, first token number, want, lease (ms), renewal period (ms).
+-- Returns {now, when the next one is due (ms, or -1), jobs}, a job being
+-- {lane, id, token, payload or '', deliveries, ledger, lost holders, 1 if it was cancelled meanwhile}.
+local worker, number, want = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local lease, beat = tonumber(ARGV[4]), tonumber(ARGV[5])
+local now = clock()
+pulse(now, beat)
+local grace = redis.call('EXISTS', GRACE) == 1
+local jobs = {}
+local started = {}
+
+local function forget(lane, id)
+  redis.call('ZREM', lane, id)
+  redis.call('ZREM', lane .. HELD_SUFFIX, id)
+end
+
+local function take(lane, id)
+  local held = lane .. HELD_SUFFIX
+  local payload = redis.call('GET', PAYLOAD .. id)
+  if not payload and redis.call('EXISTS', RESULT .. id) == 1 then
+    return forget(lane, id)
+  end
+  local holder = redis.call('GET', HOLDER .. id)
+  if holder then
+    if grace then return end
+    local until_ms = tonumber(redis.call('ZSCORE', held, id) or 0)
+    if until_ms > now then
+      -- Stock Job.abort() moves a running job to the front of the queue: put it back under its lease.
+      redis.call('ZADD', lane, 'XX', until_ms, id)
+      return
+    end
+    local lost = redis.call('HGET', JOB .. id, 'lost') or ''
+    redis.call('HSET', JOB .. id, 'lost', lost .. holder .. '@' .. now .. ' ')
+  else
+    local batch = batch_of(id)
+    if batch then started[batch] = (started[batch] or 0) + 1 end
+  end
+  local token = worker .. ':' .. number
+  number = number + 1
+  redis.call('SET', HOLDER .. id, token)
+  redis.call('ZADD', lane, now + lease, id)
+  redis.call('ZADD', held, now + lease, id)
+  redis.call('PERSIST', PAYLOAD .. id)
+  redis.call('HSET', JOB .. id, 'lane', lane)
+  local deliveries = redis.call('HINCRBY', JOB .. id, 'deliveries', 1)
+  local past = redis.call('HMGET', JOB .. id, 'ledger', 'lost')
+  local aborted = redis.call('ZSCORE', ABORT, id) and 1 or 0
+  jobs[#jobs + 1] = {lane, id, token, payload or '', deliveries, past[1] or '', past[2] or '', aborted}
+end
+
+-- What is due in these sorted sets, earliest first.
+local function due(suffix)
+  local found = {}
+  for _, lane in ipairs(KEYS) do
+    local page = redis.call('ZRANGEBYSCORE', lane .. suffix, '-inf', now, 'WITHSCORES', 'LIMIT', 0, want - #jobs)
+    for i = 1, #page, 2 do
+      found[#found + 1] = {lane, page[i], tonumber(page[i + 1])}
+    end
+  end
+  if #KEYS > 1 then table.sort(found, function(a, b) return a[3] < b[3] end) end
+  return found
+end
+
+for _, suffix in ipairs({HELD_SUFFIX, ''}) do
+  for _, found in ipairs(due(suffix)) do
+    if #jobs >= want then break end
+    take(found[1], found[2])
+  end
+end
+
+for batch, n in pairs(started) do
+  redis.call('HINCRBY', batch, 'queued', -n)
+  redis.call('HINCRBY', batch, 'running', n)
+  redis.call('HSETNX', batch, 'first', now)
+end
+
+local next_due = -1
+for _, lane in ipairs(KEYS) do
+  local head = redis.call('ZRANGE', lane, 0, 0, 'WITHSCORES')
+  if head[2] then
+    local at = math.ceil(tonumber(head[2]))
+    if next_due < 0 or at < next_due then next_due = at end
+  end
+end
+return {now, next_due, jobs}

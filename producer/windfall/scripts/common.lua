@@ -1,0 +1,100 @@
+-- Shared by every script; keys.py prepends the names in capitals. Redis TIME is the only clock, in milliseconds.
+
+local HOUR = 3600000
+
+local function clock()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+-- The batch hash that a job is counted in, or nil for a job on its own.
+local function batch_of(id)
+  local batch = string.match(id, '^(.+):%d+$')
+  if batch and redis.call('EXISTS', BATCH .. batch) == 1 then
+    return BATCH .. batch
+  end
+  return nil
+end
+
+-- High priority first, as if enqueued an hour earlier a level. Lowest priority is the present, so that no job that is
+-- due has a score in the future: the future belongs to leases and to jobs put back for later.
+local function queue_score(now, priority)
+  return now - (priority + 9) * HOUR
+end
+
+local function count(batch, from, to)
+  if not batch then return end
+  if from then redis.call('HINCRBY', batch, from, -1) end
+  if to then redis.call('HINCRBY', batch, to, 1) end
+end
+
+-- A batch ends when all rows are in and none is open: from then on it is kept as long as results are.
+local function close_if_done(batch, now)
+  local h = redis.call('HMGET', batch, 'sealed', 'queued', 'running', 'keep')
+  if h[1] == '1' and tonumber(h[2] or 0) == 0 and tonumber(h[3] or 0) == 0 then
+    redis.call('HSETNX', batch, 'finished', now)
+    local keep = tonumber(h[4] or 0)
+    if keep > 0 then
+      redis.call('PEXPIRE', batch, keep)
+      redis.call('PEXPIRE', batch .. DONE_SUFFIX, keep)
+    end
+  end
+end
+
+local function reopen(batch)
+  redis.call('HDEL', batch, 'finished')
+  redis.call('PERSIST', batch)
+  redis.call('PERSIST', batch .. DONE_SUFFIX)
+end
+
+-- Keep the request of a job that failed for good, so that it can be run again.
+local function bury(id, lane, now, keep)
+  local payload = redis.call('GET', PAYLOAD .. id)
+  if not payload then return end
+  redis.call('HSET', DEAD .. id, 'payload', payload, 'lane', lane)
+  redis.call('ZADD', DEAD_INDEX, now, id)
+  if keep > 0 then redis.call('PEXPIRE', DEAD .. id, keep) end
+end
+
+-- Write the one result of a job, forget the job, count it into its batch and announce it. `from` is the state that it
+-- was counted in, or nil for a row that never was a job.
+local function settle(id, lane, from, state, result, keep)
+  local now = clock()
+  local batch = batch_of(id)
+  if batch then keep = tonumber(redis.call('HGET', batch, 'keep') or keep) end
+  if state == 'failed' then bury(id, lane, now, keep) end
+  redis.call('DEL', PAYLOAD .. id, HOLDER .. id, TRIES .. id, JOB .. id)
+  if from then
+    redis.call('ZREM', lane, id)
+    redis.call('ZREM', lane .. HELD_SUFFIX, id)
+    redis.call('ZREM', ABORT, id)
+  end
+  if keep > 0 then
+    redis.call('SET', RESULT .. id, result, 'PX', keep)
+  else
+    redis.call('SET', RESULT .. id, result)
+  end
+  if batch then
+    count(batch, from, state)
+    local entry = redis.call('XADD', batch .. DONE_SUFFIX, '*', 'i', id, 's', state)
+    if state == 'failed' and redis.call('EXISTS', DEAD .. id) == 1 then
+      redis.call('HSET', DEAD .. id, 'entry', entry)
+    end
+    close_if_done(batch, now)
+  end
+  if redis.call('EXISTS', DELTAS .. id) == 1 then
+    redis.call('XADD', DELTAS .. id, '*', 'end', state)
+    redis.call('PEXPIRE', DELTAS .. id, HOUR)
+  end
+  redis.call('PUBLISH', CHANNEL_DONE .. id, state)
+end
+
+-- Notice an outage: if no worker has called for longer than one renewal period and a half, the owners of running jobs
+-- could not renew either, and get as long again to come back before anybody reclaims their jobs.
+local function pulse(now, beat)
+  local last = tonumber(redis.call('GET', PULSE) or now)
+  redis.call('SET', PULSE, now)
+  if now - last > 1.5 * beat then
+    redis.call('SET', GRACE, now + 1.5 * beat, 'PX', math.ceil(1.5 * beat))
+  end
+end

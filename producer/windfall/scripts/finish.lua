@@ -1,0 +1,19 @@
+-- Give a job its one result, unless it has one or somebody else holds it. A result that comes back after an outage is
+-- taken when nobody holds the job: work that was paid for is not thrown away.
+-- KEYS: lane.  ARGV: id, token, state, result, how long to keep it (ms; 0 = for ever),
+-- prompt, completion, cached and reasoning tokens.
+-- Returns 'ok', 'finished' (it has a result), 'held' (by another claim) or 'gone' (there is no such job).
+local id, token, state = ARGV[1], ARGV[2], ARGV[3]
+if redis.call('EXISTS', RESULT .. id) == 1 then return 'finished' end
+local holder = redis.call('GET', HOLDER .. id)
+if holder and holder ~= token then return 'held' end
+if not holder and redis.call('EXISTS', PAYLOAD .. id) == 0 then return 'gone' end
+local batch = batch_of(id)
+if batch then
+  for i, field in ipairs({'prompt_tokens', 'completion_tokens', 'cached_tokens', 'reasoning_tokens'}) do
+    local n = tonumber(ARGV[5 + i])
+    if n > 0 then redis.call('HINCRBY', batch, field, n) end
+  end
+end
+settle(id, KEYS[1], holder and 'running' or 'queued', state, ARGV[4], tonumber(ARGV[5]))
+return 'ok'

@@ -1,0 +1,22 @@
+-- Put a running job back: at once (drain), or after a delay (retry, snooze).
+-- KEYS: lane.  ARGV: id, token, delay (ms), ledger (JSON, or '' to leave it), what becomes of its delivery count:
+-- 'undo' (drain, snooze: this delivery never was), 'reset' (retry: it ended) or 'keep' (its engine died under it).
+-- Returns 'ok', or 'held' when the job is no longer this claim's.
+local lane, id, token, delay = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
+if redis.call('GET', HOLDER .. id) ~= token then return 'held' end
+local due = clock() + delay
+redis.call('DEL', HOLDER .. id)
+redis.call('ZADD', lane, due, id)
+redis.call('ZADD', lane .. HELD_SUFFIX, due, id)
+if ARGV[4] ~= '' then
+  redis.call('HSET', JOB .. id, 'ledger', ARGV[4])
+  redis.call('HDEL', JOB .. id, 'lost')  -- the ledger tells of them now
+end
+if ARGV[5] == 'undo' then
+  redis.call('HINCRBY', JOB .. id, 'deliveries', -1)
+elseif ARGV[5] == 'reset' then
+  redis.call('HSET', JOB .. id, 'deliveries', 0)
+end
+count(batch_of(id), 'running', 'queued')
+redis.call('PUBLISH', CHANNEL_WAKE .. lane, 1)
+return 'ok'

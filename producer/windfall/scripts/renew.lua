@@ -1,0 +1,27 @@
+-- Renew the leases of all running jobs of one worker in one call.
+-- ARGV: lease (ms), renewal period (ms), then for each job: lane, id, token.
+-- Returns {ids that are no longer this worker's, ids that are to be cancelled}.
+local lease, beat = tonumber(ARGV[1]), tonumber(ARGV[2])
+local now = clock()
+pulse(now, beat)
+local lost, aborted = {}, {}
+for i = 3, #ARGV, 3 do
+  local lane, id, token = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local holder = redis.call('GET', HOLDER .. id)
+  if not holder and redis.call('EXISTS', PAYLOAD .. id) == 1 then
+    -- Redis came back without our claim (its last second was lost) and nobody else has it: it is ours again.
+    redis.call('SET', HOLDER .. id, token)
+    redis.call('HSET', JOB .. id, 'lane', lane)
+    redis.call('HINCRBY', JOB .. id, 'deliveries', 1)
+    count(batch_of(id), 'queued', 'running')
+    holder = token
+  end
+  if holder == token then
+    redis.call('ZADD', lane, now + lease, id)
+    redis.call('ZADD', lane .. HELD_SUFFIX, now + lease, id)
+    if redis.call('ZSCORE', ABORT, id) then aborted[#aborted + 1] = id end
+  else
+    lost[#lost + 1] = id
+  end
+end
+return {lost, aborted}

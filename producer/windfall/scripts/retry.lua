@@ -1,0 +1,21 @@
+-- Run a dead letter again: its result goes, its ledger stays.
+-- ARGV: id, priority, ledger (JSON).
+-- Returns 1, or 0 when there is no dead letter of that id.
+local id = ARGV[1]
+local dead = redis.call('HMGET', DEAD .. id, 'payload', 'lane', 'entry')
+if not dead[1] then return 0 end
+local lane, batch = dead[2], batch_of(id)
+redis.call('DEL', DEAD .. id, RESULT .. id)
+redis.call('ZREM', DEAD_INDEX, id)
+redis.call('SET', PAYLOAD .. id, dead[1])
+redis.call('HSET', JOB .. id, 'ledger', ARGV[3])
+redis.call('ZADD', lane, queue_score(clock(), tonumber(ARGV[2])), id)
+redis.call('SADD', LANES, lane)
+if batch then
+  if dead[3] then redis.call('XDEL', batch .. DONE_SUFFIX, dead[3]) end
+  count(batch, 'failed', 'queued')
+  redis.call('HDEL', batch, 'cancel')
+  reopen(batch)
+end
+redis.call('PUBLISH', CHANNEL_WAKE .. lane, 1)
+return 1

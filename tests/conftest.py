@@ -1,0 +1,64 @@
+"""Fixtures for every test: a real Redis of the session's own, emptied before each test that asks for it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import redis as sync_redis
+from arq import ArqRedis
+
+from windfall.broker import HOW_TO_INSTALL, find_redis_server, free_port
+from windfall.connection import connect, disconnect
+
+
+@pytest.fixture(scope="session")
+def redis_server_binary() -> Path:
+    """The redis-server that tests start; a machine without one fails, it does not skip."""
+    server = find_redis_server()
+    if server is None:
+        pytest.fail(f"the tests need a redis-server: {HOW_TO_INSTALL}")
+    return server
+
+
+@pytest.fixture(scope="session")
+def _session_redis(redis_server_binary: Path) -> Iterator[str]:
+    folder = Path(tempfile.mkdtemp(prefix="windfall-redis-"))
+    port = free_port()
+    command = [redis_server_binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", ""]
+    server = subprocess.Popen([*map(str, command), "--maxmemory-policy", "noeviction"], stdout=subprocess.DEVNULL)
+    try:
+        client = sync_redis.Redis(port=port)
+        for _ in range(200):
+            try:
+                client.ping()
+                break
+            except sync_redis.ConnectionError:
+                time.sleep(0.05)
+        client.close()
+        yield f"redis://127.0.0.1:{port}"
+    finally:
+        server.kill()
+        server.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def redis_url(_session_redis: str) -> str:
+    """The URL of an empty Redis."""
+    with sync_redis.Redis.from_url(_session_redis) as client:
+        client.flushall()
+    return _session_redis
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[ArqRedis]:
+    """A connection to an empty Redis."""
+    pool = await connect(redis_url)
+    yield pool
+    await disconnect(pool)

@@ -1,0 +1,172 @@
+"""A file of output lines that survives being killed: what is in it stays, and is written once."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Final, Self
+
+from pydantic_core import from_json
+
+from windfall.errors import ConfigError
+from windfall.formats.output_line import output_line
+from windfall.result import CompletionResult
+
+#: What tells one row from another in an output file.
+Key = Callable[[dict[str, Any]], str]
+
+_BEGINNING: Final = b'{"id":"'
+_ENVELOPE: Final = frozenset({"id", "custom_id", "response", "error"})
+
+
+def by_custom_id(row: dict[str, Any]) -> str:
+    """Rows of one input file, whatever batch they ran in."""
+    return str(row["custom_id"])
+
+
+def by_job_id(row: dict[str, Any]) -> str:
+    """Rows of one batch, which may share custom ids."""
+    return str(row["id"])
+
+
+class OutputFile:
+    """Output lines in a file, or on stdout (`-`).
+
+    Opening reads what is there: a last line that was cut off by a kill is removed, and the keys of the others are
+    remembered (as 64-bit hashes), so that `has` can tell what need not be written again. With `again`, rows that
+    failed are removed too, to be written again. The file is locked for as long as it is open. Raises `ConfigError` where
+    it cannot be read or written, or holds something else.
+    """
+
+    def __init__(self, path: Path, key: Key, *, again: bool = False) -> None:
+        self.name = "stdout" if str(path) == "-" else str(path)
+        self.rows = 0  #: how many are in it
+        self.failed = 0  #: how many of them are errors
+        self._path = path
+        self._key = key
+        self._again = again
+        self._keys: set[int] = set()
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._file = self._opened()
+        except OSError as exc:
+            raise ConfigError(f"cannot write to {self.name}: {exc.strerror}") from exc
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        if self._file is not None and self._file is not sys.stdout.buffer:
+            self._file.close()
+        self._file = None
+
+    def has(self, key: str) -> bool:
+        """Whether the row of this key was in the file when it was opened, or was written since."""
+        return hash(key) in self._keys
+
+    def write(self, results: Iterable[CompletionResult]) -> None:
+        """Append the lines of these results and hand them to the system. Raises `ConfigError` (disk full, …)."""
+        if self._file is None:
+            raise RuntimeError("the output file is not open")
+        lines = [output_line(result) for result in results]
+        try:
+            self._file.write(b"".join(lines))
+            self._file.flush()
+        except BrokenPipeError:
+            raise  # whoever reads our stdout has seen enough; that is no failure of ours
+        except OSError as exc:
+            reason = f"cannot write to {self.name}: {exc.strerror}; {self.rows} rows are in it"
+            raise ConfigError(f"{reason}, and the same command will go on behind them") from exc
+        for line in lines:
+            self._remember(from_json(line))
+
+    def _opened(self) -> IO[bytes]:
+        if str(self._path) == "-":
+            return sys.stdout.buffer
+        if self._path.exists() and not stat.S_ISREG(self._path.stat().st_mode):
+            return self._path.open("wb")  # a device or a pipe remembers nothing
+        file = self._locked()
+        try:
+            self._repair(file)
+            if self._again and self._drop_failed():
+                file.close()
+                file = self._locked()
+            self._read(file)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def _locked(self) -> IO[bytes]:
+        file = self._path.open("a+b")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise ConfigError(f"another windfall is writing to {self.name}") from None
+        return file
+
+    def _repair(self, file: IO[bytes]) -> None:
+        """Remove a last line that was cut off by a kill, and only such a line; end one that lacks its line end."""
+        file.seek(0)
+        end, line = 0, b"\n"
+        for number, line in enumerate(file, 1):
+            if _output_row(line) is None and line.strip():
+                if _is_cut_off(line):
+                    os.ftruncate(file.fileno(), end)
+                    return
+                raise ConfigError(
+                    f"line {number} of {self.name} is no output line; name a file that windfall wrote, or a new one"
+                )
+            end += len(line)
+        if not line.endswith(b"\n"):
+            file.write(b"\n")
+            file.flush()
+
+    def _drop_failed(self) -> bool:
+        """Put a copy without the failed rows in the file's place, all at once; False where none failed."""
+        copy = self._path.with_name(f".{self._path.name}.tmp")
+        failed = 0
+        with self._path.open("rb") as old, copy.open("wb") as new:
+            for line in old:
+                row = _output_row(line)
+                if row is not None and row["error"] is not None:
+                    failed += 1
+                else:
+                    new.write(line)
+            new.flush()
+            os.fsync(new.fileno())
+        if failed:
+            copy.replace(self._path)
+        else:
+            copy.unlink()
+        return failed > 0
+
+    def _read(self, file: IO[bytes]) -> None:
+        file.seek(0)
+        for line in file:
+            row = _output_row(line)
+            if row is not None:
+                self._remember(row)
+
+    def _remember(self, row: dict[str, Any]) -> None:
+        self._keys.add(hash(self._key(row)))
+        self.rows += 1
+        self.failed += row["error"] is not None
+
+
+def _output_row(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = from_json(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and row.keys() >= _ENVELOPE else None
+
+
+def _is_cut_off(line: bytes) -> bool:
+    return not line.endswith(b"\n") and line[: len(_BEGINNING)] == _BEGINNING[: len(line)]

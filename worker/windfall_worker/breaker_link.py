@@ -1,0 +1,93 @@
+"""Asking Redis what the whole fleet shares, and noticing when it does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
+from redis.exceptions import (
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+
+logger = logging.getLogger(__name__)
+
+#: Answers of a Redis that is there but cannot serve now; redis-py has no exception of their own for these.
+_UNABLE: Final = ("MASTERDOWN", "MISCONF", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "UNBLOCKED", "NOREPLICAS")
+
+
+class RedisLink:
+    """Runs Lua scripts for the parts that must go on without Redis: the breaker, the cool-downs, the retry budget.
+
+    A call that Redis does not answer within `patience` seconds, or answers by saying that it cannot serve, gives None,
+    and so does every call in the `pause` seconds after it: the caller then decides by itself. One link is shared by
+    all that use one Redis, so that an outage is waited for once.
+
+    An error inside a script is no outage: it is a bug of ours or a permission that is missing, and is logged as such.
+    """
+
+    def __init__(self, redis: Redis, *, patience: float = 2.0, pause: float = 1.0) -> None:
+        self._redis = redis
+        self._patience = patience
+        self._pause = pause
+        self._scripts: dict[str, AsyncScript] = {}
+        self._ask_again_at = 0.0
+        self._down = False
+
+    @property
+    def down(self) -> bool:
+        """Whether the last call found no Redis."""
+        return self._down
+
+    async def call(self, script: str, keys: Sequence[str], args: Sequence[str | int | float]) -> Any | None:
+        """Run a script. None: Redis cannot be used now, or the script has a bug (which is then in the log)."""
+        now = time.monotonic()
+        if self._down:
+            if now < self._ask_again_at:
+                return None
+            # One caller finds out whether Redis is back; the others do not wait with it.
+            self._ask_again_at = now + self._patience + self._pause
+        try:
+            async with asyncio.timeout(self._patience):
+                answer = await self._script(script)(keys=keys, args=args)
+        except (RedisError, OSError, TimeoutError) as exc:
+            if _is_script_error(exc):
+                logger.exception(
+                    "a script on Redis failed: this is a bug, or a permission is missing; going on without"
+                )
+                return None
+            self._lost(exc)
+            return None
+        if self._down:
+            self._down = False
+            logger.warning("Redis answers again: breakers, cool-downs and the retry budget are shared again")
+        return answer
+
+    def _script(self, text: str) -> AsyncScript:
+        script = self._scripts.get(text)
+        if script is None:
+            script = self._scripts[text] = self._redis.register_script(text)
+        return script
+
+    def _lost(self, exc: Exception) -> None:
+        self._ask_again_at = time.monotonic() + self._pause
+        if not self._down:
+            self._down = True
+            logger.warning("Redis does not answer (%s): this process decides by itself", type(exc).__name__)
+
+
+def _is_script_error(exc: Exception) -> bool:
+    if isinstance(exc, (OutOfMemoryError, ReadOnlyError)):
+        return False
+    if isinstance(exc, (NoPermissionError, NoScriptError)):
+        return True
+    return isinstance(exc, ResponseError) and not str(exc).startswith(_UNABLE)

@@ -76,6 +76,7 @@ class Completion(Contract):
     logprobs: tuple[TokenLogprob, ...] | None = None
     usage: Usage = Usage()
     model: str | None = None  #: the model's name as the backend gives it
+    request_id: str | None = None  #: the backend's own id of the request, where it gives one
     time_to_first_token: float | None = None  #: seconds from the backend's start on it
     tokens_per_second: float | None = None  #: of this sequence while it decoded
 

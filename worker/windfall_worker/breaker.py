@@ -107,7 +107,7 @@ class Breaker:
     `RedisLink`, so that they notice an outage together. `listeners` are pybreaker's; they must not block or raise.
     """
 
-    def __init__(  # noqa: PLR0913 - seven, each a number of the breaker or a listener; eight is our limit
+    def __init__(
         self,
         name: str,
         redis: Redis | RedisLink | None,

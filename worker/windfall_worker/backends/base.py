@@ -44,6 +44,9 @@ class Backend(ABC):
     #: How many calls it works on at once; the worker claims no more jobs than this (and a small prefetch).
     slots: int
 
+    #: How many more calls it wants waiting at least, so that it can choose whom to run next.
+    lookahead: int = 0
+
     @abstractmethod
     async def start(self) -> None:
         """Make it ready. Raises `ConfigError` (one sentence) when it can never be."""

@@ -1,0 +1,51 @@
+"""How many jobs a worker may claim: what is free, and a little more so that the engine never waits for Redis."""
+
+from __future__ import annotations
+
+import math
+import time
+
+#: Weight of the newest observation in the moving averages.
+_NEW = 0.1
+
+
+class Capacity:
+    """Free places of one model on this worker.
+
+    The prefetch follows Little's law: as many jobs as end during two claim round trips, so that a slot that frees finds
+    its next job here. Slow jobs prefetch nothing, because a job that waits here could be running on another Mac.
+    """
+
+    def __init__(self, slots: int, *, lookahead: int = 0) -> None:
+        self.slots = slots
+        self.held = 0  #: jobs claimed and not ended
+        self._lookahead = lookahead
+        self._gap = math.inf  # seconds between ends, averaged
+        self._last_end = time.monotonic()
+        self._round_trip = 0.002
+
+    @property
+    def prefetch(self) -> int:
+        """Jobs to hold beyond the slots."""
+        by_rate = 0 if math.isinf(self._gap) else int(2 * self._round_trip / max(self._gap, 1e-6))
+        return max(self._lookahead, min(by_rate, self.slots))
+
+    @property
+    def free(self) -> int:
+        """How many more jobs to claim now."""
+        return max(0, self.slots + self.prefetch - self.held)
+
+    def take(self) -> None:
+        """A job was claimed."""
+        self.held += 1
+
+    def give(self) -> None:
+        """A job ended."""
+        self.held -= 1
+        now = time.monotonic()
+        gap, self._last_end = now - self._last_end, now
+        self._gap = gap if math.isinf(self._gap) else (1 - _NEW) * self._gap + _NEW * gap
+
+    def observe_round_trip(self, seconds: float) -> None:
+        """A claim took this long."""
+        self._round_trip = (1 - _NEW) * self._round_trip + _NEW * min(seconds, 0.1)

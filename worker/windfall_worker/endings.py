@@ -1,0 +1,35 @@
+"""Results of jobs that no backend completed."""
+
+from __future__ import annotations
+
+from windfall.request import CompletionRequest
+from windfall.result import CompletionResult, ErrorInfo, JobState, Timings
+from windfall_worker.claims import Claim
+from windfall_worker.complete import Job, Tools
+
+
+def failed(claim: Claim, job: Job | None, tools: Tools, kind: str, message: str) -> CompletionResult:
+    """A job that failed before or beside its backends; `job` is None where not even its payload could be read."""
+    now = tools.clock.carried()
+    return CompletionResult(
+        job_id=claim.job_id,
+        state=JobState.FAILED,
+        model=claim.lane.rpartition(":")[2],
+        error=ErrorInfo(type=kind, message=message),
+        attempts=tuple(job.attempts) if job else claim.ledger,
+        timings=Timings(enqueued_at=job.enqueued_at if job else now, finished_at=now),
+        worker=tools.worker,
+    )
+
+
+def cancelled(job: Job, request: CompletionRequest, tools: Tools) -> CompletionResult:
+    """A job that was cancelled after a worker had claimed it."""
+    error = ErrorInfo(type="cancelled", message="cancelled while it ran" if job.begun else "cancelled before it ran")
+    return job.result(request, JobState.CANCELLED, tools.clock.carried(), error=error)
+
+
+def worker_lost(job: Job, request: CompletionRequest, tools: Tools, most: int) -> CompletionResult:
+    """A job under which workers or engines died too often."""
+    message = f"{most} claims of this job ended without a word: it may be what ends them"
+    error = ErrorInfo(type="worker_lost", message=message)
+    return job.result(request, JobState.FAILED, tools.clock.carried(), error=error)

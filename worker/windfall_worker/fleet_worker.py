@@ -1,0 +1,340 @@
+"""The arq worker of the fleet: claims with leases, renews, finishes under a token, and drains.
+
+arq gives the function registry, the job context, `Retry`, the start-up and shut-down hooks and the signal handlers.
+Replaced are its poll loop and its way of running a job; DESIGN.md section 4 has the measurements behind that, and
+`tests/unit/test_arq_contract.py` fails when arq changes what is relied on here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from arq import ArqRedis, Worker
+from arq.worker import Function
+
+from windfall.announcements import Announcements
+from windfall.connection import OUTAGE
+from windfall.errors import UnknownContract, WireError
+from windfall.keys import CHANNEL_WAKE, CHANNEL_WORKER
+from windfall.result import CompletionResult
+from windfall.scripts import Script, Step
+from windfall.wire import JobMessage, decode_job, encode_attempts, encode_result
+from windfall_worker import endings
+from windfall_worker.capacity import Capacity
+from windfall_worker.claims import Claim, ClaimDesk, Lease
+from windfall_worker.complete import Job, PutBack, Tools, complete
+from windfall_worker.decide import Requeue, Retry, Snooze
+from windfall_worker.outbox import Letter, Outbox
+from windfall_worker.settings import WorkerSettings
+
+logger = logging.getLogger("windfall.worker")
+
+#: Seconds between claims when nothing wakes an idle worker (an announcement may be lost).
+_IDLE_POLL = 1.0
+#: Seconds for which a message of another contract version is left to workers that read it.
+_LEAVE_TO_OTHERS = 30.0
+#: Seconds that the last results have to reach Redis before the worker gives up on it.
+_LAST_WORDS = 10.0
+
+
+class Stop(Enum):
+    """Why a running job is stopped."""
+
+    CANCELLED = "cancelled"
+    LOST = "lost"
+    DRAINED = "drained"
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Lanes that share one capacity: those of one model. `wake` is set when there may be something to claim."""
+
+    model: str
+    lanes: tuple[str, ...]
+    capacity: Capacity
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(slots=True)
+class Running:
+    """A job that this worker holds."""
+
+    claim: Claim
+    feed: Feed
+    job: Job | None = None
+    task: asyncio.Task[None] | None = None
+    stop: Stop | None = None
+
+
+class FleetWorker(Worker):
+    """Runs `complete` for the jobs of its feeds until it is told to stop."""
+
+    def __init__(
+        self,
+        redis: ArqRedis,
+        feeds: tuple[Feed, ...],
+        settings: WorkerSettings,
+        tools: Tools,
+        *,
+        function: Callable[..., Coroutine[Any, Any, CompletionResult]] = complete,
+        handle_signals: bool = True,
+    ) -> None:
+        super().__init__(
+            [Function("complete", function, None, None, None, None)],
+            queue_name=feeds[0].lanes[0],
+            redis_pool=redis,
+            handle_signals=handle_signals,
+            max_jobs=sum(feed.capacity.slots for feed in feeds),
+            ctx={"tools": tools, "redis": redis},
+            log_results=False,
+        )
+        self.id = tools.worker
+        self.feeds = feeds
+        self.settings = settings
+        self.tools = tools
+        self.running: dict[str, Running] = {}
+        self.draining = False
+        self.ready = asyncio.Event()
+        self._lease = Lease(round(settings.lease * 1000), round(settings.renewal * 1000))
+        self._desk = ClaimDesk(redis, self.id, self._lease)
+        self._outbox = Outbox(redis)
+        self._announcements = Announcements(redis)
+        self._told_to_drain = asyncio.Event()
+
+    # -- the life of the worker ---------------------------------------------------------------------------------
+
+    async def main(self) -> None:
+        """Work until drained. Raises what ended it, where that is a bug."""
+        await self.tools.clock.now()
+        background: list[Coroutine[Any, Any, None]] = [self._outbox.run(), self._renew(), self._hear_cancels()]
+        background += [self._hear_wakes(feed, lane) for feed in self.feeds for lane in feed.lanes]
+        background += [self._claim(feed) for feed in self.feeds]
+        tasks = [asyncio.create_task(each) for each in background]
+        drained = asyncio.create_task(self._drain_when_told())
+        try:
+            done, _ = await asyncio.wait([*tasks, drained], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in (*tasks, drained):
+                task.cancel()
+            leftover = [held.task for held in self.running.values() if held.task]
+            self.hand_back()
+            await asyncio.gather(*tasks, drained, *leftover, return_exceptions=True)
+            await self._announcements.close()
+
+    def handle_sig(self, signum: signal.Signals) -> None:
+        """The first signal drains; a second hands everything back at once."""
+        if self.draining:
+            logger.info("%s again: handing back %d running jobs", signum.name, len(self.running))
+            self.hand_back()
+        else:
+            logger.info("%s: draining; %d jobs run on", signum.name, len(self.running))
+            self.drain()
+
+    def drain(self) -> None:
+        """Claim nothing more, hand back what has not begun, let the rest end for `drain_timeout`."""
+        self.draining = True
+        self._told_to_drain.set()
+        for held in list(self.running.values()):
+            if held.job is None or not held.job.begun:
+                self._stop(held, Stop.DRAINED)
+
+    def hand_back(self) -> None:
+        """Stop every running job and put it back, without spending a try."""
+        self.draining = True
+        self._told_to_drain.set()
+        for held in list(self.running.values()):
+            self._stop(held, Stop.DRAINED)
+
+    async def _drain_when_told(self) -> None:
+        await self._told_to_drain.wait()
+        tasks = [held.task for held in self.running.values() if held.task]
+        if tasks:
+            await asyncio.wait(tasks, timeout=self.settings.drain_timeout)
+        self.hand_back()
+        while tasks := [held.task for held in self.running.values() if held.task and not held.task.done()]:
+            await asyncio.wait(tasks)
+        if not await self._outbox.flush(_LAST_WORDS):
+            logger.error("Redis did not take the last results; their jobs run again when their leases end")
+
+    async def close(self) -> None:
+        """Nothing of arq's to close: whoever made the connection closes it."""
+
+    # -- claiming -----------------------------------------------------------------------------------------------
+
+    async def _claim(self, feed: Feed) -> None:
+        pause = 0.1
+        while not self.draining:
+            feed.wake.clear()
+            want = feed.capacity.free
+            wait = min(_IDLE_POLL, self.settings.renewal)
+            if want:
+                began = time.monotonic()
+                try:
+                    claimed = await self._desk.claim(feed.lanes, want)
+                except OUTAGE as exc:
+                    logger.warning("Redis is away (%s); running jobs go on", type(exc).__name__)
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, 2.0)
+                    continue
+                pause = 0.1
+                feed.capacity.observe_round_trip(time.monotonic() - began)
+                self.tools.clock.set(claimed.now)
+                for claim in claimed.claims:
+                    self._start(claim, feed)
+                self.ready.set()
+                if len(claimed.claims) == want:
+                    continue
+                if claimed.next_due is not None:
+                    wait = min(wait, max(0.001, claimed.next_due - claimed.now))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(feed.wake.wait(), wait)
+        await asyncio.Event().wait()
+
+    async def _hear_wakes(self, feed: Feed, lane: str) -> None:
+        async with self._announcements.listen(CHANNEL_WAKE + lane) as announced:
+            while True:
+                await announced.wait()
+                announced.clear()
+                feed.wake.set()
+
+    # -- running ------------------------------------------------------------------------------------------------
+
+    def _start(self, claim: Claim, feed: Feed) -> None:
+        feed.capacity.take()
+        held = self.running[claim.job_id] = Running(claim, feed)
+        held.task = asyncio.create_task(self._run(held))
+
+    async def _run(self, held: Running) -> None:
+        """Run one claimed job to one of its ends, and post that end to Redis."""
+        try:
+            self._post(held, await self._outcome(held))
+        except asyncio.CancelledError:
+            self._post_stop(held)
+        except PutBack as put_back:
+            self._put_back(held, put_back.decision)
+        except Exception as exc:  # a bug of ours must not cost the job its result
+            logger.exception("job %s failed in the worker itself", held.claim.job_id)
+            self._post(held, endings.failed(held.claim, held.job, self.tools, "internal_error", f"{exc!r}"))
+        finally:
+            held.feed.capacity.give()
+            held.feed.wake.set()
+
+    async def _outcome(self, held: Running) -> CompletionResult:
+        claim = held.claim
+        try:
+            message = decode_job(claim.payload)
+        except UnknownContract as exc:
+            logger.warning("job %s is %s; left to others", claim.job_id, exc)
+            raise PutBack(Snooze(_LEAVE_TO_OTHERS)) from exc
+        except WireError as exc:
+            kind = "invalid_payload" if claim.payload else "payload_lost"
+            return endings.failed(claim, None, self.tools, kind, str(exc))
+        held.job = self._job(claim, message)
+        if claim.aborted:
+            return endings.cancelled(held.job, message.request, self.tools)
+        if claim.deliveries > self.settings.max_deliveries:
+            return endings.worker_lost(held.job, message.request, self.tools, self.settings.max_deliveries)
+        function = self.functions.get(message.f)
+        if function is None:
+            return endings.failed(claim, held.job, self.tools, "unknown_function", f"no function {message.f!r}")
+        try:
+            ctx = {**self.ctx, "job": held.job, "job_id": claim.job_id}
+            result: CompletionResult = await function.coroutine(ctx, message.request)  # type: ignore[call-arg] # arq types it by keyword
+            return result
+        except asyncio.CancelledError:
+            if held.stop is not Stop.CANCELLED:
+                raise
+            return endings.cancelled(held.job, message.request, self.tools)
+
+    def _job(self, claim: Claim, message: JobMessage) -> Job:
+        return Job(
+            id=claim.job_id,
+            attempts=list(claim.ledger),
+            enqueued_at=message.et / 1000,
+            started_at=self.tools.clock.carried(),
+            worker=self.id,
+        )
+
+    def _stop(self, held: Running, why: Stop) -> None:
+        if held.task and not held.task.done() and held.stop is None:
+            held.stop = why
+            held.task.cancel()
+
+    # -- ends ---------------------------------------------------------------------------------------------------
+
+    def _post(self, held: Running, result: CompletionResult) -> None:
+        claim, usage = held.claim, result.usage
+        tokens = (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, usage.reasoning_tokens)
+        keep_ms = round(self.settings.keep * 1000)
+        data = encode_result(result, claim.lane)
+        end = [claim.job_id, claim.token, result.state.value, data, keep_ms, *tokens]
+        self._send(held, Step(Script.FINISH, [claim.lane], end))
+        if result.ok:
+            self.jobs_complete += 1
+        else:
+            self.jobs_failed += 1
+        logger.info("job %s %s", claim.job_id, result.state.value)
+
+    def _post_stop(self, held: Running) -> None:
+        if held.stop is Stop.LOST:
+            logger.warning("job %s: its lease was lost to another worker; stopped here", held.claim.job_id)
+            self.running.pop(held.claim.job_id, None)
+        else:
+            self._put_back(held, Snooze(0.0))
+
+    def _put_back(self, held: Running, decision: Retry | Snooze | Requeue) -> None:
+        claim = held.claim
+        fate = {Retry: "reset", Snooze: "undo", Requeue: "keep"}[type(decision)]
+        delay_ms = round(1000 * getattr(decision, "delay", 0.0))
+        ledger = encode_attempts(tuple(held.job.attempts)) if held.job and held.job.attempts else b""
+        self._send(held, Step(Script.RELEASE, [claim.lane], [claim.job_id, claim.token, delay_ms, ledger, fate]))
+        self.jobs_retried += 1
+        logger.info("job %s goes back to its lane for %.1f s", claim.job_id, delay_ms / 1000)
+
+    def _send(self, held: Running, step: Step) -> None:
+        """Post an end. The lease is renewed until Redis has taken it."""
+
+        def taken(answer: bytes | None) -> None:
+            if self.running.get(held.claim.job_id) is held:
+                del self.running[held.claim.job_id]
+            if answer not in (b"ok", None):
+                logger.warning("job %s: its end was refused (%s)", held.claim.job_id, answer.decode())
+
+        self._outbox.post(Letter(step, held.claim.job_id, taken))
+
+    # -- leases and cancellation --------------------------------------------------------------------------------
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.renewal)
+            while not await self._renew_once():  # noqa: ASYNC110 - nobody tells us when Redis is back
+                await asyncio.sleep(min(0.25, self.settings.renewal))
+
+    async def _renew_once(self) -> bool:
+        try:
+            lost, aborted = await self._desk.renew([held.claim for held in self.running.values()])
+        except OUTAGE:
+            return False
+        for names, why in ((lost, Stop.LOST), (aborted, Stop.CANCELLED)):
+            for name in names:
+                if held := self.running.get(name):
+                    self._stop(held, why)
+        return True
+
+    async def _hear_cancels(self) -> None:
+        """A word on this worker's channel: look now which of the running jobs are to be cancelled."""
+        async with self._announcements.listen(CHANNEL_WORKER + self.id) as told:
+            while True:
+                await told.wait()
+                told.clear()
+                await self._renew_once()

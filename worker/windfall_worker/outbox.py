@@ -1,0 +1,96 @@
+"""What the worker has to tell Redis of jobs that ended: kept until Redis has taken it, however long it is away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from arq import ArqRedis
+from redis.exceptions import OutOfMemoryError, ReadOnlyError
+
+from windfall.connection import OUTAGE
+from windfall.scripts import Step, run_all
+
+logger = logging.getLogger("windfall.outbox")
+
+#: Steps of one round trip.
+_PAGE = 100
+#: Seconds between attempts while Redis is away or full.
+_PAUSE_FIRST, _PAUSE_MOST = 0.05, 0.5
+
+# Redis is there and cannot take it now: its memory is full, or it is a replica in the middle of a failover.
+_NOT_NOW = (OutOfMemoryError, ReadOnlyError, *OUTAGE)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One step, and who wants to hear Redis' answer to it (None when Redis called the step itself wrong)."""
+
+    step: Step
+    job_id: str
+    on_answer: Callable[[bytes | None], None]
+
+
+class Outbox:
+    """Delivers letters in order, many in one round trip. Every step in it may be repeated without harm."""
+
+    def __init__(self, redis: ArqRedis) -> None:
+        self._redis = redis
+        self._letters: list[Letter] = []
+        self._posted = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def post(self, letter: Letter) -> None:
+        """Take a letter; never blocks."""
+        self._letters.append(letter)
+        self._posted.set()
+        self._empty.clear()
+
+    async def run(self) -> None:
+        """Deliver for ever."""
+        pause = _PAUSE_FIRST
+        while True:
+            await self._posted.wait()
+            page = self._letters[:_PAGE]
+            kept = await self._deliver(page)
+            self._letters[: len(page)] = kept
+            if kept:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _PAUSE_MOST)
+                continue
+            pause = _PAUSE_FIRST
+            if not self._letters:
+                self._posted.clear()
+                self._empty.set()
+
+    async def _deliver(self, page: list[Letter]) -> list[Letter]:
+        """Returns what could not be delivered now."""
+        try:
+            answers = await run_all(self._redis, [letter.step for letter in page])
+        except _NOT_NOW as exc:
+            logger.warning("Redis does not take results (%s: %s); %d wait", type(exc).__name__, exc, len(self._letters))
+            return page
+        kept = []
+        for letter, answer in zip(page, answers, strict=True):
+            if isinstance(answer, _NOT_NOW):
+                kept.append(letter)
+            elif isinstance(answer, Exception):
+                # A bug or a missing permission: nothing that waiting mends. The lease ends, and the job is run again.
+                logger.error("%s of job %s failed: %s", letter.step.script, letter.job_id, answer)
+                letter.on_answer(None)
+            else:
+                letter.on_answer(answer)
+        if kept:
+            logger.warning("Redis took nothing of %d results for now", len(kept))
+        return kept
+
+    async def flush(self, timeout: float) -> bool:
+        """Wait until all is delivered, at most `timeout` seconds; returns whether it was."""
+        try:
+            await asyncio.wait_for(self._empty.wait(), timeout)
+        except TimeoutError:
+            return False
+        return True

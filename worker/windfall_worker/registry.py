@@ -1,0 +1,80 @@
+"""This worker's heartbeat: what tells the fleet that it lives, what it serves and how busy it is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable
+from importlib.metadata import version
+
+from arq import ArqRedis
+from redis.exceptions import RedisError
+
+from windfall.clock import RedisClock
+from windfall.fleet import ServedModel, WorkerStatus, remove_heartbeat, write_heartbeat
+
+logger = logging.getLogger("windfall.registry")
+
+#: Seconds between heartbeats; three may go missing.
+_PERIOD = 4.0
+
+
+class Heartbeat:
+    """Writes the worker's status for as long as it runs."""
+
+    def __init__(
+        self,
+        redis: ArqRedis,
+        clock: RedisClock,
+        worker_id: str,
+        *,
+        state: Callable[[], str],
+        models: Callable[[], tuple[ServedModel, ...]],
+        counts: Callable[[], tuple[int, int]],
+    ) -> None:
+        self._redis = redis
+        self._clock = clock
+        self._id = worker_id
+        self._state = state
+        self._models = models
+        self._counts = counts
+        self._started_at: float | None = None
+
+    async def run(self) -> None:
+        """Beat until cancelled, then say that the worker has ended."""
+        try:
+            while True:
+                await self._beat()
+                await asyncio.sleep(_PERIOD)
+        finally:
+            await self._say_goodbye()
+
+    async def _beat(self) -> None:
+        try:
+            now = await self._clock.now()
+            self._started_at = self._started_at or now
+            completed, failed = self._counts()
+            status = WorkerStatus(
+                id=self._id,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                state=self._state(),
+                started_at=self._started_at,
+                seen_at=now,
+                version=version("windfall"),
+                models=self._models(),
+                completed=completed,
+                failed=failed,
+            )
+            await write_heartbeat(self._redis, status)
+        except (RedisError, OSError) as exc:
+            logger.warning("no heartbeat: %s", exc)
+
+    async def _say_goodbye(self) -> None:
+        try:
+            async with asyncio.timeout(2):
+                await remove_heartbeat(self._redis, self._id)
+        except (RedisError, OSError, TimeoutError) as exc:
+            logger.warning("could not say goodbye: %s", exc)

@@ -1,0 +1,21 @@
+"""Continuous batching with MLX in a process of its own.
+
+    settings.py     what can be set, as one value object
+    model_files.py  a model reference -> a folder that can be loaded, or one sentence why not
+    protocol.py     the frames between the worker and the engine's process
+    link.py         one engine process as the worker sees it: its pipe, the calls it holds, how it ended
+    process.py      the supervisor: start, watchdog, restart
+    child.py        the entry of the engine's process
+    intake.py       a submitted request -> a sequence, on a thread of its own
+    chat.py         messages and tools -> the prompt's text
+    sequence.py     one completion on its way
+    scheduler.py    who starts when: slots, memory, shared prefixes (pure)
+    sampling.py     logits -> tokens, for the whole batch at once
+    prefix.py       prompts' beginnings that were computed before
+    logprobs.py     log-probabilities, for those who asked
+    text.py         tokens -> text, reasoning, tool calls; stop strings
+    runner.py       the loop around mlx-lm's BatchGenerator
+
+The worker's side (settings, model_files, protocol, link, process) never imports MLX: a crash in Metal must end the
+engine's process and nothing else.
+"""

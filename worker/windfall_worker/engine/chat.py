@@ -1,0 +1,113 @@
+"""Messages and tools to the prompt's text, by the model's own chat template.
+
+What MLX cannot honour is refused here, by name. A model without a chat template is refused too: a made-up one would
+answer, badly, and nobody would know why.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from windfall.errors import RequestRejected, UnsupportedParameter
+from windfall.request import CompletionRequest, ImagePart, Message
+
+#: Arguments of `apply_chat_template` that are ours, and `chat_template`, which would run a stranger's program.
+_OURS: Final = frozenset(
+    {
+        "add_generation_prompt",
+        "chat_template",
+        "continue_final_message",
+        "conversation",
+        "documents",
+        "max_length",
+        "messages",
+        "padding",
+        "return_assistant_tokens_mask",
+        "return_dict",
+        "return_tensors",
+        "tokenize",
+        "tokenizer_kwargs",
+        "tools",
+        "truncation",
+    },
+)
+
+
+def check_supported(request: CompletionRequest, *, tools_known: bool) -> None:
+    """Raise `UnsupportedParameter` for the first thing that MLX cannot honour. `tools_known`: the model can call."""
+    if request.response_format is not None and request.response_format.get("type") != "text":
+        raise UnsupportedParameter(
+            f"response_format {request.response_format.get('type')!r}: MLX models answer with type 'text' only",
+        )
+    if request.tool_choice not in (None, "auto", "none"):
+        raise UnsupportedParameter(f"tool_choice {request.tool_choice!r}: MLX models take 'auto' and 'none' only")
+    if request.parallel_tool_calls is False:
+        raise UnsupportedParameter("parallel_tool_calls false: an MLX model cannot be kept from several calls")
+    if shown_tools(request) and not tools_known:
+        raise UnsupportedParameter("tools: this model's chat template knows no tool calls")
+    for number, message in enumerate(request.messages):
+        if isinstance(message.content, tuple) and any(isinstance(part, ImagePart) for part in message.content):
+            raise UnsupportedParameter(f"messages[{number}].content: image_url: this engine takes text only")
+    for name in request.chat_template_kwargs or {}:
+        if name in _OURS:
+            raise UnsupportedParameter(f"chat_template_kwargs.{name} cannot be set by a request")
+
+
+def shown_tools(request: CompletionRequest) -> list[dict[str, Any]] | None:
+    """The tools that the model gets to see: none under `tool_choice` "none"."""
+    return list(request.tools) if request.tools and request.tool_choice != "none" else None
+
+
+def render(tokenizer: Any, request: CompletionRequest) -> str:
+    """The prompt as text, up to where the model goes on. Raises `RequestRejected` with the template's own reason."""
+    if not tokenizer.has_chat_template:
+        raise RequestRejected("this model has no chat template, so it takes no messages; use one tuned for chat")
+    options: dict[str, Any] = dict(request.chat_template_kwargs or {})
+    if request.reasoning_effort is not None:
+        options.setdefault("reasoning_effort", request.reasoning_effort)
+    messages = [_plain(number, message) for number, message in enumerate(request.messages)]
+    try:
+        text = tokenizer.apply_chat_template(
+            messages,
+            tools=shown_tools(request),
+            tokenize=False,
+            add_generation_prompt=True,
+            **options,
+        )
+    except Exception as exc:  # a template is a program of the model's maker, and fails as it likes
+        raise RequestRejected(f"the model's chat template refuses these messages: {exc}") from exc
+    return str(text)
+
+
+def _plain(number: int, message: Message) -> dict[str, Any]:
+    """The message as templates know it: text, arguments as objects, no role `developer`, no field without a value."""
+    plain: dict[str, Any] = {
+        "role": "system" if message.role == "developer" else message.role,
+        "content": message.text() or message.refusal or "",
+    }
+    for name in ("name", "tool_call_id"):
+        if (value := getattr(message, name)) is not None:
+            plain[name] = value
+    if (reasoning := message.reasoning_content or message.reasoning) is not None:
+        plain["reasoning_content"] = reasoning
+    if message.tool_calls:
+        plain["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": call.type,
+                "function": {
+                    "name": call.function.name,
+                    "arguments": _arguments(call.function.arguments, f"messages[{number}].tool_calls"),
+                },
+            }
+            for call in message.tool_calls
+        ]
+    return plain
+
+
+def _arguments(text: str, where: str) -> Any:
+    try:
+        return json.loads(text) if text.strip() else {}
+    except ValueError as exc:
+        raise RequestRejected(f"{where}: the arguments of a call are no JSON: {exc}") from exc

@@ -1,0 +1,162 @@
+"""The entry of the engine's process: `python -m windfall_worker.engine.child FD`, where FD is its end of the pipe.
+
+It ends with its pipe, so an engine never outlives its worker, however that ends. Signals meant for the worker (Ctrl-C
+goes to the whole terminal, SIGTERM often to the whole group) are ignored: the worker drains, then closes the pipe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final
+
+from windfall.errors import BackendError, BackendUnavailable, ConfigError
+from windfall_worker.engine.protocol import (
+    Cancel,
+    Decoder,
+    Failed,
+    Load,
+    LoadFailed,
+    Message,
+    ProtocolError,
+    Submit,
+    encode,
+)
+
+if TYPE_CHECKING:
+    from windfall_worker.engine.intake import Intake
+    from windfall_worker.engine.runner import Arrivals
+
+_log = logging.getLogger(__name__)
+
+_READ: Final = 1 << 18
+_SWITCH: Final = 0.0005  # seconds; Python's 5 ms would let a thread that tokenises hold up each step
+
+
+def main() -> None:
+    """Load what the first frame names, then serve until the pipe ends."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="engine: %(message)s")
+    sys.setswitchinterval(_SWITCH)
+    pipe = socket.socket(fileno=int(sys.argv[1]))
+    messages = _messages(pipe)
+    order = next(messages)
+    if not isinstance(order, Load):
+        raise SystemExit("engine: the first frame is no load")
+    outbox = Outbox(pipe)
+    # Read on while the model loads: a worker that went away ends the process at once.
+    inbox: SimpleQueue[Message] = SimpleQueue()
+    threading.Thread(target=_forward, args=(messages, inbox.put), daemon=True).start()
+    _serve(order, inbox, outbox)
+
+
+def _serve(order: Load, inbox: SimpleQueue[Message], outbox: Outbox) -> None:
+    # MLX is loaded here and not above: importing it takes a second in which signals were not ignored yet.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from windfall_worker.engine.intake import Intake, Limits  # noqa: PLC0415
+    from windfall_worker.engine.loading import load_model  # noqa: PLC0415
+    from windfall_worker.engine.runner import Runner  # noqa: PLC0415
+
+    try:
+        model = load_model(order)
+    except ConfigError as exc:
+        outbox.send(LoadFailed(message=str(exc)))
+        outbox.flush()
+        os._exit(1)
+    limits = Limits(model.context_length, model.vocab_size, model.room, order.settings.default_max_tokens)
+    arrivals: Arrivals = SimpleQueue()
+    intake = Intake(model.tokenizer, limits)
+    threading.Thread(target=_prepare, args=(intake, inbox, arrivals, outbox.send), daemon=True).start()
+    outbox.send(model.ready())
+    try:
+        Runner(model, arrivals, outbox.send).run()
+    finally:
+        # Other threads would keep the process alive, and its worker waiting, without the one that works.
+        logging.shutdown()
+        os._exit(70)
+
+
+def _messages(pipe: socket.socket) -> Iterator[Message]:
+    """The worker's messages; at the pipe's end the process ends, whatever else it does."""
+    decoder = Decoder()
+    while True:
+        try:
+            data = pipe.recv(_READ)
+            if not data:
+                os._exit(0)
+            yield from decoder.feed(data)
+        except OSError:
+            os._exit(0)
+        except ProtocolError as exc:
+            _log.error("%s", exc)  # noqa: TRY400 - a traceback would show the frame, and that is a prompt
+            os._exit(76)
+
+
+def _forward(messages: Iterator[Message], put: Callable[[Message], None]) -> None:
+    for message in messages:
+        put(message)
+
+
+def _prepare(
+    intake: Intake,
+    inbox: SimpleQueue[Message],
+    arrivals: Arrivals,
+    send: Callable[[Message], None],
+) -> None:
+    """Requests to sequences, in their order; what is refused is answered from here."""
+    while True:
+        message = inbox.get()
+        if isinstance(message, Cancel):
+            arrivals.put(message)
+        elif isinstance(message, Submit):
+            try:
+                arrivals.put(intake.prepare(message))
+            except BackendError as exc:
+                send(Failed(id=message.id, kind=exc.kind, message=str(exc)))
+            except Exception as exc:
+                _log.exception("a request could not be prepared")
+                text = f"the engine failed to prepare this request: {type(exc).__name__}"
+                send(Failed(id=message.id, kind=BackendUnavailable.type, message=text))
+
+
+class Outbox:
+    """Frames on their way to the worker. A thread writes them, several at a time, so that no step waits for a reader."""
+
+    def __init__(self, pipe: socket.socket) -> None:
+        self._pipe = pipe
+        self._queue: SimpleQueue[Message | threading.Event] = SimpleQueue()
+        self.send: Callable[[Message], None] = self._queue.put
+        threading.Thread(target=self._write, daemon=True).start()
+
+    def flush(self) -> None:
+        """Wait until all that was sent is written."""
+        written = threading.Event()
+        self._queue.put(written)
+        written.wait(5)
+
+    def _write(self) -> None:
+        while True:
+            waiting = [self._queue.get()]
+            with contextlib.suppress(Empty):
+                while True:
+                    waiting.append(self._queue.get_nowait())
+            try:
+                self._pipe.sendall(b"".join(encode(item) for item in waiting if not isinstance(item, threading.Event)))
+            except OSError:
+                os._exit(0)  # the worker is gone
+            for item in waiting:
+                if isinstance(item, threading.Event):
+                    item.set()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,255 @@
+"""One engine process as the worker sees it: its pipe, the calls that it holds, and how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self, TypeVar
+
+import windfall
+import windfall_worker
+from windfall.errors import (
+    BackendError,
+    BackendUnavailable,
+    ConfigError,
+    ContextLengthExceeded,
+    EngineDied,
+    RequestRejected,
+    UnsupportedParameter,
+)
+from windfall.request import CompletionRequest
+from windfall.result import Completion, Delta
+from windfall_worker.engine.protocol import (
+    Beat,
+    Cancel,
+    Decoder,
+    DeltaFrame,
+    Done,
+    Failed,
+    Load,
+    LoadFailed,
+    Message,
+    ProtocolError,
+    Ready,
+    Submit,
+    encode,
+)
+
+_log = logging.getLogger(__name__)
+
+_ERRORS: Final[dict[str, type[BackendError]]] = {
+    error.type: error for error in (RequestRejected, ContextLengthExceeded, UnsupportedParameter, BackendUnavailable)
+}
+
+OnDelta = Callable[[Delta], None]
+
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class _Held:
+    completion: asyncio.Future[Completion]
+    on_delta: OnDelta | None
+
+
+class EngineLink(asyncio.Protocol):
+    """A running engine process. Made by `launch`; `loaded` tells when it can take calls.
+
+    `progressed` is the loop's time of the last sign of work: a step, or anything said about a call.
+    """
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._decoder = Decoder()
+        self._transport: asyncio.Transport | None = None
+        self._ids = itertools.count(1)
+        self._calls: dict[int, _Held] = {}
+        self._reason: str | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self.loaded: asyncio.Future[Ready] = loop.create_future()
+        self.beat = Beat()
+        self.progressed = loop.time()
+
+    @classmethod
+    async def launch(cls, order: Load) -> Self:
+        """Start a process and tell it what to load."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            ours.setblocking(False)  # noqa: FBT003 - socket's signature
+            try:
+                # -P: a file called mlx.py in the working folder is not the mlx that is meant.
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "windfall_worker.engine.child",
+                    str(theirs.fileno()),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=2,  # whatever a library prints is for the person, not for a pipe of ours
+                    pass_fds=(theirs.fileno(),),
+                    env=_environment(),
+                    start_new_session=True,  # Ctrl-C is for the worker, which drains
+                )
+            except BaseException:
+                ours.close()
+                raise
+        _, link = await asyncio.get_running_loop().create_connection(cls, sock=ours)
+        link._process = process
+        link._send(order)
+        return link
+
+    @property
+    def pid(self) -> int:
+        """The process' id."""
+        return self._running().pid
+
+    @property
+    def held(self) -> int:
+        """How many calls it holds."""
+        return len(self._calls)
+
+    async def complete(self, request: CompletionRequest, on_delta: OnDelta | None) -> Completion:
+        """Complete one request. Raises `BackendError`; a cancelled caller cancels the sequence."""
+        call = next(self._ids)
+        held = self._calls[call] = _Held(self._loop.create_future(), on_delta)
+        if len(self._calls) == 1:
+            self.touch()
+        try:
+            self._send(Submit(id=call, request=request, follow=on_delta is not None))
+            return await held.completion
+        finally:
+            if self._calls.pop(call, None) and not held.completion.done():
+                self._send(Cancel(id=call))
+
+    def touch(self) -> None:
+        """Take this moment as one in which work was seen."""
+        self.progressed = self._loop.time()
+
+    def kill(self, reason: str) -> None:
+        """End the process now; `reason` goes on with "the engine …"."""
+        self._reason = self._reason or reason
+        if self._running().returncode is None:
+            self._running().kill()
+
+    async def ended(self) -> str:
+        """Wait until the process is gone and say why, as what goes on with "the engine …"."""
+        code = await self._running().wait()
+        self.hang_up()
+        return self._reason or _how_it_ended(code)
+
+    def hang_up(self) -> None:
+        """Close the pipe, upon which the process ends by itself."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def fail_calls(self, error: BackendError) -> None:
+        """End every call that is held."""
+        for held in self._calls.values():
+            if not held.completion.done():
+                held.completion.set_exception(error)
+                held.completion.exception()  # its caller may be gone
+        self._calls.clear()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Asyncio's: the pipe is open."""
+        if isinstance(transport, asyncio.Transport):
+            self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Asyncio's: bytes came."""
+        try:
+            for message in self._decoder.feed(data):
+                self._take(message)
+        except ProtocolError as exc:
+            self.kill(f"sent {exc}")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Asyncio's: the pipe is closed. An engine without a pipe is of no use."""
+        del exc
+        if self._process is not None and self._process.returncode is None and not self.loaded.cancelled():
+            self._loop.call_later(1, self._kill_if_alive)
+
+    def _kill_if_alive(self) -> None:
+        if self._running().returncode is None:
+            self.kill("closed its pipe")
+
+    def _take(self, message: Message) -> None:
+        match message:
+            case Beat():
+                if message.step != self.beat.step:
+                    self.touch()
+                self.beat = message
+            case DeltaFrame():
+                self.touch()
+                self._pass_on(message)
+            case Done():
+                self.touch()
+                if held := self._calls.pop(message.id, None):
+                    _settle(held.completion, message.completion)
+            case Failed():
+                self.touch()
+                if held := self._calls.pop(message.id, None):
+                    error = _ERRORS.get(message.kind, BackendUnavailable)
+                    _settle(held.completion, error(message.message, type=message.kind))
+            case Ready():
+                _settle(self.loaded, message)
+            case LoadFailed():
+                _settle(self.loaded, ConfigError(message.message))
+            case _:
+                raise ProtocolError(f"a {message.type} frame, which only a worker sends", b"")
+
+    def _pass_on(self, message: DeltaFrame) -> None:
+        held = self._calls.get(message.id)
+        if held is None or held.on_delta is None:
+            return
+        try:
+            held.on_delta(Delta(content=message.content, reasoning=message.reasoning))
+        except Exception:
+            _log.exception("whoever follows a completion failed; it is followed no more")
+            held.on_delta = None
+
+    def _send(self, message: Message) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(encode(message))
+
+    def _running(self) -> asyncio.subprocess.Process:
+        if self._process is None:
+            raise EngineDied("the engine was not started")
+        return self._process
+
+
+def _settle(future: asyncio.Future[_T], outcome: _T | Exception) -> None:
+    if future.done():
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
+def _how_it_ended(code: int) -> str:
+    if code >= 0:
+        return f"ended with status {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = "unknown"
+    hint = "; Metal aborts a process that runs out of memory" if -code == signal.SIGABRT else ""
+    return f"was ended by signal {-code} ({name}{hint})"
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with our own packages findable however this program was started."""
+    roots = [str(Path(package.__file__ or "").parent.parent) for package in (windfall, windfall_worker)]
+    known = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join([*dict.fromkeys(roots), *([known] if known else [])])
+    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}

@@ -1,0 +1,167 @@
+"""A folder or repository to a model that is ready, with what the engine must know of it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
+from mlx_lm.models.cache import make_prompt_cache
+from mlx_lm.utils import hf_repo_to_path, load
+
+from windfall.errors import ConfigError
+from windfall_worker.engine.model_files import check_folder
+from windfall_worker.engine.protocol import Load, Ready
+from windfall_worker.engine.settings import EngineSettings
+
+_CACHE_STEP: Final = 256  # tokens for which mlx-lm's caches allocate at a time
+_LEAST_KV: Final = 64 * 1024 * 1024
+_NO_LIMIT: Final = 1 << 20  # tokens, for a model that names no context
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A loaded model. `room` is how many tokens of keys and values its memory holds."""
+
+    module: Any
+    tokenizer: Any
+    name: str
+    slots: int
+    settings: EngineSettings
+    context_length: int
+    vocab_size: int
+    kv_bytes_per_token: int
+    kv_bytes: int
+    prefix_bytes: int
+
+    @property
+    def room(self) -> int:
+        """In tokens, over all rows of the batch: whole steps of mlx-lm's caches."""
+        return self.kv_bytes // self.kv_bytes_per_token // _CACHE_STEP * _CACHE_STEP
+
+    def ready(self) -> Ready:
+        """The frame that says so."""
+        return Ready(
+            context_length=self.context_length,
+            vocab_size=self.vocab_size,
+            kv_bytes_per_token=self.kv_bytes_per_token,
+            kv_bytes=self.kv_bytes,
+            prefix_bytes=self.prefix_bytes,
+        )
+
+
+def load_model(order: Load) -> Model:
+    """Load, check, warm up and measure. Raises `ConfigError` with one sentence."""
+    module, tokenizer, config = _load(order)
+    if mx.default_device() == mx.cpu:
+        # Half precision is slower than single there, and rounds differently in batches of different sizes.
+        _to_single_precision(module)
+    caches = make_prompt_cache(module)
+    if not all(hasattr(cache, "merge") for cache in caches):
+        raise ConfigError(f"{order.name}: mlx-lm cannot batch models of type {config.get('model_type')!r} yet")
+    logits = module(mx.array([[0]]), cache=caches)
+    mx.eval(logits)
+    per_token = max(1, sum(cache.nbytes for cache in caches) // _CACHE_STEP)
+    kv_bytes, prefix_bytes = _budgets(order.settings, per_token)
+    return Model(
+        module=module,
+        tokenizer=tokenizer,
+        name=order.name,
+        slots=order.slots,
+        settings=order.settings,
+        context_length=_context_length(config, tokenizer, order.settings),
+        vocab_size=logits.shape[-1],
+        kv_bytes_per_token=per_token,
+        kv_bytes=kv_bytes,
+        prefix_bytes=prefix_bytes,
+    )
+
+
+def _load(order: Load) -> tuple[Any, Any, dict[str, Any]]:
+    folder = Path(order.model)
+    try:
+        if not folder.is_dir():
+            folder = _download(order.model)
+            check_folder(folder, order.model)
+        module, tokenizer, config = load(str(folder), return_config=True)
+    except ConfigError:
+        raise
+    except Exception as exc:
+        raise ConfigError(f"{order.name} cannot be loaded: {_one_line(exc)}") from exc
+    return module, tokenizer, config
+
+
+def _download(repository: str) -> Path:
+    """The repository's files, from the local cache where they are complete."""
+    from mlx_lm.utils import _download as download  # noqa: PLC0415, PLC2701 - what its load() does, without the loading
+
+    try:
+        return Path(hf_repo_to_path(repository))
+    except Exception:  # noqa: BLE001 - not in the cache, or not whole; there are many ways to say so
+        pass
+    try:
+        return Path(download(repository))
+    except Exception as exc:
+        raise ConfigError(
+            f"{repository} is not in the local Hugging Face cache and cannot be downloaded: {_why_no_download(exc)}",
+        ) from exc
+
+
+def _why_no_download(exc: Exception) -> str:
+    name = type(exc).__name__
+    if name in ("RepositoryNotFoundError", "HfHubHTTPError", "GatedRepoError", "RevisionNotFoundError"):
+        return "Hugging Face has no such repository, or it is private or gated; check the name"
+    return "Hugging Face cannot be reached; check the network, or give a folder"
+
+
+def _one_line(exc: Exception) -> str:
+    text = " ".join(str(exc).split())
+    return f"{text[:300] or type(exc).__name__}"
+
+
+def _to_single_precision(module: Any) -> None:
+    half = (mx.float16, mx.bfloat16)
+    module.load_weights(
+        [(name, value.astype(mx.float32)) for name, value in tree_flatten(module.parameters()) if value.dtype in half],
+        strict=False,
+    )
+    mx.eval(module.parameters())
+
+
+def _context_length(config: dict[str, Any], tokenizer: Any, settings: EngineSettings) -> int:
+    text = config.get("text_config") or {}
+    known = [
+        value
+        for value in (
+            config.get("max_position_embeddings") or text.get("max_position_embeddings"),
+            getattr(tokenizer, "model_max_length", None),
+            settings.context_length,
+        )
+        if isinstance(value, int) and 0 < value < 1 << 40  # transformers writes 10**30 for "unknown"
+    ]
+    return min(known, default=_NO_LIMIT)
+
+
+def _budgets(settings: EngineSettings, per_token: int) -> tuple[int, int]:
+    """Bytes for running sequences and for kept prefixes.
+
+    Half of what the device has left, because mlx-lm copies keys and values when sequences join and leave; an eighth of
+    that half for prefixes.
+    """
+    left = max(_LEAST_KV, (_device_memory() - mx.get_active_memory()) // 2)
+    prefix = left // 8 if settings.prefix_bytes is None else settings.prefix_bytes
+    kv = max(left - prefix, _LEAST_KV) if settings.kv_bytes is None else settings.kv_bytes
+    if kv < per_token * _CACHE_STEP:
+        raise ConfigError(f"kv_bytes {kv:,} holds less than {_CACHE_STEP} tokens at {per_token:,} bytes a token")
+    return kv, prefix
+
+
+def _device_memory() -> int:
+    """Bytes that MLX may use: what Metal recommends, else three quarters of the machine's memory."""
+    recommended = mx.device_info().get("max_recommended_working_set_size")
+    if recommended:
+        return int(recommended)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4

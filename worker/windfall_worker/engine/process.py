@@ -1,0 +1,182 @@
+"""The supervisor: one engine process at a time, watched, and replaced when it ends.
+
+The engine has a process of its own because Metal aborts the whole process when it runs out of memory; a worker must
+outlive that. A process that holds calls and makes no step for `step_timeout` is killed: liveness is the progress of
+tokens, never an open port. The calls that a dead process held fail with `EngineDied`, and the worker requeues them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Final
+
+from windfall.errors import BackendUnavailable, ConfigError, EngineDied
+from windfall.request import CompletionRequest
+from windfall.result import Completion
+from windfall_worker.engine.link import EngineLink, OnDelta
+from windfall_worker.engine.protocol import Beat, Load, Ready
+
+_log = logging.getLogger(__name__)
+
+_FIRST_DELAY: Final = 0.1
+_LONGEST_DELAY: Final = 30.0
+_LONG_LIFE: Final = 60.0
+"""Seconds. An engine that lived so long died of something new; the back-off starts again."""
+
+
+class EngineProcess:
+    """Keeps an engine for one model. `start` once, `complete` at will, `close` at the end.
+
+    `restarts` counts the processes that replaced a dead one.
+    """
+
+    def __init__(self, order: Load) -> None:
+        self._order = order
+        self._link: EngineLink | None = None
+        self._ready: Ready | None = None
+        self._next: asyncio.Future[EngineLink] | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._closed = False
+        self.restarts = 0
+
+    @property
+    def ready(self) -> Ready | None:
+        """What the engine said of its model, once it was loaded."""
+        return self._ready
+
+    @property
+    def beat(self) -> Beat | None:
+        """The engine's last word on itself; None while there is no engine."""
+        return self._link.beat if self._link else None
+
+    @property
+    def pid(self) -> int | None:
+        """The process' id, while there is one."""
+        return self._link.pid if self._link else None
+
+    @property
+    def held(self) -> int:
+        """How many calls the engine holds."""
+        return self._link.held if self._link else 0
+
+    async def start(self) -> Ready:
+        """Start the process and wait until the model is loaded, however long that takes.
+
+        Raises `ConfigError` with one sentence where it cannot be.
+        """
+        self._link = await self._launch()
+        self._keeper = asyncio.create_task(self._keep(self._link), name="engine keeper")
+        return self._link.loaded.result()
+
+    async def complete(self, request: CompletionRequest, on_delta: OnDelta | None = None) -> Completion:
+        """Complete one request; while the engine starts again, wait for it. Raises `BackendError`."""
+        if self._link is None and self._next is not None:
+            link = await asyncio.shield(self._next)
+        elif self._link is None:
+            raise BackendUnavailable("the engine is not running")
+        else:
+            link = self._link
+        return await link.complete(request, on_delta)
+
+    async def close(self) -> None:
+        """End the process: gently, then not. Calls that it held end with `BackendUnavailable`."""
+        self._closed = True
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeper
+            self._keeper = None
+        link, self._link = self._link, None
+        self._settle_next(BackendUnavailable("the engine was closed"))
+        self._next = None
+        if link is not None:
+            link.fail_calls(BackendUnavailable("the engine was closed while it held this call"))
+            await self._end(link)
+
+    async def _launch(self) -> EngineLink:
+        """A process that has loaded its model. Raises `ConfigError`."""
+        link = await EngineLink.launch(self._order)
+        ended = asyncio.ensure_future(link.ended())
+        try:
+            await asyncio.wait({link.loaded, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not link.loaded.done():
+                raise ConfigError(
+                    f"{self._order.name} cannot be loaded: the engine {ended.result()} while it loaded it"
+                )
+            self._ready = link.loaded.result()
+        except BaseException:
+            ended.cancel()
+            link.kill("was not wanted any more")
+            await link.ended()
+            raise
+        ended.cancel()
+        return link
+
+    async def _keep(self, link: EngineLink) -> None:
+        """Replace each process that ends."""
+        loop = asyncio.get_running_loop()
+        delay = _FIRST_DELAY
+        while True:
+            born = loop.time()
+            why = await self._until_ended(link)
+            self._link, self._next = None, loop.create_future()
+            _log.warning("the engine %s; %d calls with it; it is started again", why, link.held)
+            link.fail_calls(EngineDied(f"the engine {why} while it held this call"))
+            if loop.time() - born > _LONG_LIFE:
+                delay = _FIRST_DELAY
+            link, delay = await self._replace(delay)
+            self.restarts += 1
+            self._link = link
+            self._settle_next(link)
+
+    async def _replace(self, delay: float) -> tuple[EngineLink, float]:
+        """A new process, and the delay before the one after it. Who waits is told of each failure."""
+        while True:
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, _LONGEST_DELAY)
+            try:
+                return await self._launch(), delay
+            except (ConfigError, OSError) as exc:
+                _log.warning("the engine did not start: %s", exc)
+                self._settle_next(BackendUnavailable(f"the engine died and did not start again: {exc}"))
+                self._next = asyncio.get_running_loop().create_future()
+
+    def _settle_next(self, outcome: EngineLink | Exception) -> None:
+        if self._next is None or self._next.done():
+            return
+        if isinstance(outcome, Exception):
+            self._next.set_exception(outcome)
+            self._next.exception()  # perhaps nobody waits
+        else:
+            self._next.set_result(outcome)
+
+    async def _until_ended(self, link: EngineLink) -> str:
+        watchdog = asyncio.create_task(self._watch(link), name="engine watchdog")
+        try:
+            return await link.ended()
+        finally:
+            watchdog.cancel()
+
+    async def _watch(self, link: EngineLink) -> None:
+        """Kill the process where it holds calls and does not get on."""
+        loop = asyncio.get_running_loop()
+        timeout = self._order.settings.step_timeout
+        interval = min(1.0, timeout / 4)
+        while True:
+            asleep = loop.time()
+            await asyncio.sleep(interval)
+            if loop.time() - asleep > interval + timeout / 4:
+                # This loop was held up (a laptop that slept, a debugger): the silence may be ours.
+                link.touch()
+            elif link.held and loop.time() - link.progressed > timeout:
+                link.kill(f"made no step for {timeout:g} s and was killed")
+
+    async def _end(self, link: EngineLink) -> None:
+        link.hang_up()
+        try:
+            await asyncio.wait_for(link.ended(), self._order.settings.close_timeout)
+        except TimeoutError:
+            link.kill("did not end with its pipe")
+            await link.ended()

@@ -1,0 +1,249 @@
+"""The loop around mlx-lm's `BatchGenerator`: sequences join, step, and leave.
+
+One thread loads the model and generates. Requests come prepared from the intake's thread by `arrivals`, frames leave by
+`send`, which must not block. Whatever goes wrong with one sequence ends that sequence; whatever goes wrong with a step
+ends all that took part in it, and the next ones start with a fresh batch.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any, Final, Literal
+
+import mlx.core as mx
+from mlx_lm.generate import BatchGenerator
+
+from windfall.errors import BackendUnavailable
+from windfall_worker.engine.loading import Model
+from windfall_worker.engine.logprobs import LogprobReader
+from windfall_worker.engine.prefix import PrefixCache
+from windfall_worker.engine.protocol import Beat, Cancel, DeltaFrame, Done, Failed, Message
+from windfall_worker.engine.sampling import AnnouncingBatch, AnnouncingPrompts, BatchSampler
+from windfall_worker.engine.scheduler import Scheduler
+from windfall_worker.engine.sequence import Sequence
+
+_log = logging.getLogger(__name__)
+
+BEAT_EVERY: Final = 0.2
+DELTA_EVERY: Final = 0.05
+
+Arrivals = SimpleQueue[Sequence | Cancel]
+
+
+class Runner:
+    """Generates for whatever arrives, until the process ends."""
+
+    def __init__(self, model: Model, arrivals: Arrivals, send: Callable[[Message], None]) -> None:
+        self._model = model
+        self._arrivals = arrivals
+        self._send = send
+        self._scheduler = Scheduler(model.slots, model.room)
+        self._prefixes = PrefixCache(model.prefix_bytes)
+        self._logprobs = LogprobReader(model.tokenizer)
+        self._sequences: dict[int, Sequence] = {}
+        self._by_uid: dict[int, Sequence] = {}
+        self._beat = Beat(free_slots=model.slots)
+        self._beat_at = 0.0
+        self._counters: dict[str, Any] = dict.fromkeys(
+            ("step", "generated_tokens", "prefill_tokens", "cached_tokens", "busy", "stalled", "idle"),
+            0,
+        )
+        self._mark = time.perf_counter()
+        self._restart_batch()
+
+    def run(self) -> None:
+        """Never returns: the process ends with its pipe."""
+        while True:
+            self.turn()
+
+    def turn(self) -> None:
+        """Take what arrived, start what fits, make one step, say how it goes."""
+        self._spend("stalled" if self._sequences else "idle")
+        self._receive()
+        for start in self._scheduler.admit():
+            self._start(self._sequences[start.id], start.share)
+        if self._by_uid:
+            self._spend("stalled")
+            self._step()
+            self._spend("busy")
+        self._say_how_it_goes()
+
+    def _receive(self) -> None:
+        """What has arrived; where there is nothing to do, wait for it until the next beat."""
+        try:
+            self._take_in(self._arrivals.get(block=not self._sequences, timeout=BEAT_EVERY))
+            while True:
+                self._take_in(self._arrivals.get_nowait())
+        except Empty:
+            return
+        finally:
+            if not self._sequences:
+                self._spend("idle")
+
+    def _take_in(self, arrival: Sequence | Cancel) -> None:
+        if isinstance(arrival, Cancel):
+            if arrival.id in self._sequences:
+                self._drop(self._sequences[arrival.id])
+            return
+        self._sequences[arrival.id] = arrival
+        reserve = len(arrival.prompt) + arrival.max_tokens
+        self._scheduler.add(arrival.id, arrival.prompt, reserve)
+
+    def _start(self, sequence: Sequence, share: int) -> None:
+        """Hand a sequence to mlx-lm, in two segments where its beginning is to be kept for others."""
+        prompt = sequence.prompt
+        cache, sequence.cached = self._prefixes.fetch(prompt) if share else (None, 0)
+        if share > sequence.cached:
+            sequence.share = share
+            segments = [prompt[sequence.cached : share], prompt[share:]]
+        else:
+            self._scheduler.shared(sequence.id)
+            segments = [prompt[sequence.cached :]]
+        (uid,) = self._generator.insert_segments(
+            [segments],
+            max_tokens=[sequence.max_tokens],
+            caches=[cache],
+            all_tokens=[prompt[: sequence.cached]],
+            logits_processors=[list(sequence.processors)],
+        )
+        sequence.uid = uid
+        self._by_uid[uid] = sequence
+        self._sampler.register(uid, sequence.sampling)
+        self._counters["cached_tokens"] += sequence.cached
+        self._counters["prefill_tokens"] += len(prompt) - sequence.cached
+
+    def _step(self) -> None:
+        try:
+            prompts, tokens = self._generator.next()
+            for response in prompts:
+                if response.end_of_segment and not response.end_of_prompt:
+                    self._keep_prefix(self._by_uid[response.uid])
+        except Exception as exc:  # whatever MLX threw, the batch is in no state to go on with
+            _log.exception("a step failed; %d sequences end with it", len(self._by_uid))
+            self._fail_all(exc)
+            return
+        self._counters["step"] += 1
+        self._counters["generated_tokens"] += len(tokens)
+        if tokens:
+            self._take_tokens(tokens)
+
+    def _keep_prefix(self, sequence: Sequence) -> None:
+        if not sequence.share:
+            return
+        cache, tokens = self._generator.extract_cache([sequence.uid])[sequence.uid]
+        self._prefixes.store(list(tokens), cache)
+        sequence.share = 0
+        self._scheduler.shared(sequence.id)
+
+    def _take_tokens(self, responses: list[Any]) -> None:
+        now = time.perf_counter()
+        self._note_logprobs(responses)
+        for response in responses:
+            sequence = self._by_uid[response.uid]
+            try:
+                self._take_token(sequence, response.token, response.finish_reason, now)
+            except Exception as exc:  # e.g. a detokenizer; it must not take the neighbours along
+                _log.exception("a sequence failed")
+                self._fail(sequence, exc)
+
+    def _take_token(self, sequence: Sequence, token: int, reason: Literal["stop", "length"] | None, now: float) -> None:
+        sequence.count(now)
+        stopped = False
+        if reason != "stop":  # the token that ends a text is no part of it
+            stopped = sequence.text.add(token)
+            sequence.reasoned += sequence.text.in_reasoning
+        if reason or stopped:
+            self._finish(sequence, "stop" if stopped else reason or "stop", removed=reason is not None)
+        elif sequence.follow and now - sequence.last_delta >= DELTA_EVERY:
+            self._send_delta(sequence, now)
+
+    def _finish(self, sequence: Sequence, reason: Literal["stop", "length"], *, removed: bool) -> None:
+        sequence.text.finish()
+        if sequence.follow:
+            self._send_delta(sequence, sequence.last_token)
+        if sequence.text.stopped:
+            reason = "stop"
+        completion = sequence.completion(self._model.name, reason)
+        self._drop(sequence, removed=removed)
+        self._send(Done(id=sequence.id, completion=completion))
+
+    def _send_delta(self, sequence: Sequence, now: float) -> None:
+        content, reasoning = sequence.text.take()
+        if content or reasoning:
+            sequence.last_delta = now
+            self._send(DeltaFrame(id=sequence.id, content=content, reasoning=reasoning))
+
+    def _note_logprobs(self, responses: list[Any]) -> None:
+        wanted = []
+        for response in responses:
+            sequence = self._by_uid[response.uid]
+            if sequence.top_logprobs is not None and response.finish_reason != "stop":
+                wanted.append((sequence, response))
+        if wanted:
+            rows = [(response.logprobs, response.token, sequence.top_logprobs or 0) for sequence, response in wanted]
+            for (sequence, _), entry in zip(wanted, self._logprobs.read(rows), strict=True):
+                sequence.logprobs.append(entry)
+
+    def _drop(self, sequence: Sequence, *, removed: bool = False) -> None:
+        """Forget a sequence. `removed`: mlx-lm already has."""
+        del self._sequences[sequence.id]
+        self._scheduler.remove(sequence.id)
+        if sequence.uid is not None and self._by_uid.pop(sequence.uid, None):
+            self._sampler.forget(sequence.uid)
+            if not removed:
+                self._generator.remove([sequence.uid])
+
+    def _fail(self, sequence: Sequence, exc: Exception) -> None:
+        if sequence.id in self._sequences:
+            self._drop(sequence)
+        message = f"the engine failed on this request: {type(exc).__name__}: {exc}"
+        self._send(Failed(id=sequence.id, kind=BackendUnavailable.type, message=message))
+
+    def _fail_all(self, exc: Exception) -> None:
+        failed = list(self._by_uid.values())
+        self._by_uid.clear()
+        self._restart_batch()
+        for sequence in failed:
+            self._fail(sequence, exc)
+
+    def _restart_batch(self) -> None:
+        model = self._model
+        self._sampler = BatchSampler()
+        self._generator = BatchGenerator(
+            model.module,
+            stop_tokens=[[token] for token in model.tokenizer.eos_token_ids],
+            sampler=self._sampler,
+            completion_batch_size=model.slots,
+            prefill_batch_size=min(model.settings.prefill_batch, model.slots),
+            prefill_step_size=model.settings.prefill_step,
+        )
+        # The batches that mlx-lm grows from these, and merges into these, stay of these classes.
+        self._generator._prompt_batch = AnnouncingPrompts.empty(  # noqa: SLF001 - no other way to know a call's rows
+            model.module,
+            self._sampler,
+            prefill_step_size=model.settings.prefill_step,
+        )
+        self._generator._generation_batch = AnnouncingBatch.empty(model.module, self._sampler)  # noqa: SLF001
+
+    def _spend(self, name: str) -> None:
+        """Book the time since the last booking."""
+        now = time.perf_counter()
+        self._counters[name] += now - self._mark
+        self._mark = now
+
+    def _say_how_it_goes(self) -> None:
+        if self._mark - self._beat_at < BEAT_EVERY:
+            return
+        self._beat_at = self._mark
+        self._send(
+            Beat(
+                active=self._scheduler.active,
+                waiting=self._scheduler.waiting,
+                free_slots=self._scheduler.free_slots,
+                memory=mx.get_active_memory(),
+                **self._counters,
+            ),
+        )

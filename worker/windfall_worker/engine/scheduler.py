@@ -1,0 +1,219 @@
+"""Who starts when: slots, memory and shared beginnings of prompts. Pure: no MLX, no clock, no threads.
+
+A sequence reserves room for its prompt and all tokens that it may generate, because nothing can be taken back from it
+later. mlx-lm pads the keys and values of a batch to its longest sequence, so a batch costs rows x longest reserve, and
+that product must fit. First come, first served, with two exceptions that `overtaken` bounds: who does not fit lets
+smaller ones pass, and jobs that share a prefix are brought together. Nobody is overtaken more often than there are
+slots; then everybody waits for them.
+
+Sharing: prompts whose first `LEAST_PREFIX` tokens are equal are a family. The first of a family to start computes what
+it has in common with the others (the prefix for which length x members is largest), those wait until it is computed, and
+start from a copy. A family is remembered for a while after its last member left, for jobs that come later.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+LEAST_PREFIX: Final = 64
+"""Tokens. A shorter beginning is computed again sooner than it is copied."""
+
+_PAD: Final = 256  # mlx-lm's caches grow in steps of so many tokens
+_FAMILIES: Final = 256  # remembered at most
+_COMPARED: Final = 64  # members looked at to find a prefix
+_PREFIXES: Final = 8  # remembered of a family
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Sequence `id` starts now. Its first `share` tokens are worth keeping for others (0: nothing is)."""
+
+    id: int
+    share: int
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    id: int
+    tokens: list[int]
+    reserve: int
+    family: _Family | None
+    overtaken: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Family:
+    waiting: dict[int, _Entry] = field(default_factory=dict)
+    computing: dict[int, list[int]] = field(default_factory=dict)  # leader's id -> the prefix
+    computed: list[list[int]] = field(default_factory=list)
+    last: list[int] | None = None  # the prompt that started last
+
+
+class Scheduler:
+    """Decides; the runner carries out. `capacity` is in tokens of keys and values, over all rows."""
+
+    def __init__(self, slots: int, capacity: int) -> None:
+        self.slots = slots
+        self.capacity = capacity
+        self._waiting: dict[int, _Entry] = {}
+        self._running: dict[int, _Entry] = {}
+        self._families: OrderedDict[tuple[int, ...], _Family] = OrderedDict()
+        self._favoured: _Family | None = None
+        self._changed = False
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._running)
+
+    @property
+    def active(self) -> int:
+        """How many run."""
+        return len(self._running)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
+    @property
+    def free_slots(self) -> int:
+        """How many more could start, were there memory."""
+        return max(0, self.slots - len(self))
+
+    def fits_alone(self, reserve: int) -> bool:
+        """Whether a sequence of so many tokens can ever run."""
+        return _padded(reserve) <= self.capacity
+
+    def add(self, sequence: int, tokens: list[int], reserve: int) -> None:
+        """A sequence wants to run; `reserve` is its prompt and the most that it may generate, in tokens."""
+        if not self.fits_alone(reserve):
+            raise ValueError(f"a sequence of {reserve} tokens never fits {self.capacity}")
+        entry = _Entry(sequence, tokens, _padded(reserve), self._family(tokens))
+        self._waiting[sequence] = entry
+        if entry.family:
+            entry.family.waiting[sequence] = entry
+        self._changed = True
+
+    def remove(self, sequence: int) -> None:
+        """It ended, however: what waited for it may go on."""
+        entry = self._running.pop(sequence, None) or self._waiting.pop(sequence, None)
+        if entry and entry.family:
+            entry.family.waiting.pop(sequence, None)
+            entry.family.computing.pop(sequence, None)
+        self._changed = True
+
+    def shared(self, sequence: int) -> None:
+        """The prefix that this sequence computes for others is computed, and kept."""
+        entry = self._running[sequence]
+        if entry.family and (prefix := entry.family.computing.pop(sequence, None)):
+            entry.family.computed = [prefix, *entry.family.computed[: _PREFIXES - 1]]
+        self._changed = True
+
+    def admit(self) -> list[Start]:
+        """Who starts now, in this order."""
+        starts: list[Start] = []
+        if not self._changed:
+            return starts
+        while len(self._running) < self.slots and (entry := self._choose()):
+            starts.append(self._start(entry))
+        self._changed = False
+        return starts
+
+    def _choose(self) -> _Entry | None:
+        passed: list[_Entry] = []
+        for entry in self._candidates():
+            if self._held(entry):
+                continue
+            if self._fits(entry):
+                self._overtake(entry)
+                return entry
+            if entry.overtaken >= self.slots:
+                return None
+            passed.append(entry)
+        return None
+
+    def _candidates(self) -> Iterator[_Entry]:
+        """The patient first, then the family of the last start, then by arrival."""
+        patient = [entry for entry in self._waiting.values() if entry.overtaken >= self.slots]
+        relatives = list(self._favoured.waiting.values()) if self._favoured else []
+        seen: set[int] = set()
+        for entry in itertools.chain(patient, relatives, self._waiting.values()):
+            if entry.id not in seen:
+                seen.add(entry.id)
+                yield entry
+
+    def _overtake(self, chosen: _Entry) -> None:
+        for entry in self._waiting.values():
+            if entry is chosen:
+                return
+            if not self._held(entry):
+                entry.overtaken += 1
+
+    def _fits(self, entry: _Entry) -> bool:
+        widest = max((running.reserve for running in self._running.values()), default=0)
+        return (len(self._running) + 1) * max(widest, entry.reserve) <= self.capacity
+
+    def _held(self, entry: _Entry) -> bool:
+        """Whether a prefix of this prompt is being computed right now."""
+        return entry.family is not None and bool(entry.family.computing)
+
+    def _start(self, entry: _Entry) -> Start:
+        del self._waiting[entry.id]
+        self._running[entry.id] = entry
+        family = entry.family
+        self._favoured = family
+        if not family:
+            return Start(entry.id, 0)
+        del family.waiting[entry.id]
+        share = _worth_sharing(entry, family)
+        known = max((_common(prefix, entry.tokens) for prefix in family.computed), default=0)
+        if share - known < LEAST_PREFIX:
+            share = known
+        else:
+            family.computing[entry.id] = entry.tokens[:share]
+        family.last = entry.tokens
+        return Start(entry.id, share)
+
+    def _family(self, tokens: list[int]) -> _Family | None:
+        if len(tokens) <= LEAST_PREFIX:
+            return None
+        key = tuple(tokens[:LEAST_PREFIX])
+        family = self._families.setdefault(key, _Family())
+        self._families.move_to_end(key)
+        if len(self._families) > _FAMILIES:
+            for old in [key for key, other in self._families.items() if not other.waiting][: -_FAMILIES // 2]:
+                del self._families[old]
+        return family
+
+
+def _worth_sharing(entry: _Entry, family: _Family) -> int:
+    """How much of the prompt to compute for others: the length that saves most, counted over those who share it."""
+    others = [other.tokens for other in itertools.islice(family.waiting.values(), _COMPARED)]
+    if family.last is not None:
+        others.append(family.last)
+    # The last token of a prompt is always computed: its logits give the first token of the completion.
+    lengths = sorted(min(_common(other, entry.tokens), len(entry.tokens) - 1, len(other) - 1) for other in others)
+    worth = {length: length * (len(lengths) - rank) for rank, length in reversed(list(enumerate(lengths)))}
+    best = max(worth, key=lambda length: worth[length], default=0)
+    return best if best >= LEAST_PREFIX else 0
+
+
+def _common(left: list[int], right: list[int]) -> int:
+    """The length of the common prefix, by bisection: comparing slices runs in C."""
+    low, high = 0, min(len(left), len(right))
+    if left[:high] == right[:high]:
+        return high
+    while high - low > 1:
+        middle = (low + high) // 2
+        if left[low:middle] == right[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _padded(tokens: int) -> int:
+    return -(-tokens // _PAD) * _PAD

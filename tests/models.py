@@ -1,7 +1,7 @@
 """A small random model for tests of the engine: real weights, a real tokenizer, nothing learned.
 
-Qwen3's architecture with a byte-level tokenizer, ChatML, reasoning and tool calls. Its answers are noise, but noise that
-depends on every token of the prompt, which is what tests of a batch need.
+Qwen3's architecture with a byte-level tokenizer, ChatML, reasoning and tool calls. Its answers are noise, but noise
+that depends on every token of the prompt, which is what tests of a batch need.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 TEMPLATE = """
 {%- for message in messages -%}
-{%- if message.role == 'refused' or 'refuse this' in message.content -%}{{ raise_exception('no such role') }}{%- endif -%}
+{%- if 'refuse this' in message.content -%}{{ raise_exception('not these words') }}{%- endif -%}
 <|im_start|>{{ message.role }}
 {{ message.content }}
 {%- for call in message.tool_calls or [] -%}
@@ -49,7 +49,6 @@ def token_id(text: str) -> int:
 def build_model(folder: Path, *, context: int = 2048, layers: int = 2, width: int = 64, seed: int = 7) -> Path:
     """Write a model into the folder, and return it."""
     import mlx.core as mx  # noqa: PLC0415 - the worker's side of the tests runs without MLX
-    import mlx.nn as nn  # noqa: PLC0415
     from mlx.utils import tree_flatten  # noqa: PLC0415
     from mlx_lm.models.qwen3 import Model, ModelArgs  # noqa: PLC0415
 
@@ -73,7 +72,6 @@ def build_model(folder: Path, *, context: int = 2048, layers: int = 2, width: in
     model = Model(ModelArgs.from_dict(config))
     # Larger than the usual start, so that the answers differ and no two logits are near each other.
     model.apply(lambda value: mx.random.normal(value.shape) * 0.3 if value.ndim > 1 else value)
-    assert isinstance(model, nn.Module)
     mx.save_safetensors(str(folder / "model.safetensors"), dict(tree_flatten(model.parameters())))
     (folder / "config.json").write_text(json.dumps(config))
     _write_tokenizer(folder)

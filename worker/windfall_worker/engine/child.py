@@ -97,7 +97,8 @@ def _messages(pipe: socket.socket) -> Iterator[Message]:
         except OSError:
             os._exit(0)
         except ProtocolError as exc:
-            _log.error("%s", exc)  # noqa: TRY400 - a traceback would show the frame, and that is a prompt
+            # No traceback: it would show the frame, and that is a prompt.
+            _log.error("%s", exc)
             os._exit(76)
 
 
@@ -122,14 +123,14 @@ def _prepare(
                 arrivals.put(intake.prepare(message))
             except BackendError as exc:
                 send(Failed(id=message.id, kind=exc.kind, message=str(exc)))
-            except Exception as exc:
+            except Exception as exc:  # noqa: BLE001 - a thread that died would leave every later call waiting
                 _log.exception("a request could not be prepared")
                 text = f"the engine failed to prepare this request: {type(exc).__name__}"
                 send(Failed(id=message.id, kind=BackendUnavailable.type, message=text))
 
 
 class Outbox:
-    """Frames on their way to the worker. A thread writes them, several at a time, so that no step waits for a reader."""
+    """Frames on their way to the worker. A thread writes them, several at a time: no step waits for a reader."""
 
     def __init__(self, pipe: socket.socket) -> None:
         self._pipe = pipe

@@ -21,7 +21,6 @@ from windfall.errors import (
     BackendUnavailable,
     ConfigError,
     ContextLengthExceeded,
-    EngineDied,
     RequestRejected,
     UnsupportedParameter,
 )
@@ -66,7 +65,7 @@ class EngineLink(asyncio.Protocol):
     `progressed` is the loop's time of the last sign of work: a step, or anything said about a call.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, order: Load) -> None:
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._decoder = Decoder()
@@ -74,7 +73,8 @@ class EngineLink(asyncio.Protocol):
         self._ids = itertools.count(1)
         self._calls: dict[int, _Held] = {}
         self._reason: str | None = None
-        self._process: asyncio.subprocess.Process | None = None
+        self._process = process
+        self._order = order
         self.loaded: asyncio.Future[Ready] = loop.create_future()
         self.beat = Beat()
         self.progressed = loop.time()
@@ -102,15 +102,13 @@ class EngineLink(asyncio.Protocol):
             except BaseException:
                 ours.close()
                 raise
-        _, link = await asyncio.get_running_loop().create_connection(cls, sock=ours)
-        link._process = process
-        link._send(order)
+        _, link = await asyncio.get_running_loop().create_connection(lambda: cls(process, order), sock=ours)
         return link
 
     @property
     def pid(self) -> int:
         """The process' id."""
-        return self._running().pid
+        return self._process.pid
 
     @property
     def held(self) -> int:
@@ -137,12 +135,12 @@ class EngineLink(asyncio.Protocol):
     def kill(self, reason: str) -> None:
         """End the process now; `reason` goes on with "the engine …"."""
         self._reason = self._reason or reason
-        if self._running().returncode is None:
-            self._running().kill()
+        if self._process.returncode is None:
+            self._process.kill()
 
     async def ended(self) -> str:
         """Wait until the process is gone and say why, as what goes on with "the engine …"."""
-        code = await self._running().wait()
+        code = await self._process.wait()
         self.hang_up()
         return self._reason or _how_it_ended(code)
 
@@ -163,6 +161,7 @@ class EngineLink(asyncio.Protocol):
         """Asyncio's: the pipe is open."""
         if isinstance(transport, asyncio.Transport):
             self._transport = transport
+            self._send(self._order)
 
     def data_received(self, data: bytes) -> None:
         """Asyncio's: bytes came."""
@@ -175,11 +174,11 @@ class EngineLink(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Asyncio's: the pipe is closed. An engine without a pipe is of no use."""
         del exc
-        if self._process is not None and self._process.returncode is None and not self.loaded.cancelled():
+        if self._process.returncode is None:
             self._loop.call_later(1, self._kill_if_alive)
 
     def _kill_if_alive(self) -> None:
-        if self._running().returncode is None:
+        if self._process.returncode is None:
             self.kill("closed its pipe")
 
     def _take(self, message: Message) -> None:
@@ -213,18 +212,13 @@ class EngineLink(asyncio.Protocol):
             return
         try:
             held.on_delta(Delta(content=message.content, reasoning=message.reasoning))
-        except Exception:
+        except Exception:  # noqa: BLE001 - it is not the engine's failure, and must not become one
             _log.exception("whoever follows a completion failed; it is followed no more")
             held.on_delta = None
 
     def _send(self, message: Message) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(encode(message))
-
-    def _running(self) -> asyncio.subprocess.Process:
-        if self._process is None:
-            raise EngineDied("the engine was not started")
-        return self._process
 
 
 def _settle(future: asyncio.Future[_T], outcome: _T | Exception) -> None:

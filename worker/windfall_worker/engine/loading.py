@@ -1,7 +1,11 @@
 """A folder or repository to a model that is ready, with what the engine must know of it."""
 
+# mypy: disable-error-code="no-untyped-call"
+# mlx-lm is typed in parts.
+
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +14,7 @@ from typing import Any, Final
 import mlx.core as mx
 from mlx.utils import tree_flatten
 from mlx_lm.models.cache import make_prompt_cache
+from mlx_lm.utils import _download as _download_files  # what its load() does before it loads
 from mlx_lm.utils import hf_repo_to_path, load
 
 from windfall.errors import ConfigError
@@ -86,24 +91,22 @@ def _load(order: Load) -> tuple[Any, Any, dict[str, Any]]:
         if not folder.is_dir():
             folder = _download(order.model)
             check_folder(folder, order.model)
-        module, tokenizer, config = load(str(folder), return_config=True)
+        loaded: Any = load(str(folder), return_config=True)
     except ConfigError:
         raise
     except Exception as exc:
         raise ConfigError(f"{order.name} cannot be loaded: {_one_line(exc)}") from exc
+    module, tokenizer, config = loaded
     return module, tokenizer, config
 
 
 def _download(repository: str) -> Path:
     """The repository's files, from the local cache where they are complete."""
-    from mlx_lm.utils import _download as download  # noqa: PLC0415, PLC2701 - what its load() does, without the loading
-
-    try:
+    # Not in the cache, or not whole: there are many ways to say so.
+    with contextlib.suppress(Exception):
         return Path(hf_repo_to_path(repository))
-    except Exception:  # noqa: BLE001 - not in the cache, or not whole; there are many ways to say so
-        pass
     try:
-        return Path(download(repository))
+        return Path(_download_files(repository))
     except Exception as exc:
         raise ConfigError(
             f"{repository} is not in the local Hugging Face cache and cannot be downloaded: {_why_no_download(exc)}",
@@ -124,8 +127,9 @@ def _one_line(exc: Exception) -> str:
 
 def _to_single_precision(module: Any) -> None:
     half = (mx.float16, mx.bfloat16)
+    parameters: Any = tree_flatten(module.parameters())
     module.load_weights(
-        [(name, value.astype(mx.float32)) for name, value in tree_flatten(module.parameters()) if value.dtype in half],
+        [(name, value.astype(mx.float32)) for name, value in parameters if value.dtype in half],
         strict=False,
     )
     mx.eval(module.parameters())

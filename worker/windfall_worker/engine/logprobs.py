@@ -30,7 +30,11 @@ class LogprobReader:
             chosen = mx.take_along_axis(logprobs, mx.array([[token] for _, token, _ in rows]), axis=-1)
             best, values = _best(logprobs, max(count for _, _, count in rows))
             mx.eval(chosen, best, values)
-        chosen, best, values = chosen.tolist(), best.tolist(), values.tolist()
+        return self._entries(rows, chosen.tolist(), best.tolist(), values.tolist())
+
+    def _entries(
+        self, rows: Items[tuple[mx.array, int, int]], chosen: Any, best: Any, values: Any
+    ) -> list[TokenLogprob]:
         return [
             TokenLogprob(
                 **self._names.of(token),

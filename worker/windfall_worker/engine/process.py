@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import Final
+from typing import Any, Final
 
 from windfall.errors import BackendUnavailable, ConfigError, EngineDied
 from windfall.request import CompletionRequest
@@ -98,13 +98,13 @@ class EngineProcess:
     async def _launch(self) -> EngineLink:
         """A process that has loaded its model. Raises `ConfigError`."""
         link = await EngineLink.launch(self._order)
-        ended = asyncio.ensure_future(link.ended())
+        ended = asyncio.create_task(link.ended())
+        waited: list[asyncio.Future[Any]] = [link.loaded, ended]
         try:
-            await asyncio.wait({link.loaded, ended}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             if not link.loaded.done():
-                raise ConfigError(
-                    f"{self._order.name} cannot be loaded: the engine {ended.result()} while it loaded it"
-                )
+                why = f"{self._order.name} cannot be loaded: the engine {ended.result()} while it loaded it"
+                link.loaded.set_exception(ConfigError(why))
             self._ready = link.loaded.result()
         except BaseException:
             ended.cancel()

@@ -5,6 +5,9 @@ One thread loads the model and generates. Requests come prepared from the intake
 ends all that took part in it, and the next ones start with a fresh batch.
 """
 
+# mypy: disable-error-code="no-untyped-call"
+# mlx-lm is typed in parts.
+
 from __future__ import annotations
 
 import logging
@@ -102,10 +105,11 @@ class Runner:
         else:
             self._scheduler.shared(sequence.id)
             segments = [prompt[sequence.cached :]]
+        caches: Any = [cache]  # None is mlx-lm's word for an empty one
         (uid,) = self._generator.insert_segments(
             [segments],
             max_tokens=[sequence.max_tokens],
-            caches=[cache],
+            caches=caches,
             all_tokens=[prompt[: sequence.cached]],
             logits_processors=[list(sequence.processors)],
         )
@@ -121,7 +125,7 @@ class Runner:
             for response in prompts:
                 if response.end_of_segment and not response.end_of_prompt:
                     self._keep_prefix(self._by_uid[response.uid])
-        except Exception as exc:  # whatever MLX threw, the batch is in no state to go on with
+        except Exception as exc:  # noqa: BLE001 - whatever MLX threw, this batch cannot go on
             _log.exception("a step failed; %d sequences end with it", len(self._by_uid))
             self._fail_all(exc)
             return
@@ -145,7 +149,7 @@ class Runner:
             sequence = self._by_uid[response.uid]
             try:
                 self._take_token(sequence, response.token, response.finish_reason, now)
-            except Exception as exc:  # e.g. a detokenizer; it must not take the neighbours along
+            except Exception as exc:  # noqa: BLE001 - e.g. a detokenizer; its neighbours go on
                 _log.exception("a sequence failed")
                 self._fail(sequence, exc)
 
@@ -191,7 +195,8 @@ class Runner:
         """Forget a sequence. `removed`: mlx-lm already has."""
         del self._sequences[sequence.id]
         self._scheduler.remove(sequence.id)
-        if sequence.uid is not None and self._by_uid.pop(sequence.uid, None):
+        if sequence.uid is not None and sequence.uid in self._by_uid:
+            del self._by_uid[sequence.uid]
             self._sampler.forget(sequence.uid)
             if not removed:
                 self._generator.remove([sequence.uid])

@@ -207,19 +207,21 @@ def _mix(value: int) -> int:
     return value ^ (value >> 31)
 
 
-class AnnouncingPrompts(PromptProcessingBatch):  # type: ignore[misc] # mlx-lm ships no types
+class AnnouncingPrompts(PromptProcessingBatch):
     """mlx-lm's prompts, which tell the sampler the rows before they draw their first token."""
 
     def generate(self, tokens: list[list[int]]) -> GenerationBatch:
         """From prompts to a batch that decodes; its constructor draws."""
-        self.fallback_sampler.rows = list(self.uids)
-        return super().generate(tokens)
+        if isinstance(self.fallback_sampler, BatchSampler):
+            self.fallback_sampler.rows = list(self.uids)
+        batch: GenerationBatch = super().generate(tokens)
+        return batch
 
 
-class AnnouncingBatch(GenerationBatch):  # type: ignore[misc] # mlx-lm ships no types
+class AnnouncingBatch(GenerationBatch):
     """mlx-lm's decoding batch, which tells the sampler the rows before each step."""
 
     def _step(self) -> tuple[list[int], list[mx.array]]:
         if isinstance(self.fallback_sampler, BatchSampler):
             self.fallback_sampler.rows = self.uids
-        return super()._step()  # type: ignore[no-any-return]
+        return super()._step()

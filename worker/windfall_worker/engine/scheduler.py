@@ -7,8 +7,8 @@ smaller ones pass, and jobs that share a prefix are brought together. Nobody is 
 slots; then everybody waits for them.
 
 Sharing: prompts whose first `LEAST_PREFIX` tokens are equal are a family. The first of a family to start computes what
-it has in common with the others (the prefix for which length x members is largest), those wait until it is computed, and
-start from a copy. A family is remembered for a while after its last member left, for jobs that come later.
+it has in common with the others (the prefix for which length x members is largest), those wait until it is computed,
+and start from a copy. A family is remembered for a while after its last member left, for jobs that come later.
 """
 
 from __future__ import annotations

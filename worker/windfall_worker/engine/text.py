@@ -1,10 +1,13 @@
 """Tokens to text, and text to content, reasoning and tool calls, as mlx-lm's server has it.
 
-Three stages, each of mlx-lm's making: the tokenizer's streaming detokenizer, a `TextStateMachine` that ends at the first
-stop string wherever the borders of tokens are, and the model's own `TextStateMachine` for reasoning and tools. Text is
-let go only when it can no longer be part of a stop string or a marker; what is held at the end belongs to the text
-(mlx-lm's server drops it at an end-of-text token, and with it a final `<`).
+Three stages, each of mlx-lm's making: the tokenizer's streaming detokenizer, a `TextStateMachine` that ends at the
+first stop string wherever the borders of tokens are, and the model's own `TextStateMachine` for reasoning and tools.
+Text is let go only when it can no longer be part of a stop string or a marker; what is held at the end belongs to the
+text (mlx-lm's server drops it at an end-of-text token, and with it a final `<`).
 """
+
+# mypy: disable-error-code="no-untyped-call"
+# mlx-lm is typed in parts.
 
 from __future__ import annotations
 

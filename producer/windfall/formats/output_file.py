@@ -11,10 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from windfall.errors import ConfigError
-from windfall.formats.output_line import output_line
+from windfall.formats.output_line import output_row
 from windfall.result import CompletionResult
 
 #: What tells one row from another in an output file.
@@ -39,8 +39,8 @@ class OutputFile:
 
     Opening reads what is there: a last line that was cut off by a kill is removed, and the keys of the others are
     remembered (as 64-bit hashes), so that `has` can tell what need not be written again. With `again`, rows that
-    failed are removed too, to be written again. The file is locked for as long as it is open. Raises `ConfigError` where
-    it cannot be read or written, or holds something else.
+    failed are removed too, to be written again. The file is locked for as long as it is open. Raises `ConfigError`
+    where it cannot be read or written, or holds something else.
     """
 
     def __init__(self, path: Path, key: Key, *, again: bool = False) -> None:
@@ -73,17 +73,17 @@ class OutputFile:
         """Append the lines of these results and hand them to the system. Raises `ConfigError` (disk full, …)."""
         if self._file is None:
             raise RuntimeError("the output file is not open")
-        lines = [output_line(result) for result in results]
+        rows = [output_row(result) for result in results]
         try:
-            self._file.write(b"".join(lines))
+            self._file.write(b"".join(to_json(row) + b"\n" for row in rows))
             self._file.flush()
         except BrokenPipeError:
             raise  # whoever reads our stdout has seen enough; that is no failure of ours
         except OSError as exc:
             reason = f"cannot write to {self.name}: {exc.strerror}; {self.rows} rows are in it"
             raise ConfigError(f"{reason}, and the same command will go on behind them") from exc
-        for line in lines:
-            self._remember(from_json(line))
+        for row in rows:
+            self._remember(row)
 
     def _opened(self) -> IO[bytes]:
         if str(self._path) == "-":

@@ -1,0 +1,5 @@
+"""`python -m windfall`."""
+
+from windfall.cli import main
+
+main()

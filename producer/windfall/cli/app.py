@@ -1,0 +1,107 @@
+"""`windfall`: all commands, and the one place where errors become sentences and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Final
+
+import typer
+
+from windfall.cli import demo, doctor, fleet, poll, results, run, steer, submit, worker
+from windfall.cli.console import complain, say
+from windfall.cli.session import Terminated
+from windfall.errors import WindfallError
+
+FAILED: Final = 1
+USAGE: Final = 2
+INTERRUPTED: Final = 130
+TERMINATED: Final = 143
+
+app = typer.Typer(
+    name="windfall",
+    help="A queue for LLM completions that runs them with MLX on the Macs you already own.\n\n"
+    "Exit codes: 0 all is well, 1 it did not work, 2 wrong usage, 3 it worked but some rows failed.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",  # flows a docstring's lines together
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for command in (
+    run.run,
+    demo.demo,
+    submit.submit,
+    poll.status,
+    poll.watch,
+    results.results,
+    results.result,
+    steer.cancel,
+    steer.retry,
+    worker.worker,
+    fleet.fleet,
+    doctor.doctor,
+):
+    app.command()(command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            say(f"windfall {version('windfall')}")
+        except PackageNotFoundError:
+            say("windfall, not installed: run from its source")
+        raise typer.Exit
+
+
+@app.callback()
+def windfall(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What stands before the command."""
+
+
+def main() -> None:
+    """The console script: run the command, and end with its exit code."""
+    sys.exit(_exit_code())
+
+
+def _exit_code() -> int:  # noqa: PLR0911 - a return for every way in which a command ends
+    try:
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except Terminated:
+        return TERMINATED
+    except BrokenPipeError:
+        # Whoever read our output has left; without this the interpreter would complain at its own last flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except WindfallError as exc:
+        complain(str(exc))
+        return FAILED
+    except OSError as exc:
+        complain(f"{exc.filename or 'the system'}: {exc.strerror or exc}")
+        return FAILED
+    except Exception as exc:  # noqa: BLE001 - _usage raises again what is no usage error
+        return _usage(exc)
+    return code if isinstance(code, int) else 0
+
+
+def _usage(exc: Exception) -> int:
+    """Say what is wrong with the command line; anything but a usage error is a bug, and raised.
+
+    Typer brought its own copy of click with 0.26, so a usage error is known by what it can do, not by its class.
+    """
+    message = getattr(exc, "format_message", None)
+    if message is None:
+        raise exc
+    if type(exc).__name__ != "NoArgsIsHelpError":  # that one has printed the help
+        context = getattr(exc, "ctx", None)
+        path = context.command_path if context else "windfall"
+        complain(f"{message().rstrip('.')} (see {path} --help)")
+    return USAGE

@@ -1,0 +1,37 @@
+"""Input files as the commands are given them."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from windfall.errors import ConfigError, InvalidRequest
+from windfall.formats import Overrides, read_rows
+from windfall.row import Row
+
+
+@contextmanager
+def rows_of(path: Path, overrides: Overrides, max_row_bytes: int) -> Iterator[Iterator[Row]]:
+    """The rows of a JSONL file, or of stdin (`-`). Raises `InvalidRequest` where there is no file or no row."""
+    name = "stdin" if str(path) == "-" else str(path)
+    try:
+        with sys.stdin.buffer if str(path) == "-" else path.open("rb") as stream:
+            rows = read_rows(stream, name=name, overrides=overrides, max_row_bytes=max_row_bytes)
+            yield itertools.chain([next(rows)], rows)  # an empty file is told of before anything is started
+    except FileNotFoundError as exc:
+        if exc.filename != str(path):
+            raise
+        raise InvalidRequest(f"no such file: {name}") from exc
+    except (IsADirectoryError, PermissionError) as exc:
+        if exc.filename != str(path):
+            raise
+        raise InvalidRequest(f"cannot read {name}: {exc.strerror}") from exc
+
+
+def refuse_same_file(source: Path, target: Path) -> None:
+    """Raises `ConfigError` where the results would be written over the requests."""
+    if str(source) != "-" and str(target) != "-" and target.exists() and source.exists() and target.samefile(source):
+        raise ConfigError(f"{target} is the input; name another file for the results")

@@ -1,0 +1,62 @@
+"""Following a batch to its end: for `submit --wait`, `results` and `watch`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from windfall.batch import BatchStatus
+from windfall.cli.console import duration, note
+from windfall.cli.progress import RowProgress
+from windfall.formats import OutputFile
+from windfall.formats.output_file import by_job_id
+from windfall.producer import Producer
+
+
+async def follow_batch(producer: Producer, batch_id: str, output: Path | None) -> int:
+    """Wait for every row, writing the results to `output` as they come; returns how many rows did not complete."""
+    async with producer:
+        await producer.batch(batch_id)  # before the file is touched: is there such a batch?
+        if output is None:
+            await _watch(producer, batch_id)
+        else:
+            with OutputFile(output, by_job_id, again=True) as out:
+                await write_results(producer, batch_id, out, after="0", follow=True)
+        return conclude(await producer.batch(batch_id), output)
+
+
+async def write_results(producer: Producer, batch_id: str, out: OutputFile, *, after: str, follow: bool) -> str:
+    """Write what the file lacks of a batch's results; returns the cursor behind the last one."""
+    cursor = after
+    with RowProgress(f"batch {batch_id}", done=out.rows) as progress:
+        total = (await producer.batch(batch_id)).total
+        async for cursor, result in producer.results_with_cursor(batch_id, after=after, follow=follow):  # noqa: B007 - the last one is returned
+            if not out.has(result.job_id):
+                out.write([result])
+                progress.update(out.rows, total, out.failed)
+    return cursor
+
+
+def conclude(status: BatchStatus, output: Path | None) -> int:
+    """Say how a batch that is done went; returns how many rows did not complete."""
+    unsuccessful = status.finished - status.completed
+    took = duration((status.finished_at or status.now) - status.created_at)
+    where = f" in {output}" if output is not None and str(output) != "-" else ""
+    note(f"batch {status.id}: {outcomes(status)}{where}; {took}")
+    return unsuccessful
+
+
+def outcomes(status: BatchStatus) -> str:
+    """The counts that are not 0, in words."""
+    names = ("queued", "running", "completed", "failed", "cancelled", "expired")
+    counts = [f"{getattr(status, name):,} {name}" for name in names if getattr(status, name)]
+    return f"{status.total:,} rows: {', '.join(counts) or 'none'}"
+
+
+async def _watch(producer: Producer, batch_id: str) -> None:
+    with RowProgress(f"batch {batch_id}") as progress:
+        total = (await producer.batch(batch_id)).total
+        done = failed = 0
+        async for result in producer.results(batch_id):
+            done += 1
+            failed += not result.ok
+            progress.update(done, total, failed)

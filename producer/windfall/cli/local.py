@@ -1,0 +1,121 @@
+"""Running rows in one process tree: an embedded broker, a worker in this process, and the results into a file."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import tempfile
+import time
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from windfall.broker import EmbeddedBroker
+from windfall.cli.models import worker_package
+from windfall.cli.progress import RowProgress
+from windfall.errors import WindfallError
+from windfall.formats import OutputFile
+from windfall.producer import Producer
+from windfall.result import CompletionResult
+from windfall.row import Row
+
+if TYPE_CHECKING:
+    from windfall_worker.settings import ModelSettings
+
+
+@dataclass(slots=True)
+class Tally:
+    """What came of the rows of one run."""
+
+    completed: int = 0
+    failed: int = 0
+    tokens: int = 0  #: of the completions
+    _first: float = field(default=0.0, repr=False)
+    _last: float = field(default=0.0, repr=False)
+
+    def start(self) -> None:
+        """The model is loaded; the clock of the rates starts here."""
+        self._first = self._last = time.monotonic()
+
+    def count(self, result: CompletionResult) -> None:
+        """One more row."""
+        self._last = time.monotonic()
+        self.completed += result.ok
+        self.failed += not result.ok
+        self.tokens += result.completion.usage.completion_tokens if result.completion else 0
+
+    @property
+    def seconds(self) -> float:
+        """From the start to the last result."""
+        return self._last - self._first
+
+
+async def run_rows(rows: Iterator[Row], out: OutputFile, model: ModelSettings, what: str) -> Tally:
+    """Complete the rows with this model, here and now, and write the results as they come."""
+    with worker_package():
+        from windfall_worker.main import run_worker  # noqa: PLC0415 - an extra
+        from windfall_worker.settings import WorkerSettings  # noqa: PLC0415 - an extra
+    logging.basicConfig(format="windfall: %(message)s", level=logging.ERROR)
+    settings = WorkerSettings(models=(model,), drain_timeout=0)
+    ready, stop = asyncio.Event(), asyncio.Event()
+    tally = Tally()
+
+    with tempfile.TemporaryDirectory(prefix="windfall-", ignore_cleanup_errors=True) as folder:
+        async with EmbeddedBroker.start(Path(folder), allow_fake=True) as broker:
+            redis = broker.url or broker.redis
+
+            async def work() -> None:
+                await run_worker(settings, redis, ready=ready, stop=stop, handle_signals=False)
+                if not stop.is_set():
+                    raise WindfallError("the worker ended before the last row; the same command goes on with the rest")
+
+            async def feed() -> None:
+                await ready.wait()
+                tally.start()
+                async with Producer(redis) as producer:
+                    await _pass_through(producer, rows, out, tally, what)
+                stop.set()
+
+            await together(work(), feed())
+    return tally
+
+
+async def _pass_through(producer: Producer, rows: Iterator[Row], out: OutputFile, tally: Tally, what: str) -> None:
+    """Enqueue the rows and write the results, both at once."""
+    batch_id = secrets.token_hex(6)
+    begun = asyncio.Event()
+    total: int | None = None
+    before = out.rows
+
+    async def submit() -> None:
+        nonlocal total
+        batch = await producer.enqueue_batch(rows, batch_id=batch_id, on_progress=lambda _: begun.set())
+        begun.set()
+        total = before + batch.total
+
+    async def collect() -> None:
+        await begun.wait()
+        with RowProgress(what, done=before) as progress:
+            progress.update(before, total, 0)
+            async for result in producer.results(batch_id):
+                out.write([result])
+                tally.count(result)
+                progress.update(out.rows, total, tally.failed)
+
+    await together(submit(), collect())
+
+
+async def together(*works: Coroutine[Any, Any, None]) -> None:
+    """Run all to their end. When one raises, or this is cancelled, the others are cancelled and put away first."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        failed = [task for task in tasks if task.done() and not task.cancelled() and task.exception()]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in failed:
+        task.result()

@@ -1,0 +1,68 @@
+"""The flags that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from windfall.request import Route
+
+RedisUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--redis",
+        metavar="URL",
+        help="The Redis to use, such as redis://:PASSWORD@HOST:6379. Without it: the variable WINDFALL_REDIS_URL, "
+        "then windfall.toml, then redis://localhost:6379.",
+        show_default=False,
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="A settings file in place of windfall.toml.", show_default=False),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Input = Annotated[
+    Path,
+    typer.Argument(
+        metavar="IN",
+        help="A JSONL file of requests (OpenAI Batch lines, Anthropic batch lines or bare bodies), or - for stdin.",
+    ),
+]
+Output = Annotated[
+    Path,
+    typer.Option(
+        "--output", "-o", metavar="OUT", help="Where the results go (OpenAI Batch output lines); - is stdout."
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="The model of every row: it fills in where a row names none, and replaces what the others name.",
+        show_default=False,
+    ),
+]
+RouteOption = Annotated[
+    Route | None,
+    typer.Option("--route", help="Where every row may run, in place of what the rows say.", show_default=False),
+]
+Priority = Annotated[
+    int | None,
+    typer.Option(
+        min=-9, max=9, metavar="N", help="-9 to 9, for every row; high goes first, by an hour a level.",
+        show_default=False,
+    ),
+]  # fmt: skip
+Deadline = Annotated[
+    float | None,
+    typer.Option(min=0.001, metavar="SECONDS", help="Rows unfinished by then expire.", show_default=False),
+]
+BatchName = Annotated[str, typer.Argument(metavar="ID", help="The id of a batch, as submit printed it.")]
+AnyName = Annotated[str, typer.Argument(metavar="ID", help="The id of a batch or of a job.")]
+JobName = Annotated[
+    str, typer.Argument(metavar="JOB_ID", help="The id of a job: of row 7 of batch abc it is abc:7.")
+]  # fmt: skip

@@ -1,0 +1,121 @@
+"""`windfall status` and `windfall watch`: how far a batch or a job is."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+
+import typer
+
+from windfall.batch import BatchStatus
+from windfall.cli import options
+from windfall.cli.console import duration, say, say_json
+from windfall.cli.follow import conclude, outcomes
+from windfall.cli.progress import RowProgress
+from windfall.cli.session import producer, run_async
+from windfall.errors import NotFound
+from windfall.keys import batch_of
+from windfall.producer import Producer
+from windfall.result import CompletionResult
+
+_PERIOD = 0.5  # seconds between two looks
+
+
+def status(
+    name: options.AnyName,
+    redis: options.RedisUrl = None,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Print how far a batch is (counts, rate, time left, tokens), or what became of a job."""
+    found = run_async(_status(producer(redis, config), name))
+    if isinstance(found, BatchStatus):
+        say_json(_as_json(found)) if as_json else _say_batch(found)
+    elif as_json:
+        say_json(found.model_dump(mode="json") if found else {"job_id": name, "state": "unfinished"})
+    else:
+        say(_job_line(name, found))
+
+
+def watch(
+    name: options.AnyName,
+    redis: options.RedisUrl = None,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show the progress of a batch or a job until it is done; the exit code is 3 if rows failed.
+
+    Without a terminal (or with --json) a line is printed whenever a count has changed.
+    """
+    if run_async(_watch(producer(redis, config), name, as_json=as_json)):
+        raise typer.Exit(3)
+
+
+async def _status(producer: Producer, name: str) -> BatchStatus | CompletionResult | None:
+    async with producer:
+        if batch_of(name) is not None:
+            return await producer.result(name)
+        try:
+            return await producer.batch(name)
+        except NotFound:
+            pass
+        try:
+            return await producer.result(name)
+        except NotFound:
+            raise NotFound(f"no batch or job {name!r}: it never was, or it was kept no longer") from None
+
+
+async def _watch(producer: Producer, name: str, *, as_json: bool) -> int:
+    found = await _status(producer, name)
+    async with producer:
+        if not isinstance(found, BatchStatus):
+            result = await producer.wait(name)
+            say_json(result.model_dump(mode="json")) if as_json else say(_job_line(name, result))
+            return not result.ok
+        live = sys.stderr.isatty() and not as_json
+        with RowProgress(f"batch {name}", done=found.finished) as progress:
+            async for found in _changes(producer, name):
+                if as_json:
+                    say_json(_as_json(found))
+                elif not live:
+                    say(outcomes(found))
+                progress.update(found.finished, found.total, found.finished - found.completed)
+    return conclude(found, None)
+
+
+async def _changes(producer: Producer, name: str) -> AsyncIterator[BatchStatus]:
+    last: tuple[int, ...] = ()
+    while True:
+        found = await producer.batch(name)
+        counts = (found.total, found.queued, found.running, found.completed, found.finished, found.done)
+        if counts != last:
+            yield found
+        if found.done:
+            return
+        last = counts
+        await asyncio.sleep(_PERIOD)
+
+
+def _as_json(found: BatchStatus) -> dict[str, object]:
+    derived = {"state": found.state.value, "finished": found.finished, "rate": found.rate, "eta": found.eta}
+    return found.model_dump(mode="json") | derived
+
+
+def _say_batch(found: BatchStatus) -> None:
+    usage = found.usage
+    say(f"batch   {found.id}: {found.state.value}" + (" (cancelled)" if found.cancel_requested else ""))
+    say(f"rows    {outcomes(found)}")
+    if found.rate is not None:
+        left = "" if found.done or found.eta is None else f", about {duration(found.eta)} left"
+        say(f"rate    {found.rate:,.1f} rows/s{left}")
+    cached = f" ({usage.cached_tokens:,} cached)" if usage.cached_tokens else ""
+    say(f"tokens  {usage.prompt_tokens:,} of prompts{cached}, {usage.completion_tokens:,} of completions")
+
+
+def _job_line(name: str, found: CompletionResult | None) -> str:
+    if found is None:
+        return f"job {name}: unfinished"
+    by = f" by {found.backend} on {found.worker}" if found.backend and found.worker else ""
+    why = f": {found.error.message}" if found.error else ""
+    return f"job {name}: {found.state.value}{by} after {duration(found.timings.total)}{why}"

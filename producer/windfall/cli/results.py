@@ -1,0 +1,86 @@
+"""`windfall results` and `windfall result`: what came out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from windfall.cli import options
+from windfall.cli.console import complain, note, printable, say, say_json
+from windfall.cli.follow import outcomes, write_results
+from windfall.cli.session import producer, run_async
+from windfall.formats import OutputFile
+from windfall.formats.output_file import by_job_id
+from windfall.producer import Producer
+from windfall.result import CompletionResult
+
+
+def results(
+    batch_id: options.BatchName,
+    output: options.Output = Path("-"),
+    follow: Annotated[bool, typer.Option("--follow", help="Wait for the results still to come.")] = False,
+    after: Annotated[
+        str, typer.Option(metavar="CURSOR", help="Begin behind this cursor, as an earlier call printed it.")
+    ] = "0",
+    redis: options.RedisUrl = None,
+    config: options.Config = None,
+) -> None:
+    """Write the results of a batch, one JSON object a line, in the order in which the rows ended.
+
+    Rows that OUT has already are not written again; rows that failed and were run again replace their old lines.
+    """
+    run_async(_results(producer(redis, config), batch_id, output, after=after, follow=follow))
+
+
+async def _results(producer: Producer, batch_id: str, output: Path, *, after: str, follow: bool) -> None:
+    async with producer:
+        await producer.batch(batch_id)  # before the file is touched: is there such a batch?
+        with OutputFile(output, by_job_id, again=after == "0") as out:
+            cursor = await write_results(producer, batch_id, out, after=after, follow=follow)
+            written = out.rows
+        status = await producer.batch(batch_id)
+    where = "stdout" if str(output) == "-" else str(output)
+    note(f"{written:,} rows in {where}; the batch has {outcomes(status)}")
+    if not status.done:
+        note(f"for those still to come: the same command with --follow, or with --after {cursor}")
+
+
+def result(
+    job_id: options.JobName,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for it, if it is unfinished.")] = False,
+    redis: options.RedisUrl = None,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Print the completion of a job; with --json all that is known of it, attempts and times included.
+
+    The exit code is 1 while there is no result, and 3 if the job failed.
+    """
+    found = run_async(_result(producer(redis, config), job_id, wait=wait))
+    if found is None:
+        complain(f"job {job_id} has no result yet; wait for it with windfall result {job_id} --wait")
+        raise typer.Exit(1)
+    if as_json:
+        say_json(found.model_dump(mode="json"))
+    elif found.ok:
+        _say_completion(found)
+    if not found.ok:
+        complain(f"job {job_id} {found.state.value}: {found.error.message if found.error else 'no reason is recorded'}")
+        raise typer.Exit(3)
+
+
+async def _result(producer: Producer, job_id: str, *, wait: bool) -> CompletionResult | None:
+    async with producer:
+        return await (producer.wait(job_id) if wait else producer.result(job_id))
+
+
+def _say_completion(found: CompletionResult) -> None:
+    completion = found.completion
+    if completion is None:
+        return
+    if completion.content:
+        say("\n".join(printable(line) for line in completion.content.split("\n")))
+    for call in completion.tool_calls:
+        say(printable(f"{call.function.name}({call.function.arguments})"))

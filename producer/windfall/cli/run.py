@@ -1,0 +1,113 @@
+"""`windfall run`: a file of requests in, a file of results out, with nothing else to start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from windfall.cli import options
+from windfall.cli.console import duration, note
+from windfall.cli.files import refuse_same_file, rows_of
+from windfall.cli.local import Tally, run_rows
+from windfall.cli.models import model_for_run
+from windfall.cli.session import Terminated, run_async
+from windfall.formats import OutputFile, Overrides
+from windfall.formats.output_file import by_custom_id
+from windfall.request import Route
+from windfall.row import Row
+from windfall.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from windfall_worker.settings import ModelSettings
+
+
+def run(
+    source: options.Input,
+    output: options.Output,
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="A folder, a Hugging Face repository, a name of windfall.toml, or demo. "
+            "Every row runs on it here, whatever model or route the row names.",
+        ),
+    ],
+    slots: Annotated[
+        int | None, typer.Option(min=1, max=4096, help="How many rows run at once [32].", show_default=False)
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run the rows again that failed in OUT.")
+    ] = False,
+    simulate: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="SECONDS", help="Answer after SECONDS without any model, for tests of capacity."),
+    ] = None,
+    config: options.Config = None,
+) -> None:
+    """Run a file of requests on a model on this machine, and write the results to OUT as they come.
+
+    Everything it needs (a Redis, a worker, the model) it starts, and ends, by itself. Started again after a kill, or
+    on a file that has grown, it goes on with the rows that OUT lacks. The exit code is 0 if every row in OUT completed,
+    and 3 if some failed.
+    """
+    refuse_same_file(source, output)
+    settings = load_settings(config=config)
+    served = model_for_run(model, simulate, slots, settings)
+    failed = run_file(source, output, served, settings, retry_failed=retry_failed)
+    if failed:
+        raise typer.Exit(3)
+
+
+def run_file(
+    source: Path, output: Path, served: ModelSettings, settings: Settings, *, retry_failed: bool = False
+) -> int:
+    """Run what OUT lacks of a file, and say how it went; returns how many rows of OUT failed."""
+    overrides = Overrides(model=served.name, route=Route.LOCAL)
+    with (
+        rows_of(source, overrides, settings.max_row_bytes) as rows,
+        OutputFile(output, by_custom_id, again=retry_failed) as out,
+    ):
+        before = out.rows
+        missing = _peeked(row for row in rows if not out.has(str(row.custom_id)))
+        if missing is None:
+            note(f"all {before:,} rows are already in {out.name}{_failures(out)}")
+            return out.failed
+        if before:
+            note(f"{before:,} rows are already in {out.name}; going on with the rest")
+        try:
+            tally = run_async(run_rows(missing, out, served, source.name))
+        except (KeyboardInterrupt, Terminated):
+            note(f"stopped: {out.rows:,} rows are in {out.name}; the same command goes on with the rest")
+            raise
+        note(_summary(out, tally))
+        return out.failed
+
+
+def _peeked(rows: Iterator[Row]) -> Iterator[Row] | None:
+    """The same rows, or None where there is none."""
+    first = next(rows, None)
+    if first is None:
+        return None
+
+    def all_rows() -> Iterator[Row]:
+        yield first
+        yield from rows
+
+    return all_rows()
+
+
+def _summary(out: OutputFile, tally: Tally) -> str:
+    done = tally.completed + tally.failed
+    seconds = max(tally.seconds, 1e-9)
+    rates = f"{done / seconds:,.1f} rows/s, {tally.tokens / seconds:,.0f} tokens/s"
+    return f"{out.rows:,} rows are in {out.name}{_failures(out)}; {done:,} took {duration(seconds)}: {rates}"
+
+
+def _failures(out: OutputFile) -> str:
+    return (
+        f", {out.failed:,} of them failed (their error says why; --retry-failed runs them again)" if out.failed else ""
+    )

@@ -1,0 +1,50 @@
+"""`windfall cancel` and `windfall retry`."""
+
+from __future__ import annotations
+
+from windfall.cli import options
+from windfall.cli.console import say, say_json
+from windfall.cli.session import producer, run_async
+from windfall.producer import Producer
+
+
+def cancel(
+    name: options.AnyName,
+    redis: options.RedisUrl = None,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Cancel a job, or what is unfinished of a batch. A job that runs is stopped by its worker."""
+    number = run_async(_cancel(producer(redis, config), name))
+    if as_json:
+        say_json({"id": name, "cancelled": number})
+    else:
+        say(f"{_jobs(number)} cancelled" if number else "nothing was left to cancel")
+
+
+def retry(
+    name: options.AnyName,
+    redis: options.RedisUrl = None,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Run a failed job, or what failed of a batch, again."""
+    number = run_async(_retry(producer(redis, config), name))
+    if as_json:
+        say_json({"id": name, "queued": number})
+    else:
+        say(f"{_jobs(number)} queued again" if number else "nothing was there to run again")
+
+
+async def _cancel(producer: Producer, name: str) -> int:
+    async with producer:
+        return await producer.cancel(name)
+
+
+async def _retry(producer: Producer, name: str) -> int:
+    async with producer:
+        return await producer.retry(name)
+
+
+def _jobs(number: int) -> str:
+    return "1 job" if number == 1 else f"{number:,} jobs"

@@ -1,0 +1,88 @@
+"""`windfall worker`: run a worker on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from windfall.cli import options
+from windfall.cli.console import note
+from windfall.cli.models import models_for, worker_package
+from windfall.connection import redact
+from windfall.settings import load_settings
+
+if TYPE_CHECKING:
+    from windfall_worker.settings import WorkerSettings
+
+
+def worker(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PATH",
+            help="A model to serve: the name that requests use, and a folder, a Hugging Face repository, or demo. "
+            "May be given several times.",
+        ),
+    ] = None,
+    simulate: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=SECONDS",
+            help="Answer requests for NAME after SECONDS without any model: for tests of capacity.",
+        ),
+    ] = None,
+    slots: Annotated[
+        int | None,
+        typer.Option(min=1, max=4096, help="How many jobs it runs at once, per model [32].", show_default=False),
+    ] = None,
+    lease: Annotated[
+        float, typer.Option(min=1, metavar="S", help="Seconds after which the jobs of a dead worker go to another.")
+    ] = 10.0,
+    drain_timeout: Annotated[
+        float,
+        typer.Option(min=0, metavar="S", help="Seconds that running jobs get after Ctrl-C or SIGTERM."),
+    ] = 30.0,
+    name: Annotated[
+        str | None, typer.Option(help="What this worker is called in the fleet [this machine's name].")
+    ] = None,
+    redis: options.RedisUrl = None,
+    config: options.Config = None,
+) -> None:
+    """Run a worker: take jobs from Redis and complete them, until Ctrl-C or SIGTERM.
+
+    It then takes no more jobs, lets the running ones end, and hands the rest back; a second Ctrl-C hands back at once.
+    Without --model and --simulate it serves the models of windfall.toml.
+    """
+    settings = load_settings(redis=redis, config=config)
+    models = models_for(model or [], simulate or [], slots, settings)
+    with worker_package():
+        from windfall_worker.settings import WorkerSettings  # noqa: PLC0415 - an extra
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    what = WorkerSettings(models=models, lease=lease, drain_timeout=drain_timeout, name=name)
+    # run_worker handles the signals itself, so this is not run_async.
+    asyncio.run(_work(what, settings.redis))
+
+
+async def _work(settings: WorkerSettings, redis: str) -> None:
+    with worker_package():
+        from windfall_worker.main import run_worker  # noqa: PLC0415 - an extra
+    ready = asyncio.Event()
+    greeting = asyncio.create_task(_greet(ready, settings, redis))
+    try:
+        await run_worker(settings, redis, ready=ready)
+    finally:
+        greeting.cancel()
+    note("drained")
+
+
+async def _greet(ready: asyncio.Event, settings: WorkerSettings, redis: str) -> None:
+    await ready.wait()
+    served = ", ".join(f"{model.name} ({_what(model.simulate)}, {model.slots} slots)" for model in settings.models)
+    note(f"ready: serves {served} from {redact(redis)}; Ctrl-C drains")
+
+
+def _what(simulate: float | None) -> str:
+    return "mlx" if simulate is None else "simulated"

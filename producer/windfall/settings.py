@@ -1,0 +1,107 @@
+"""What is set outside a command line: the environment, then `windfall.toml`. The only reader of the environment here.
+
+A flag wins over a `WINDFALL_…` variable, this over the file that `--config` names; without that flag, over
+`windfall.toml` in the working folder, else in `$XDG_CONFIG_HOME/windfall/` (`~/.config/windfall/`).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from windfall.errors import ConfigError
+from windfall.formats import MAX_ROW_BYTES
+from windfall.formats.explain import explain, vocabulary
+
+FILE_NAME: Final = "windfall.toml"
+DEFAULT_REDIS: Final = "redis://localhost:6379"
+
+_Bytes = Annotated[int, Field(gt=0)]
+
+
+class Settings(BaseModel):
+    """The settings of a producer, and the tables that only a worker looks into."""
+
+    model_config = ConfigDict(frozen=True)
+
+    redis: str = Field(default=DEFAULT_REDIS, repr=False)  # it may hold a password
+    max_row_bytes: _Bytes = MAX_ROW_BYTES
+    models: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)  #: `[models.NAME]`
+    source: Path | None = None  #: the settings file that was read
+
+
+class _File(BaseModel):
+    """`windfall.toml`; what the worker alone reads is only known by name here."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    redis: str | None = None
+    max_row_bytes: _Bytes | None = None
+    models: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
+    providers: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
+
+
+class _Environment(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="WINDFALL_", env_ignore_empty=True, hide_input_in_errors=True)
+
+    redis_url: str | None = None
+    max_row_bytes: _Bytes | None = None
+    xdg_config_home: Path | None = Field(default=None, validation_alias="XDG_CONFIG_HOME")
+
+
+def load_settings(*, redis: str | None = None, config: Path | None = None) -> Settings:
+    """The settings, given the flags `--redis` and `--config`. Raises `ConfigError`."""
+    environment = _environment()
+    path = find_config(config)
+    file = _parsed(path) if path else _File()
+    found: dict[str, Any] = {
+        "models": file.models,
+        "source": path,
+        "redis": redis or environment.redis_url or file.redis,
+        "max_row_bytes": environment.max_row_bytes or file.max_row_bytes,
+    }
+    return Settings(**{name: value for name, value in found.items() if value is not None})
+
+
+def find_config(given: Path | None) -> Path | None:
+    """The `windfall.toml` that counts, or None. Raises `ConfigError` where the given one is not there."""
+    if given is not None:
+        if not given.is_file():
+            raise ConfigError(f"no settings file {given}: --config names a file such as {FILE_NAME}")
+        return given
+    home = _environment().xdg_config_home or Path.home() / ".config"
+    candidates = (Path(FILE_NAME), home / "windfall" / FILE_NAME)
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The tables of a settings file. Raises `ConfigError`."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigError(f"cannot read {path}: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path} is no TOML: {exc}") from exc
+
+
+def _parsed(path: Path) -> _File:
+    tables = read_config(path)
+    try:
+        return _File.model_validate(tables)
+    except ValidationError as exc:
+        wrong = explain(exc, tables, vocabulary(_File))
+        reason = wrong.reason.replace("unknown field", "unknown key")
+        raise ConfigError(f"{path}, key {wrong.field!r}: {reason}") from None  # the cause may quote a password
+
+
+def _environment() -> _Environment:
+    try:
+        return _Environment()
+    except ValidationError as exc:
+        error = exc.errors(include_input=False)[0]
+        name = "_".join(str(part) for part in error["loc"]).upper()
+        raise ConfigError(f"environment variable WINDFALL_{name}: {error['msg']}") from None

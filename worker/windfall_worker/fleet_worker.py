@@ -249,12 +249,12 @@ class FleetWorker(Worker):
             return endings.failed(claim, held.job, self.tools, "unknown_function", f"no function {message.f!r}")
         try:
             ctx = {**self.ctx, "job": held.job, "job_id": claim.job_id}
-            result: CompletionResult = await function.coroutine(ctx, message.request)  # type: ignore[call-arg] # arq types it by keyword
-            return result
+            result: CompletionResult = await function.coroutine(ctx, message.request)
         except asyncio.CancelledError:
             if held.stop is not Stop.CANCELLED:
                 raise
             return endings.cancelled(held.job, message.request, self.tools)
+        return result
 
     def _job(self, claim: Claim, message: JobMessage) -> Job:
         return Job(

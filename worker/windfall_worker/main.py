@@ -48,7 +48,7 @@ async def run_worker(
             backend = make_backend(model)
             stack.push_async_callback(backend.close)
             await backend.start()
-            stations[model.name] = Station(backend, asyncio.Semaphore(backend.slots))
+            stations[model.name] = Station(backend, asyncio.Semaphore(backend.slots + backend.lookahead))
         clock = RedisClock(pool)
         tools = Tools(stations, clock, Policy(max_tries=settings.max_tries), settings.new_worker_id())
         worker = FleetWorker(pool, _feeds(stations), settings, tools, handle_signals=handle_signals)

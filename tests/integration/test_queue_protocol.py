@@ -1,0 +1,359 @@
+"""The Lua steps on a real Redis, one rule of docs/protocol.md a test."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pickle
+from typing import Any
+
+import pytest
+from arq import ArqRedis
+from arq.jobs import Job as ArqJob
+
+from support import eventually, request, requests
+from windfall import InvalidRequest, InvalidRow, JobState, NotFound, Producer, WaitTimeout, keys
+from windfall.batch import BatchState
+from windfall.result import Completion, CompletionResult, Timings
+from windfall.scripts import Script, run
+from windfall.submission import BatchCancelled
+from windfall.wire import encode_result, job_deserializer
+from windfall_worker.claims import Claim, ClaimDesk, Claimed, Lease
+
+LANE = keys.lane_queue("m", "auto")
+LONG = Lease(60_000, 18_000)
+SHORT = Lease(150, 10_000)
+
+
+@pytest.fixture
+async def producer(redis: ArqRedis) -> Any:
+    async with Producer(redis) as producer:
+        yield producer
+
+
+def desk(redis: ArqRedis, worker: str = "w1", lease: Lease = LONG) -> ClaimDesk:
+    return ClaimDesk(redis, worker, lease)
+
+
+def answer(claim: Claim, state: JobState = JobState.COMPLETED, text: str = "x") -> bytes:
+    result = CompletionResult(
+        job_id=claim.job_id,
+        state=state,
+        model="m",
+        completion=Completion(content=text) if state is JobState.COMPLETED else None,
+        timings=Timings(enqueued_at=1.0, finished_at=2.0),
+    )
+    return encode_result(result, claim.lane)
+
+
+async def finish(redis: ArqRedis, claim: Claim, state: JobState = JobState.COMPLETED, text: str = "x") -> bytes:
+    args = [claim.job_id, claim.token, state.value, answer(claim, state, text), 60_000, 1, 2, 0, 0]
+    done: bytes = await run(redis, Script.FINISH, [claim.lane], args)
+    return done
+
+
+async def release(redis: ArqRedis, claim: Claim, delay_ms: int, fate: str, ledger: str = "") -> bytes:
+    done: bytes = await run(redis, Script.RELEASE, [claim.lane], [claim.job_id, claim.token, delay_ms, ledger, fate])
+    return done
+
+
+async def claimed_again(redis: ArqRedis, by: ClaimDesk) -> Claimed:
+    async def some() -> Claimed | None:
+        claimed = await by.claim([LANE], 10)
+        return claimed if claimed.claims else None
+
+    found: Claimed = await eventually(some, what="a second claim")
+    return found
+
+
+async def test_a_batch_submitted_twice_under_one_id_has_each_row_once(producer: Producer) -> None:
+    await producer.enqueue_batch(list(requests(700)), batch_id="b")
+    again = await producer.enqueue_batch(requests(1000), batch_id="b")
+    assert (again.total, again.queued, again.sealed) == (1000, 1000, True)
+
+
+async def test_rows_are_claimed_in_the_order_of_the_file(producer: Producer, redis: ArqRedis) -> None:
+    await producer.enqueue_batch(requests(600), batch_id="b")
+    claims = (await desk(redis).claim([LANE], 600)).claims
+    assert [claim.job_id for claim in claims] == [f"b:{n}" for n in range(1, 601)]
+
+
+async def test_high_priority_goes_first_across_lanes_and_low_priority_is_visible(
+    producer: Producer, redis: ArqRedis
+) -> None:
+    low = await producer.enqueue(request(priority=-9))
+    normal = await producer.enqueue(request())
+    high = await producer.enqueue(request(priority=9, route="local"))
+    lanes = [LANE, keys.lane_queue("m", "local")]
+    assert [claim.job_id for claim in (await desk(redis).claim(lanes, 5)).claims] == [high, normal, low]
+
+
+async def test_a_claimed_job_is_invisible_until_its_lease_ends_and_then_tells_who_lost_it(
+    producer: Producer, redis: ArqRedis
+) -> None:
+    name = await producer.enqueue(request())
+    (first,) = (await desk(redis, "w1", SHORT).claim([LANE], 5)).claims
+    second = desk(redis, "w2", SHORT)
+    assert (await second.claim([LANE], 5)).claims == ()
+    (again,) = (await claimed_again(redis, second)).claims
+    assert (again.job_id, again.deliveries) == (name, 2)
+    assert [(lost.worker, lost.outcome) for lost in again.ledger] == [("w1", "lost")]
+    assert first.token != again.token
+
+
+async def test_a_lost_lease_is_reclaimed_before_a_long_backlog(producer: Producer, redis: ArqRedis) -> None:
+    first = await producer.enqueue(request())
+    await desk(redis, "w1", SHORT).claim([LANE], 1)
+    await producer.enqueue_batch(requests(50))
+    await asyncio.sleep(0.2)
+    (claim,) = (await desk(redis, "w2").claim([LANE], 1)).claims
+    assert claim.job_id == first
+
+
+async def test_a_result_under_another_token_is_refused_and_the_holders_is_taken_once(
+    producer: Producer, redis: ArqRedis
+) -> None:
+    batch = await producer.enqueue_batch(requests(1))
+    (late,) = (await desk(redis, "w1", SHORT).claim([LANE], 1)).claims
+    (holder,) = (await claimed_again(redis, desk(redis, "w2"))).claims
+    assert await finish(redis, late, text="late") == b"held"
+    assert await finish(redis, holder, text="held") == b"ok"
+    assert await finish(redis, late, text="late") == b"finished"
+    assert [result.text async for result in producer.results(batch.id)] == ["held"]
+
+
+async def test_a_late_result_is_taken_when_nobody_holds_the_job(producer: Producer, redis: ArqRedis) -> None:
+    batch = await producer.enqueue_batch(requests(1))
+    (claim,) = (await desk(redis).claim([LANE], 1)).claims
+    await release(redis, claim, 60_000, "undo")
+    assert await finish(redis, claim) == b"ok"
+    status = await producer.batch(batch.id)
+    assert (status.completed, status.queued, status.running, status.state) == (1, 0, 0, BatchState.FINISHED)
+
+
+async def test_a_result_for_a_job_that_is_not_there_is_refused(redis: ArqRedis) -> None:
+    ghost = Claim(LANE, "ghost", "w1:0", b"", 1, (), aborted=False)
+    assert await finish(redis, ghost) == b"gone"
+
+
+async def test_a_renewed_lease_holds_and_a_lost_one_is_reported(producer: Producer, redis: ArqRedis) -> None:
+    await producer.enqueue(request())
+    owner = desk(redis, "w1", SHORT)
+    (claim,) = (await owner.claim([LANE], 1)).claims
+    assert await owner.renew([claim]) == ([], [])
+    other = desk(redis, "w2", SHORT)
+    await claimed_again(redis, other)
+    assert await owner.renew([claim]) == ([claim.job_id], [])
+
+
+async def test_a_claim_that_redis_forgot_is_taken_up_again_by_its_owners_renewal(
+    producer: Producer, redis: ArqRedis
+) -> None:
+    batch = await producer.enqueue_batch(requests(1))
+    owner = desk(redis)
+    (claim,) = (await owner.claim([LANE], 1)).claims
+    # What the last second of an append-only file loses: the claim, not the job.
+    await redis.delete(keys.HOLDER + claim.job_id, keys.JOB + claim.job_id)
+    await redis.hset(keys.BATCH + batch.id, mapping={"queued": 1, "running": 0})  # type: ignore[misc]
+    assert await owner.renew([claim]) == ([], [])
+    assert (await producer.batch(batch.id)).running == 1
+    assert await finish(redis, claim) == b"ok"
+
+
+async def test_after_an_outage_nobody_reclaims_before_the_owner_had_a_renewal_period(
+    producer: Producer, redis: ArqRedis
+) -> None:
+    await producer.enqueue(request())
+    beat = Lease(200, 400)
+    (claim,) = (await desk(redis, "w1", beat).claim([LANE], 1)).claims
+    await asyncio.sleep(0.8)  # nobody calls: longer than one and a half renewal periods
+    other = desk(redis, "w2", beat)
+    assert (await other.claim([LANE], 1)).claims == ()
+    assert await desk(redis, "w1", beat).renew([claim]) == ([], [])
+
+
+async def test_put_back_jobs_return_after_their_delay_and_pay_as_the_reason_says(
+    producer: Producer, redis: ArqRedis
+) -> None:
+    await producer.enqueue(request())
+    worker = desk(redis)
+    (claim,) = (await worker.claim([LANE], 1)).claims
+    assert await release(redis, claim, 100, "undo") == b"ok"
+    assert (await worker.claim([LANE], 1)).claims == ()
+    (claim,) = (await claimed_again(redis, worker)).claims
+    assert claim.deliveries == 1
+    await release(redis, claim, 0, "keep")
+    (claim,) = (await claimed_again(redis, worker)).claims
+    assert claim.deliveries == 2
+    await release(redis, claim, 0, "reset", '[{"backend":"mlx","started_at":1,"outcome":"failed"}]')
+    (claim,) = (await claimed_again(redis, worker)).claims
+    assert (claim.deliveries, claim.ledger[0].backend) == (1, "mlx")
+
+
+async def test_the_claim_says_when_the_next_job_is_due(producer: Producer, redis: ArqRedis) -> None:
+    await producer.enqueue(request())
+    worker = desk(redis)
+    (claim,) = (await worker.claim([LANE], 1)).claims
+    await release(redis, claim, 5_000, "undo")
+    claimed = await worker.claim([LANE], 1)
+    assert claimed.next_due is not None
+    assert 4 < claimed.next_due - claimed.now <= 5
+
+
+async def test_cancelling_a_batch_ends_queued_rows_and_tells_the_worker_of_running_ones(
+    producer: Producer, redis: ArqRedis
+) -> None:
+    batch = await producer.enqueue_batch(requests(1200))
+    worker = desk(redis)
+    running = (await worker.claim([LANE], 3)).claims
+    assert await producer.cancel(batch.id) == 1200
+    status = await producer.batch(batch.id)
+    assert (status.cancelled, status.running, status.queued) == (1197, 3, 0)
+    assert (await worker.renew(running))[1] == [claim.job_id for claim in running]
+    result = await producer.result(f"{batch.id}:1200")
+    assert result is not None
+    assert (result.state, result.custom_id) == (JobState.CANCELLED, "c1200")
+
+
+async def test_a_cancelled_job_of_a_dead_worker_is_handed_out_as_cancelled(producer: Producer, redis: ArqRedis) -> None:
+    name = await producer.enqueue(request())
+    await desk(redis, "w1", SHORT).claim([LANE], 1)
+    assert await producer.cancel(name) == 1
+    (claim,) = (await claimed_again(redis, desk(redis, "w2"))).claims
+    assert claim.aborted
+
+
+async def test_a_cancelled_batch_takes_no_more_rows(producer: Producer) -> None:
+    await producer.enqueue_batch(requests(3), batch_id="b")
+    await producer.cancel("b")
+    with pytest.raises(BatchCancelled):
+        await producer.enqueue_batch(requests(10), batch_id="b")
+    status = await producer.batch("b")
+    assert (status.total, status.state) == (3, BatchState.CANCELLED)
+
+
+async def test_retry_runs_again_only_what_failed_and_reports_each_row_once(producer: Producer, redis: ArqRedis) -> None:
+    batch = await producer.enqueue_batch(requests(3))
+    worker = desk(redis)
+    for claim in (await worker.claim([LANE], 3)).claims:
+        await finish(redis, claim, JobState.FAILED if claim.job_id.endswith(":2") else JobState.COMPLETED)
+    assert (await producer.batch(batch.id)).state is BatchState.FINISHED
+    assert await producer.retry(batch.id) == 1
+    assert (await producer.batch(batch.id)).queued == 1
+    (claim,) = (await worker.claim([LANE], 3)).claims
+    await finish(redis, claim, text="second time")
+    seen = [(result.job_id, result.text) async for result in producer.results(batch.id)]
+    assert sorted(seen) == [(f"{batch.id}:1", "x"), (f"{batch.id}:2", "second time"), (f"{batch.id}:3", "x")]
+    assert await producer.retry(batch.id) == 0
+
+
+async def test_a_row_that_does_not_parse_is_a_failed_row_of_its_batch(producer: Producer) -> None:
+    bad = InvalidRow("bad", 2, InvalidRequest("wrong role", line=2, field="messages.0.role"))
+    batch = await producer.enqueue_batch([request(), bad])
+    assert (batch.total, batch.failed, batch.queued) == (2, 1, 1)
+    result = await producer.result(f"{batch.id}:2")
+    assert result is not None
+    assert result.error is not None
+    assert (result.custom_id, result.error.param) == ("bad", "messages.0.role")
+    assert "line 2" in result.error.message
+
+
+async def test_the_counts_add_up_at_every_instant(producer: Producer, redis: ArqRedis) -> None:
+    done = asyncio.Event()
+
+    async def watch() -> int:
+        looks = 0
+        while not done.is_set():
+            fields = await redis.hgetall(keys.BATCH + "b")  # type: ignore[misc]
+            counts = {name.decode(): int(value) for name, value in fields.items() if name != b"meta"}
+            parts = ("queued", "running", "completed", "failed", "cancelled", "expired")
+            assert counts.get("total", 0) == sum(counts.get(part, 0) for part in parts)
+            looks += 1
+        return looks
+
+    watching = asyncio.create_task(watch())
+    submitting = asyncio.create_task(producer.enqueue_batch(requests(2000), batch_id="b"))
+    worker = desk(redis)
+    ended = 0
+    while ended < 1000:
+        for claim in (await worker.claim([LANE], 50)).claims:
+            if ended % 7 == 0:
+                await release(redis, claim, 0, "undo")
+            else:
+                await finish(redis, claim, JobState.FAILED if ended % 5 == 0 else JobState.COMPLETED)
+            ended += 1
+    await submitting
+    await producer.retry("b")
+    await producer.cancel("b")
+    done.set()
+    assert await watching > 10
+
+
+async def test_results_resume_behind_a_cursor(producer: Producer, redis: ArqRedis) -> None:
+    batch = await producer.enqueue_batch(requests(10))
+    for claim in (await desk(redis).claim([LANE], 10)).claims:
+        await finish(redis, claim)
+    seen = [pair async for pair in producer.results_with_cursor(batch.id)]
+    rest = [result.job_id async for result in producer.results(batch.id, after=seen[6][0])]
+    assert rest == [result.job_id for _, result in seen[7:]]
+
+
+async def test_wait_is_told_and_a_late_one_times_out(producer: Producer, redis: ArqRedis) -> None:
+    name = await producer.enqueue(request())
+    with pytest.raises(WaitTimeout, match=name):
+        await producer.wait(name, timeout=0.05)
+    waiting = asyncio.create_task(producer.wait(name, timeout=10))
+    (claim,) = (await desk(redis).claim([LANE], 1)).claims
+    await finish(redis, claim, text="told")
+    assert (await waiting).text == "told"
+
+
+async def test_what_is_not_there_is_not_found(producer: Producer) -> None:
+    for looking in (producer.result("no"), producer.wait("no"), producer.batch("no"), producer.cancel("no")):
+        with pytest.raises(NotFound, match="'no'"):
+            await looking
+
+
+async def test_stock_abort_does_not_expose_a_running_job_to_a_second_worker(
+    producer: Producer, redis: ArqRedis
+) -> None:
+    name = await producer.enqueue(request())
+    owner = desk(redis)
+    (claim,) = (await owner.claim([LANE], 1)).claims
+    job = ArqJob(name, redis, LANE, job_deserializer)
+    aborting = asyncio.create_task(job.abort(timeout=5, poll_delay=0.02))
+    await eventually(lambda: redis.zscore(keys.ABORT, name))
+    assert (await desk(redis, "w2").claim([LANE], 1)).claims == ()
+    assert (await owner.renew([claim]))[1] == [name]
+    await finish(redis, claim, JobState.CANCELLED)
+    with pytest.raises(Exception, match="cancelled"):
+        await aborting
+
+
+async def test_a_pickle_in_the_queue_or_in_a_result_is_never_loaded(producer: Producer, redis: ArqRedis) -> None:
+    class Bomb:
+        def __reduce__(self) -> Any:
+            return (pytest.fail, ("a pickle was loaded",))
+
+    await redis.set(keys.RESULT + "evil", pickle.dumps(Bomb()))
+    with pytest.raises(Exception, match="not JSON"):
+        await producer.result("evil")
+
+
+async def test_redis_forgetting_its_scripts_is_not_noticed(producer: Producer, redis: ArqRedis) -> None:
+    await producer.enqueue(request())
+    await redis.script_flush()
+    await producer.enqueue_batch(requests(3))
+    await redis.script_flush()
+    assert len((await desk(redis).claim([LANE], 10)).claims) == 4
+
+
+async def test_a_queued_row_costs_little_more_than_its_payload(producer: Producer, redis: ArqRedis) -> None:
+    await producer.enqueue_batch((request("x" * 1000) for _ in range(20)), batch_id="warm")
+    before = (await redis.info("memory"))["used_memory"]
+    count = 4000
+    await producer.enqueue_batch((request("x" * 1000) for _ in range(count)), batch_id="b")
+    each = ((await redis.info("memory"))["used_memory"] - before) / count
+    payload = len(await redis.get(keys.PAYLOAD + "b:1"))
+    assert each < payload + 350
+    assert json.loads(await redis.get(keys.PAYLOAD + "b:1"))["v"] == 1

@@ -111,7 +111,7 @@ def _row(task: str, subject: str, prompt: str, answer: str) -> Row:
 
 
 def _number(rng: Random) -> int:
-    return rng.randrange(10 ** rng.choice((1, 2, 2, 3, 3, 3)))
+    return rng.randrange(10 ** rng.randint(1, 3))
 
 
 def _sum(rng: Random) -> tuple[int, int, str]:
@@ -225,8 +225,9 @@ def _tool_answer(rng: Random) -> Row:
 
 
 def _count(rng: Random) -> Row:
-    """Counting: the task whose answer is long, some hundred tokens on average and up to three hundred."""
-    numbers = rng.randint(3, 32) if rng.random() < 0.88 else rng.randint(33, 100)
+    """Counting: the task whose answer is long, up to four hundred tokens."""
+    shortest, longest = rng.choices(((3, 8), (9, 32), (33, 100)), (0.45, 0.43, 0.12))[0]
+    numbers = rng.randint(shortest, longest)
     first = rng.randint(0, 150)
     last = first + numbers - 1
     phrasing = rng.choice(("Count from {} to {}.", "List the numbers from {} to {}."))
@@ -235,16 +236,16 @@ def _count(rng: Random) -> Row:
 
 
 TASKS: Final = (
-    Task("add", 0.24, _add),
-    Task("reason", 0.09, _reason),
-    Task("reverse", 0.14, _reverse),
-    Task("sort", 0.16, _sort),
-    Task("upper", 0.08, _upper),
-    Task("sentiment", 0.06, _sentiment),
-    Task("extract", 0.10, _extract),
-    Task("tool_call", 0.04, _tool_call),
-    Task("tool_answer", 0.04, _tool_answer),
-    Task("count", 0.05, _count),
+    Task("add", 0.48, _add),
+    Task("reason", 0.08, _reason),
+    Task("reverse", 0.09, _reverse),
+    Task("sort", 0.11, _sort),
+    Task("upper", 0.05, _upper),
+    Task("sentiment", 0.03, _sentiment),
+    Task("extract", 0.07, _extract),
+    Task("tool_call", 0.025, _tool_call),
+    Task("tool_answer", 0.025, _tool_answer),
+    Task("count", 0.04, _count),
 )
 
 

@@ -51,7 +51,9 @@ def doctor(
         if as_json:
             say_json(asdict(finding))
         else:
-            say(f"{'✓' if finding.ok else '✗'} {finding.what}" + (f"; {finding.mend}" if not finding.ok else ""))
+            say(f"{'✓' if finding.ok else '✗'} {finding.what}")
+            if not finding.ok:
+                say(f"    {finding.mend}")
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
 

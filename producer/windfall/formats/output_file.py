@@ -61,9 +61,14 @@ class OutputFile:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        if self._file is not None and self._file is not sys.stdout.buffer:
-            self._file.close()
-        self._file = None
+        file, self._file = self._file, None
+        if file is None or file is sys.stdout.buffer:
+            return
+        try:
+            file.close()
+        except OSError as closing:
+            if exc is None:
+                raise ConfigError(f"cannot write to {self.name}: {closing.strerror}") from closing
 
     def has(self, key: str) -> bool:
         """Whether the row of this key was in the file when it was opened, or was written since."""

@@ -48,10 +48,12 @@ def demo(
     source.write_text("".join(lines), encoding="utf-8")
     note(f"windfall run {source} -o {target} --model demo")
     served = model_for_run("demo", None, slots, Settings())
-    failed = run_file(source, target, served, Settings())
-    _show(rows, target)
+    outcome = run_file(source, target, served, Settings())
+    right = _show(rows, target)
+    tally = outcome.tally
+    say(f"{right} of {len(rows)} answers are right; {tally.tokens:,} tokens, {tally.tokens_per_second:,.0f} tokens/s")
     say(f"the requests are in {source}, the results in {target}")
-    if failed:
+    if outcome.failed:
         raise typer.Exit(3)
 
 
@@ -98,7 +100,8 @@ def _as_text(function: dict[str, Any]) -> dict[str, Any]:
     return {**function, "arguments": json.dumps(function["arguments"])}
 
 
-def _show(rows: Sequence[Row], target: Path) -> None:
+def _show(rows: Sequence[Row], target: Path) -> int:
+    """Print the table; returns how many answers are right."""
     answered = {}
     for line in target.read_text(encoding="utf-8").splitlines():
         output = json.loads(line)
@@ -109,10 +112,15 @@ def _show(rows: Sequence[Row], target: Path) -> None:
         answer = _answer(output)
         is_right = answer == row.content.strip()
         right += is_right
-        prompt = row.messages[0]["content"]
-        table.append((row.task, _cut(prompt), _cut(answer or "(no answer)"), "✓" if is_right else "✗"))
+        table.append((row.task, _cut(_prompt(row)), _cut(answer or "(no answer)"), "✓" if is_right else "✗"))
     say_table(("TASK", "PROMPT", "ANSWER", "RIGHT"), table)
-    say(f"{right} of {len(rows)} answers are right")
+    return right
+
+
+def _prompt(row: Row) -> str:
+    """What the row asks; where a tool has answered already, also that."""
+    asked, last = row.messages[0], row.messages[-1]
+    return f"{asked['content']} {last['content']}" if last["role"] == "tool" else str(asked["content"])
 
 
 def _answer(output: dict[str, Any]) -> str:

@@ -48,8 +48,13 @@ class Tally:
 
     @property
     def seconds(self) -> float:
-        """From the start to the last result."""
-        return self._last - self._first
+        """From the start to the last result; never 0."""
+        return max(self._last - self._first, 1e-9)
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Of all completions together."""
+        return self.tokens / self.seconds
 
 
 async def run_rows(rows: Iterator[Row], out: OutputFile, model: ModelSettings, what: str) -> Tally:
@@ -62,7 +67,10 @@ async def run_rows(rows: Iterator[Row], out: OutputFile, model: ModelSettings, w
     ready, stop = asyncio.Event(), asyncio.Event()
     tally = Tally()
 
-    with tempfile.TemporaryDirectory(prefix="windfall-", ignore_cleanup_errors=True) as folder:
+    with (
+        RowProgress(f"loading {model.name}", done=out.rows) as progress,
+        tempfile.TemporaryDirectory(prefix="windfall-", ignore_cleanup_errors=True) as folder,
+    ):
         async with EmbeddedBroker.start(Path(folder), allow_fake=True) as broker:
             redis = broker.url or broker.redis
 
@@ -74,15 +82,18 @@ async def run_rows(rows: Iterator[Row], out: OutputFile, model: ModelSettings, w
             async def feed() -> None:
                 await ready.wait()
                 tally.start()
+                progress.begin(what)
                 async with Producer(redis) as producer:
-                    await _pass_through(producer, rows, out, tally, what)
+                    await _pass_through(producer, rows, out, tally, progress)
                 stop.set()
 
             await together(work(), feed())
     return tally
 
 
-async def _pass_through(producer: Producer, rows: Iterator[Row], out: OutputFile, tally: Tally, what: str) -> None:
+async def _pass_through(
+    producer: Producer, rows: Iterator[Row], out: OutputFile, tally: Tally, progress: RowProgress
+) -> None:
     """Enqueue the rows and write the results, both at once."""
     batch_id = secrets.token_hex(6)
     begun = asyncio.Event()
@@ -97,12 +108,10 @@ async def _pass_through(producer: Producer, rows: Iterator[Row], out: OutputFile
 
     async def collect() -> None:
         await begun.wait()
-        with RowProgress(what, done=before) as progress:
-            progress.update(before, total, 0)
-            async for result in producer.results(batch_id):
-                out.write([result])
-                tally.count(result)
-                progress.update(out.rows, total, tally.failed)
+        async for result in producer.results(batch_id):
+            out.write([result])
+            tally.count(result)
+            progress.update(out.rows, total, tally.failed)
 
     await together(submit(), collect())
 

@@ -39,6 +39,11 @@ class RowProgress:
         if self._bar is not None:
             self._bar.stop()
 
+    def begin(self, what: str) -> None:
+        """Say what is going on now, and count the time from here."""
+        if self._bar is not None:
+            self._bar.reset(self._task, completed=self._start, total=None, description=what, rate="", failed="")
+
     def update(self, done: int, total: int | None, failed: int) -> None:
         """Show these numbers. `total` is None for as long as nobody knows it."""
         if self._bar is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,15 +58,23 @@ def run(
     refuse_same_file(source, output)
     settings = load_settings(config=config)
     served = model_for_run(model, simulate, slots, settings)
-    failed = run_file(source, output, served, settings, retry_failed=retry_failed)
-    if failed:
+    outcome = run_file(source, output, served, settings, retry_failed=retry_failed)
+    if outcome.failed:
         raise typer.Exit(3)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What OUT holds after a run."""
+
+    failed: int  #: rows of OUT that are errors
+    tally: Tally  #: of the rows that this run added
 
 
 def run_file(
     source: Path, output: Path, served: ModelSettings, settings: Settings, *, retry_failed: bool = False
-) -> int:
-    """Run what OUT lacks of a file, and say how it went; returns how many rows of OUT failed."""
+) -> Outcome:
+    """Run what OUT lacks of a file, and say how it went."""
     overrides = Overrides(model=served.name, route=Route.LOCAL)
     with (
         rows_of(source, overrides, settings.max_row_bytes) as rows,
@@ -75,7 +84,7 @@ def run_file(
         missing = _peeked(row for row in rows if not out.has(str(row.custom_id)))
         if missing is None:
             note(f"all {before:,} rows are already in {out.name}{_failures(out)}")
-            return out.failed
+            return Outcome(out.failed, Tally())
         if before:
             note(f"{before:,} rows are already in {out.name}; going on with the rest")
         try:
@@ -84,7 +93,7 @@ def run_file(
             note(f"stopped: {out.rows:,} rows are in {out.name}; the same command goes on with the rest")
             raise
         note(_summary(out, tally))
-        return out.failed
+        return Outcome(out.failed, tally)
 
 
 def _peeked(rows: Iterator[Row]) -> Iterator[Row] | None:
@@ -102,9 +111,8 @@ def _peeked(rows: Iterator[Row]) -> Iterator[Row] | None:
 
 def _summary(out: OutputFile, tally: Tally) -> str:
     done = tally.completed + tally.failed
-    seconds = max(tally.seconds, 1e-9)
-    rates = f"{done / seconds:,.1f} rows/s, {tally.tokens / seconds:,.0f} tokens/s"
-    return f"{out.rows:,} rows are in {out.name}{_failures(out)}; {done:,} took {duration(seconds)}: {rates}"
+    rates = f"{done / tally.seconds:,.1f} rows/s, {tally.tokens_per_second:,.0f} tokens/s"
+    return f"{out.rows:,} rows are in {out.name}{_failures(out)}; {done:,} took {duration(tally.seconds)}: {rates}"
 
 
 def _failures(out: OutputFile) -> str:

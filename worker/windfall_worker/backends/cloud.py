@@ -1,0 +1,102 @@
+"""A cloud API as a backend: one model of one provider."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import Any, cast
+
+from windfall.errors import BackendUnavailable
+from windfall.result import Completion
+from windfall_worker.backends.base import Backend, Call
+from windfall_worker.cloud.client import CloudBackendClient, Endpoint
+from windfall_worker.cloud.completion import ChunkCollector, completion_of
+from windfall_worker.cloud.options import CallOptions
+
+#: Fields that are the queue's business: the result carries `metadata`, and whoever follows the job decides on a stream.
+_OURS = ("messages", "model", "metadata", "stream", "stream_options")
+
+
+class CloudBackend(Backend):
+    """Completes requests with `model` at `client`'s provider.
+
+    `name` is the provider's, as the ledger is to call it. The client may be shared by several backends of one provider;
+    the last of them to be closed should be the one with `owns_client`. Cancelling a call closes its connection.
+    """
+
+    def __init__(
+        self, client: CloudBackendClient, model: str, *, name: str, slots: int = 64, owns_client: bool = True
+    ) -> None:
+        self.client = client
+        self.model = model
+        self.name = name
+        self.slots = slots
+        self._owns_client = owns_client
+        self._calls: set[asyncio.Task[Completion]] = set()
+        self._closed = False
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The breaker and the cool-down that decide whether a call may go."""
+        return self.client.endpoint(self.model)
+
+    async def start(self) -> None:
+        """Nothing to make ready: connections are opened when they are needed."""
+
+    async def complete(self, call: Call) -> Completion:
+        """Complete one request; as a stream where somebody follows it. Raises `BackendError`."""
+        if self._closed:
+            raise BackendUnavailable(f"the backend {self.name} is closed")
+        task = asyncio.create_task(self._complete(call))
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            me = asyncio.current_task()
+            if self._closed and not (me and me.cancelling()):
+                raise BackendUnavailable(
+                    f"the backend {self.name} was closed during the call, which may have been completed"
+                ) from None
+            raise
+
+    async def close(self) -> None:
+        """End the calls still under way and close the connections. May be called twice."""
+        self._closed = True
+        calls = list(self._calls)
+        for task in calls:
+            task.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        if self._owns_client:
+            await self.client.close()
+
+    async def _complete(self, call: Call) -> Completion:
+        request_ids: list[str] = []
+        options = CallOptions(
+            idempotency_key=call.idempotency_key,
+            timeout=call.timeout,
+            resend_unsure=call.request.on_ambiguous == "retry",
+            on_request_id=request_ids.append,
+        )
+        body = call.request.body()
+        messages = body["messages"]
+        fields = {name: value for name, value in body.items() if name not in _OURS}
+        # What the request does not name is the endpoint's choice, not the client's default.
+        fields.setdefault("temperature", None)
+        stream = call.on_delta is not None
+        answer = await self.client.chat_completion(
+            messages, self.model, fields.pop("max_tokens", None), stream=stream, options=options, **fields
+        )
+        if isinstance(answer, dict):
+            return completion_of(answer, request_id=_last(request_ids))
+        collector = ChunkCollector()
+        async with aclosing(answer) as chunks:
+            async for chunk in chunks:
+                delta = collector.add(cast(dict[str, Any], chunk))
+                if delta and call.on_delta:
+                    call.on_delta(delta)
+        return collector.completion(request_id=_last(request_ids))
+
+
+def _last(found: list[str]) -> str | None:
+    return found[-1] if found else None

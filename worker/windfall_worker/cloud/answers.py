@@ -1,0 +1,111 @@
+"""Bytes of an answer become values here, and nowhere else; a failure says what came instead."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from enum import IntEnum
+from typing import Any, Final
+
+import httpx
+from httpx_sse import EventSource
+
+from windfall.errors import AmbiguousOutcome, BackendError, InvalidResponse
+from windfall_worker.cloud.faults import fault_in
+from windfall_worker.cloud.mapping import ErrorMapper, request_id_of
+
+#: Seconds for the end of a body whose last event has come: with it the connection can be used again.
+_END_OF_BODY: Final = 1.0
+
+
+class Progress(IntEnum):
+    """How far a stream is."""
+
+    MORE = 0  #: its end was not seen yet
+    ENOUGH = 1  #: the completion is whole, but something (its usage) may follow
+    LAST = 2  #: nothing follows
+
+
+class OutOfTime(Exception):
+    """The caller's deadline passed inside a stream. It passes the breaker's guard without counting as anything."""
+
+
+def decoded(response: httpx.Response, errors: ErrorMapper) -> dict[str, Any]:
+    """The JSON object of a good response. Raises `InvalidResponse`, `AmbiguousOutcome`, or what its error says."""
+    text = response.text
+    try:
+        answer = json.loads(text)
+    except ValueError as exc:
+        raise _unreadable(response, errors) from exc
+    fault = fault_in(answer)
+    if fault:
+        raise errors.from_fault(fault, request_id=request_id_of(response))
+    if not isinstance(answer, dict):
+        raise InvalidResponse(
+            f"{errors.name} answered with a JSON {type(answer).__name__}, not an object; check base_url",
+            status=response.status_code,
+            request_id=request_id_of(response),
+        )
+    return answer
+
+
+async def sse_lines(response: httpx.Response, errors: ErrorMapper, deadline: float | None) -> AsyncGenerator[str, None]:
+    """A line `data: …` for each event of a good response, by `deadline` (the loop's clock). Raises `OutOfTime`."""
+    if "text/event-stream" not in response.headers.get("content-type", ""):
+        await response.aread()
+        decoded(response, errors)  # says better what it is, where it is an error
+        raise InvalidResponse(
+            f"{errors.name} was asked for a stream and did not send one",
+            status=response.status_code,
+            request_id=request_id_of(response),
+        )
+    events = EventSource(response).aiter_sse()
+    async with aclosing(events):
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    event = await anext(events)
+            except StopAsyncIteration:
+                return
+            except TimeoutError as exc:
+                raise OutOfTime from exc
+            if event.data:
+                yield "data: " + event.data.replace("\n", " ")
+
+
+async def drain(lines: AsyncGenerator[str, None]) -> None:
+    """Read what follows a stream's last event, so that its connection can be used again; it is no loss if it cannot."""
+    with suppress(TimeoutError, OutOfTime, httpx.HTTPError):
+        async with asyncio.timeout(_END_OF_BODY):
+            async for _ in lines:
+                pass
+
+
+def event_of(line: str, errors: ErrorMapper) -> dict[str, Any]:
+    """The JSON object of a `data:` line. Raises `InvalidResponse`, or what its error object says."""
+    try:
+        event = json.loads(line.removeprefix("data:"))
+    except ValueError as exc:
+        raise InvalidResponse(f"{errors.name} sent an event that is no JSON: {errors.scrub(line[:80])}") from exc
+    fault = fault_in(event)
+    if fault:
+        raise errors.from_fault(fault)
+    if not isinstance(event, dict):
+        raise InvalidResponse(f"{errors.name} sent an event that is no JSON object: {errors.scrub(line[:80])}")
+    return event
+
+
+def _unreadable(response: httpx.Response, errors: ErrorMapper) -> BackendError:
+    text = response.text.lstrip()
+    status, request_id = response.status_code, request_id_of(response)
+    if text.startswith("{"):
+        return AmbiguousOutcome(
+            f"the JSON of {errors.name} is cut short; it may have been paid for", status=status, request_id=request_id
+        )
+    kind = response.headers.get("content-type", "").partition(";")[0] or "nothing that says what it is"
+    page = "a web page" if text[:1] == "<" or "html" in kind else f"no JSON ({kind}, {len(text)} characters)"
+    return InvalidResponse(
+        f"{errors.name} answered with {page}, not a completion; check base_url", status=status, request_id=request_id
+    )

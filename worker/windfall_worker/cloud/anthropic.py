@@ -1,0 +1,69 @@
+"""Anthropic's Messages API, spoken to and answered in OpenAI's shape.
+
+`anthropic_request` translates what goes out and refuses by name what cannot be, `anthropic_response` what comes back.
+Source: https://platform.claude.com/docs/en/api/messages
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any, Final
+
+from windfall.errors import InvalidResponse
+from windfall_worker.cloud.answers import Progress, event_of
+from windfall_worker.cloud.anthropic_request import messages_body
+from windfall_worker.cloud.anthropic_response import StreamTranslator, chat_completion
+from windfall_worker.cloud.client import CloudBackendClient
+from windfall_worker.cloud.options import CallOptions
+
+VERSION: Final = "2023-06-01"
+
+
+class AnthropicClient(CloudBackendClient):
+    """Calls `/v1/messages`; `base_url` may end in `/v1` or not."""
+
+    def _build_headers(self) -> dict[str, str]:
+        key = self._api_key.get_secret_value()
+        return {"anthropic-version": VERSION} | ({"x-api-key": key} if key else {})
+
+    async def chat_completion(
+        self,
+        messages: Sequence[dict[str, Any]],
+        model: str,
+        max_tokens: int | None = None,
+        temperature: float | None = 1.0,
+        stream: bool = False,  # noqa: FBT001, FBT002 - the published signature
+        *,
+        options: CallOptions | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any] | AsyncGenerator[dict[str, Any], None]:
+        """See the base. Anthropic wants a `max_tokens`: without one it is `anthropic_request.DEFAULT_MAX_TOKENS`."""
+        body = messages_body(
+            {"model": model, "messages": list(messages), "max_tokens": max_tokens, "temperature": temperature} | kwargs
+        )
+        if not stream:
+            return chat_completion(await self._post_with_circuit_breaker(self._path, body, options=options))
+        return self._chunks(body | {"stream": True}, options)
+
+    @property
+    def _path(self) -> str:
+        return "messages" if self.base_url.endswith("/v1") else "v1/messages"
+
+    async def _chunks(self, body: dict[str, Any], options: CallOptions | None) -> AsyncGenerator[dict[str, Any], None]:
+        translator = StreamTranslator()
+        async with aclosing(self._stream_with_circuit_breaker(self._path, body, options=options)) as lines:
+            async for line in lines:
+                for chunk in translator.chunks(event_of(line, self._errors)):
+                    yield chunk
+
+    def _check_answer(self, answer: dict[str, Any]) -> None:
+        if not isinstance(answer.get("content"), list) or answer.get("type") != "message":
+            raise InvalidResponse(f"{self._errors.name} answered without content: that is no message")
+
+    def _progress(self, line: str) -> Progress:
+        event = event_of(line, self._errors)
+        if event.get("type") == "message_stop":
+            return Progress.LAST
+        ended = event.get("type") == "message_delta" and (event.get("delta") or {}).get("stop_reason")
+        return Progress.ENOUGH if ended else Progress.MORE

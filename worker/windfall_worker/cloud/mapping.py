@@ -1,0 +1,214 @@
+"""Every way in which an HTTP call can fail, as one of our errors. This is the only place where httpx is translated.
+
+Statuses (below 500, `type` and `code` of the body win over the status where they say more):
+
+    3xx                                     InvalidResponse: completions are not redirected, so base_url is wrong
+    400 and other 4xx                       RequestRejected; or what the body says: ContextLengthExceeded,
+                                              UnsupportedParameter, ModelNotFound, QuotaExhausted, …
+    401 403 407                             AuthenticationFailed
+    402                                     QuotaExhausted
+    404                                     ModelNotFound; RequestRejected (not_found) where no JSON error comes with it
+    408 409 425                             BackendUnavailable: nothing was begun
+    429                                     RateLimited; QuotaExhausted where the body says that the money is gone
+    504 524                                 AmbiguousOutcome: a gateway gave up waiting, the completion may have gone on
+    other 5xx                               BackendUnavailable
+
+Exceptions (`sent`: the request's body was on its way):
+
+    ConnectError ConnectTimeout PoolTimeout ProxyError WriteTimeout          BackendUnavailable: nothing was begun
+    UnsupportedProtocol LocalProtocolError InvalidURL CookieConflict         RequestRejected: no endpoint can get it
+    ReadTimeout                                                              AmbiguousOutcome
+    ReadError WriteError CloseError NetworkError TransportError,             AmbiguousOutcome when sent, else
+      RemoteProtocolError "disconnected" or with a body begun                  BackendUnavailable
+    RemoteProtocolError otherwise, DecodingError, TooManyRedirects, SSEError InvalidResponse
+    StreamError and all below it, RequestError, HTTPError, HTTPStatusError   BackendUnavailable
+
+Answers with a status of 200 that are no completion:
+
+    a web page, other text, JSON that is no object, no choices               InvalidResponse: none was made there
+    an error object, also in a stream                                        its type, code or status; InvalidResponse
+    JSON that begins like an answer and does not end                         AmbiguousOutcome: it was made, and cut
+    a body or stream that ends before its end                                AmbiguousOutcome: it was made, and cut
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import Final
+
+import httpx
+import httpx_sse
+from pydantic import SecretStr
+
+from windfall.errors import (
+    AmbiguousOutcome,
+    AuthenticationFailed,
+    BackendError,
+    BackendUnavailable,
+    ContextLengthExceeded,
+    InvalidResponse,
+    ModelNotFound,
+    QuotaExhausted,
+    RateLimited,
+    RequestRejected,
+)
+from windfall_worker.cloud.faults import Fault, fault_in_text
+from windfall_worker.cloud.retry_after import retry_after
+
+#: Characters of an endpoint's own words that go into an error: it may repeat the prompt, which is nobody's business.
+LONGEST_MESSAGE: Final = 300
+
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.WriteTimeout)
+_OUR_FAULT = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL, httpx.CookieConflict)
+_NO_ANSWER = (httpx.DecodingError, httpx.TooManyRedirects, httpx_sse.SSEError)
+
+_BY_STATUS: Final[dict[int, type[BackendError]]] = {
+    401: AuthenticationFailed,
+    402: QuotaExhausted,
+    403: AuthenticationFailed,
+    407: AuthenticationFailed,
+    408: BackendUnavailable,
+    409: BackendUnavailable,
+    425: BackendUnavailable,
+    429: RateLimited,
+    504: AmbiguousOutcome,
+    524: AmbiguousOutcome,
+}
+_ADVICE: Final[dict[type[BackendError], str]] = {
+    AuthenticationFailed: "check the key and what it may do",
+    QuotaExhausted: "the account's quota or money is gone",
+}
+
+
+class ErrorMapper:
+    """Translates for one endpoint. `name` is how errors call it; the key is cut out of everything that it says."""
+
+    def __init__(self, name: str, key: SecretStr) -> None:
+        self.name = name
+        self._key = key
+
+    def scrub(self, text: str) -> str:
+        """Text that may go into an error: short, on one line, without the key."""
+        secret = self._key.get_secret_value()
+        if secret:
+            text = text.replace(secret, "***")
+        text = " ".join(text.split())
+        return text if len(text) <= LONGEST_MESSAGE else text[:LONGEST_MESSAGE] + "…"
+
+    def from_response(self, response: httpx.Response) -> BackendError:
+        """The error of a response whose status is no success. Its body must have been read."""
+        status = response.status_code
+        request_id = request_id_of(response)
+        if status < 400:
+            target = self.scrub(response.headers.get("location", "nowhere"))
+            return InvalidResponse(
+                f"{self.name} answered {status}, a redirect to {target}; set base_url to where it leads",
+                status=status,
+                request_id=request_id,
+            )
+        wait = retry_after(response.headers)
+        fault = fault_in_text(response.text)
+        kind = _meaning(status, fault, wait)
+        words = self.scrub(fault.message) if fault else ""
+        not_found = status == 404 and fault is None
+        if not_found:
+            words = "there is nothing at this address; check base_url"
+        message = f"{self.name} answered {status}" + (f": {words}" if words else "")
+        if kind in _ADVICE:
+            message += f" ({_ADVICE[kind]})"
+        return kind(
+            message,
+            type="not_found" if not_found else None,
+            retry_after=wait,
+            status=status,
+            request_id=request_id,
+        )
+
+    def from_fault(self, fault: Fault, *, request_id: str | None = None) -> BackendError:
+        """The error of an error object that came with a good status, or inside a stream."""
+        kind = fault.meaning or (_meaning(fault.status, fault, None) if fault.status else InvalidResponse)
+        words = self.scrub(fault.message) or ", ".join(sorted(fault.kinds)) or "no reason"
+        return kind(f"{self.name} answered with an error: {words}", status=fault.status, request_id=request_id)
+
+    def from_exception(self, exc: Exception, *, sent: bool, begun: bool = False) -> BackendError:
+        """The error of an exception of httpx. `sent`: the request was on its way; `begun`: the answer was."""
+        what = f"{type(exc).__name__}: {self.scrub(str(exc))}".rstrip(": ")
+        broken_off = isinstance(exc, httpx.TransportError)
+        readings: tuple[tuple[bool, type[BackendError], str], ...] = (
+            (isinstance(exc, _NEVER_SENT), BackendUnavailable, f"could not be reached: {_cause(exc) or what}"),
+            (isinstance(exc, _OUR_FAULT), RequestRejected, f"cannot be called like this ({what}); check base_url"),
+            (
+                isinstance(exc, httpx.TimeoutException),
+                AmbiguousOutcome,
+                f"did not answer in time ({what}); the request may have been completed",
+            ),
+            (isinstance(exc, _NO_ANSWER), InvalidResponse, f"answered with nothing that can be read ({what})"),
+            (begun and broken_off, AmbiguousOutcome, f"cut its answer ({what}); it may have been paid for"),
+            (_is_no_http(exc), InvalidResponse, f"answered with something that is no HTTP ({what}); check base_url"),
+            (sent and broken_off, AmbiguousOutcome, f"closed the connection without an answer ({what})"),
+        )
+        for applies, kind, sentence in readings:
+            if applies:
+                return kind(f"{self.name} {sentence}")
+        return BackendUnavailable(f"the call to {self.name} failed ({what})")
+
+
+def request_id_of(response: httpx.Response) -> str | None:
+    """The endpoint's id of the request, under the name that OpenAI or Anthropic gives it."""
+    found: str | None = response.headers.get("x-request-id") or response.headers.get("request-id")
+    return found
+
+
+def is_closed_unanswered(exc: Exception) -> bool:
+    """Whether the connection went away before any byte of an answer came."""
+    if isinstance(exc, httpx.RemoteProtocolError):
+        return not _is_no_http(exc)
+    return isinstance(exc, httpx.NetworkError) and not isinstance(exc, httpx.ConnectError)
+
+
+def is_never_sent(exc: Exception) -> bool:
+    """Whether the endpoint cannot have got the request, and trying again may help."""
+    return isinstance(exc, _NEVER_SENT) and not any(isinstance(link, ssl.SSLError) for link in _chain(exc))
+
+
+def _meaning(status: int, fault: Fault | None, wait: float | None) -> type[BackendError]:
+    if fault and status < 500:
+        # Gemini's compatible endpoint speaks of quota in every rate limit; a time to come back tells them apart.
+        passing = wait is not None or fault.is_rate_limit
+        if fault.speaks_of_quota and not passing:
+            return QuotaExhausted
+        if status == 400 and fault.speaks_of_context:
+            return ContextLengthExceeded
+        named = fault.meaning
+        if named and (named is not RequestRejected or status in (400, 422)):
+            return named
+    if status == 404:
+        return ModelNotFound if fault else RequestRejected
+    return _BY_STATUS.get(status, BackendUnavailable if status >= 500 else RequestRejected)
+
+
+def _is_no_http(exc: Exception) -> bool:
+    # httpx has one class for both; "Server disconnected without sending a response." is httpcore's sentence.
+    return isinstance(exc, httpx.RemoteProtocolError) and "disconnected" not in str(exc)
+
+
+def _cause(exc: Exception) -> str:
+    """What a failed connection is really about, in a sentence that says what to do."""
+    for link in _chain(exc):
+        if isinstance(link, socket.gaierror):
+            return "its name cannot be resolved; check base_url and the network"
+        if isinstance(link, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted ({link.verify_message})"
+        if isinstance(link, ssl.SSLError):
+            return (
+                f"TLS failed ({link.reason or 'no reason'}); is base_url http where it should be https, or the reverse?"
+            )
+    return ""
+
+
+def _chain(exc: BaseException | None) -> Iterator[BaseException]:
+    while exc is not None:
+        yield exc
+        exc = exc.__cause__ or exc.__context__

@@ -1,0 +1,27 @@
+"""What one call may be given besides its body."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+def _random_key() -> str:
+    return f"windfall-{uuid.uuid4()}"
+
+
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """How one call is to be made.
+
+    `idempotency_key` is sent with every transport retry of the call, so that an endpoint which knows it can tell a
+    repetition from a new request. `timeout` is the caller's own deadline in seconds from now, or None. With
+    `resend_unsure` false nothing is sent twice that may have been completed the first time. `on_request_id` is told
+    the endpoint's id of the request.
+    """
+
+    idempotency_key: str = field(default_factory=_random_key)
+    timeout: float | None = None
+    resend_unsure: bool = True
+    on_request_id: Callable[[str], None] | None = None

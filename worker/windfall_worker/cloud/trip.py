@@ -1,0 +1,108 @@
+"""One call's way through the transport: what has happened to it so far, and whether it may be sent once more."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import httpx
+
+from windfall.errors import AmbiguousOutcome, BackendError, BackendUnavailable, QuotaExhausted
+from windfall_worker.cloud.budget import RetryBudget
+from windfall_worker.cloud.mapping import ErrorMapper, is_closed_unanswered, is_never_sent
+from windfall_worker.cloud.options import CallOptions
+
+logger = logging.getLogger(__name__)
+
+#: The statuses that are worth sending again.
+RETRIED: Final = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
+#: Seconds. An endpoint that asks for a longer wait gets its call back later, from the queue, not from a sleeping task.
+LONGEST_WAIT: Final = 20.0
+
+
+class Trip:
+    """The state of one call. `RetryingTransport` keeps it; the client reads it when the call has ended."""
+
+    def __init__(
+        self, options: CallOptions, errors: ErrorMapper, budget: RetryBudget, may_resend: Callable[[], Awaitable[bool]]
+    ) -> None:
+        self.options = options
+        self.deadline = None if options.timeout is None else asyncio.get_running_loop().time() + options.timeout
+        self.errors = errors
+        self.sends = 0
+        self.sent = False  #: whether the endpoint may have got the request that is under way
+        self.begun = False  #: whether a good answer began
+        self.again = False  #: whether it is to be sent once more
+        self.wait: float | None = None  #: seconds that the endpoint asked for
+        self.error: BackendError | None = None  #: how the last sending ended
+        self._budget = budget
+        self._may_resend = may_resend
+
+    async def trace(self, event: str, _: Any) -> None:
+        """Told by httpcore what it does; see the `trace` extension of httpx."""
+        if event.endswith("send_request_body.started"):
+            self.sent = True
+
+    async def begin(self) -> None:
+        """The request is about to be sent. Raises what ended the last sending if the fleet has closed the way since."""
+        if self.sends and self.error and not await self._may_resend():
+            self.again = False
+            raise self.error
+        self.sends += 1
+        self.sent = self.again = False
+        self.wait = None
+
+    def answered(self) -> None:
+        """An answer came whose status is a success; its body is still to come."""
+        self.error = None
+        self.begun = True
+
+    def error_of(self, exc: Exception) -> BackendError:
+        """What an exception of httpx, raised anywhere in this call, means."""
+        return self.error or self.errors.from_exception(exc, sent=self.sent, begun=self.begun)
+
+    async def failed(self, exc: Exception, *, retries: int) -> None:
+        """No answer came."""
+        self.error = self.errors.from_exception(exc, sent=self.sent)
+        self.error.__cause__ = exc
+        safe = is_never_sent(exc) or (is_closed_unanswered(exc) and (self.options.resend_unsure or not self.sent))
+        await self._decide(safe, retries)
+
+    async def refused(self, response: httpx.Response, *, retries: int) -> None:
+        """An answer came whose status is no success."""
+        self.error = error = self.errors.from_response(response)
+        self.wait = error.retry_after
+        advice = response.headers.get("x-should-retry")
+        wanted = response.status_code in RETRIED if advice not in ("true", "false") else advice == "true"
+        unsure = isinstance(error, AmbiguousOutcome) and not self.options.resend_unsure
+        await self._decide(wanted and not unsure and not isinstance(error, QuotaExhausted), retries)
+
+    def out_of_time(self) -> BackendError:
+        """The caller's deadline has passed."""
+        if self.sent:
+            return AmbiguousOutcome(
+                f"{self.errors.name} did not answer within the job's deadline; the request may have been completed"
+            )
+        return self.error or BackendUnavailable(f"the job's deadline passed before {self.errors.name} could be called")
+
+    async def _decide(self, wanted: bool, retries: int) -> None:  # noqa: FBT001 - private, and named at both its calls
+        self.sent = False
+        if not wanted or self.sends > retries or not self._in_time():
+            return
+        self.again = await self._budget.take()
+        if not self.again:
+            logger.warning("the fleet's retry budget for %s is used up: not sending again", self.errors.name)
+            return
+        logger.info("sending again (%d of %d): %s", self.sends, retries, self.error)
+        if self.wait:
+            # Many tasks were told the same time: they should not all come back at the same instant.
+            self.wait *= random.uniform(1.0, 1.2)  # noqa: S311 - spreads load, guards nothing
+
+    def _in_time(self) -> bool:
+        if self.wait is None:
+            return True
+        left = float("inf") if self.deadline is None else self.deadline - asyncio.get_running_loop().time()
+        return self.wait <= min(LONGEST_WAIT, left)

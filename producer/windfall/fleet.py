@@ -16,6 +16,7 @@ class ServedModel(Contract):
 
     name: str
     backends: tuple[str, ...]
+    local: bool = True  #: whether the worker's own machine completes it
     slots: int
     running: int = 0
     tokens_per_second: float | None = None
@@ -55,6 +56,10 @@ class FleetStatus(Contract):
     def serves(self, model: str) -> bool:
         """Whether a live worker serves this model."""
         return any(served.name == model for worker in self.workers for served in worker.models)
+
+    def serves_locally(self, model: str) -> bool:
+        """Whether a live worker completes this model on its own machine."""
+        return any(served.name == model and served.local for worker in self.workers for served in worker.models)
 
 
 #: Milliseconds after which a silent worker's heartbeat is gone.

@@ -98,7 +98,7 @@ class Attempt(Contract):
     worker: str | None = None
     started_at: float  #: Unix seconds on Redis' clock
     duration: float | None = None  #: seconds
-    outcome: Literal["completed", "failed", "lost", "ambiguous", "cancelled", "expired"]
+    outcome: Literal["completed", "failed", "lost", "ambiguous", "cancelled", "skipped"]
     error: ErrorInfo | None = None
     request_id: str | None = None
     usage: Usage | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 
@@ -10,7 +11,7 @@ _NEW = 0.1
 
 
 class Capacity:
-    """Free places of one model on this worker.
+    """Places for jobs on this worker. `wake` is set when there may be something to claim.
 
     The prefetch follows Little's law: as many jobs as end during two claim round trips, so that a slot that frees finds
     its next job here. Slow jobs prefetch nothing, because a job that waits here could be running on another Mac.
@@ -19,6 +20,7 @@ class Capacity:
     def __init__(self, slots: int, *, lookahead: int = 0) -> None:
         self.slots = slots
         self.held = 0  #: jobs claimed and not ended
+        self.wake = asyncio.Event()
         self._lookahead = lookahead
         self._gap = math.inf  # seconds between ends, averaged
         self._last_end = time.monotonic()
@@ -36,16 +38,38 @@ class Capacity:
         return max(0, self.slots + self.prefetch - self.held)
 
     def take(self) -> None:
-        """A job was claimed."""
+        """A job came here."""
         self.held += 1
 
     def give(self) -> None:
-        """A job ended."""
+        """A job ended here, or went elsewhere."""
         self.held -= 1
         now = time.monotonic()
         gap, self._last_end = now - self._last_end, now
         self._gap = gap if math.isinf(self._gap) else (1 - _NEW) * self._gap + _NEW * gap
+        self.wake.set()
 
     def observe_round_trip(self, seconds: float) -> None:
         """A claim took this long."""
         self._round_trip = (1 - _NEW) * self._round_trip + _NEW * min(seconds, 0.1)
+
+
+class Seat:
+    """The place that one job takes up: it moves with the job from a Mac's engine to the cloud."""
+
+    def __init__(self, capacity: Capacity) -> None:
+        self._capacity: Capacity | None = capacity
+        capacity.take()
+
+    def move(self, capacity: Capacity) -> None:
+        """Free the place held so far and take one there, which may be one more than there are."""
+        if self._capacity is not capacity:
+            self.leave()
+            self._capacity = capacity
+            capacity.take()
+
+    def leave(self) -> None:
+        """Free the place."""
+        if self._capacity is not None:
+            self._capacity.give()
+            self._capacity = None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from windfall.errors import AmbiguousOutcome, BackendError, BackendUnavailable, EngineDied, InvalidResponse, RateLimited
 from windfall.result import Attempt
@@ -18,6 +20,8 @@ class Policy:
     max_tries: int = 5
     base_delay: float = 1.0
     most_delay: float = 60.0
+    #: For a backend that asks to come back later without saying when.
+    unnamed_pause: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,44 +44,68 @@ class Requeue:
 
 
 @dataclass(frozen=True, slots=True)
+class Fallback:
+    """Try the next backend of the job's route, now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Fail:
     """The job has failed for good."""
 
 
-Decision = Retry | Snooze | Requeue | Fail
+Decision = Retry | Snooze | Requeue | Fallback | Fail
+
+#: Errors of the ledger that say "later" and spend no try.
+LATER = frozenset({"rate_limited", "circuit_open"})
 
 
 def decide(
-    error: BackendError, history: Sequence[Attempt], policy: Policy, *, on_ambiguous: str, jitter: float | None = None
+    errors: Sequence[BackendError],
+    history: Sequence[Attempt],
+    policy: Policy,
+    *,
+    more: bool,
+    on_ambiguous: Literal["retry", "fail"] = "retry",
+    jitter: float | None = None,
 ) -> Decision:
-    """What becomes of a job whose attempt, the last of `history`, ended in `error`.
+    """What becomes of a job whose backends, tried in order, ended in `errors`; `more` says whether one is left.
 
-    `jitter` (0 to 1) replaces the random number of the full jitter (AWS Architecture Blog, "Exponential Backoff And
-    Jitter", 2015).
+    `history` is the whole ledger, these attempts included. `jitter` (0 to 1) replaces the random number of the full
+    jitter (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015).
     """
-    match error:
-        case EngineDied():
-            return Requeue()
-        case RateLimited():
-            return Snooze(error.retry_after if error.retry_after is not None else policy.base_delay)
-        case AmbiguousOutcome() if on_ambiguous == "fail":
+    last = errors[-1]
+    if isinstance(last, AmbiguousOutcome) and on_ambiguous == "fail":
+        return Fail()
+    if more:
+        return Fallback()
+    if isinstance(last, EngineDied) and len(errors) == 1:
+        return Requeue()
+    if any(_worth_another_try(error) for error in errors):
+        spent = tries_spent(history)
+        if spent >= policy.max_tries:
             return Fail()
-        case AmbiguousOutcome() | BackendUnavailable() | InvalidResponse():
-            spent = tries_spent(history)
-            if spent >= policy.max_tries:
-                return Fail()
-            ceiling = min(policy.most_delay, policy.base_delay * 2 ** (spent - 1))
-            return Retry((random.random() if jitter is None else jitter) * ceiling)  # noqa: S311 - jitter is no secret
-        case _:
-            return Fail()
+        ceiling = min(policy.most_delay, policy.base_delay * 2 ** max(0, spent - 1))
+        return Retry((random.random() if jitter is None else jitter) * ceiling)  # noqa: S311 - jitter is no secret
+    pauses = [_pause(error, policy) for error in errors if error.kind in LATER]
+    return Snooze(min(pauses)) if pauses else Fail()
+
+
+def _worth_another_try(error: BackendError) -> bool:
+    passing = isinstance(error, (AmbiguousOutcome, BackendUnavailable, InvalidResponse))
+    return passing and error.kind not in LATER
+
+
+def _pause(error: BackendError, policy: Policy) -> float:
+    unnamed = policy.unnamed_pause if isinstance(error, RateLimited) else policy.base_delay
+    return unnamed if error.retry_after is None else error.retry_after
 
 
 def tries_spent(history: Sequence[Attempt]) -> int:
-    """Attempts that count against `max_tries`: failed ones since the job was last run again by hand."""
-    spent = 0
+    """The most tries that any one backend has failed since the job was last run again by hand."""
+    spent: Counter[str] = Counter()
     for attempt in history:
-        if attempt.outcome in ("failed", "ambiguous") and not (attempt.error and attempt.error.type == "rate_limited"):
-            spent += 1
+        if attempt.outcome in ("failed", "ambiguous") and not (attempt.error and attempt.error.type in LATER):
+            spent[attempt.backend] += 1
         if attempt.moved_on == RETRIED:
-            spent = 0
-    return spent
+            spent.clear()
+    return max(spent.values(), default=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from windfall.request import CompletionRequest
 from windfall.result import CompletionResult, ErrorInfo, JobState, Timings
 from windfall_worker.claims import Claim
-from windfall_worker.complete import Job, Tools
+from windfall_worker.job import Job, Tools
 
 
 def failed(claim: Claim, job: Job | None, tools: Tools, kind: str, message: str) -> CompletionResult:
@@ -22,14 +22,13 @@ def failed(claim: Claim, job: Job | None, tools: Tools, kind: str, message: str)
     )
 
 
-def cancelled(job: Job, request: CompletionRequest, tools: Tools) -> CompletionResult:
+def cancelled(job: Job, request: CompletionRequest) -> CompletionResult:
     """A job that was cancelled after a worker had claimed it."""
-    error = ErrorInfo(type="cancelled", message="cancelled while it ran" if job.begun else "cancelled before it ran")
-    return job.result(request, JobState.CANCELLED, tools.clock.carried(), error=error)
+    message = "cancelled while it ran" if job.begun else "cancelled before it ran"
+    return job.ended(request, JobState.CANCELLED, "cancelled", message)
 
 
-def worker_lost(job: Job, request: CompletionRequest, tools: Tools, most: int) -> CompletionResult:
+def worker_lost(job: Job, request: CompletionRequest, most: int) -> CompletionResult:
     """A job under which workers or engines died too often."""
     message = f"{most} claims of this job ended without a word: it may be what ends them"
-    error = ErrorInfo(type="worker_lost", message=message)
-    return job.result(request, JobState.FAILED, tools.clock.carried(), error=error)
+    return job.ended(request, JobState.FAILED, "worker_lost", message)

@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -28,10 +28,12 @@ from windfall.result import CompletionResult
 from windfall.scripts import Script, Step
 from windfall.wire import JobMessage, decode_job, encode_attempts, encode_result
 from windfall_worker import endings
-from windfall_worker.capacity import Capacity
+from windfall_worker.capacity import Seat
 from windfall_worker.claims import Claim, ClaimDesk, Lease
-from windfall_worker.complete import Job, PutBack, Tools, complete
+from windfall_worker.complete import PutBack, complete
 from windfall_worker.decide import Requeue, Retry, Snooze
+from windfall_worker.feeds import Feed
+from windfall_worker.job import Job, Tools
 from windfall_worker.outbox import Letter, Outbox
 from windfall_worker.settings import WorkerSettings
 
@@ -53,22 +55,13 @@ class Stop(Enum):
     DRAINED = "drained"
 
 
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """Lanes that share one capacity: those of one model. `wake` is set when there may be something to claim."""
-
-    model: str
-    lanes: tuple[str, ...]
-    capacity: Capacity
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-
-
 @dataclass(slots=True)
 class Running:
     """A job that this worker holds."""
 
     claim: Claim
     feed: Feed
+    seat: Seat
     job: Job | None = None
     task: asyncio.Task[None] | None = None
     stop: Stop | None = None
@@ -89,7 +82,7 @@ class FleetWorker(Worker):
     ) -> None:
         super().__init__(
             [Function("complete", function, None, None, None, None)],
-            queue_name=feeds[0].lanes[0],
+            queue_name=feeds[0].wakes[0],
             redis_pool=redis,
             handle_signals=handle_signals,
             max_jobs=sum(feed.capacity.slots for feed in feeds),
@@ -109,13 +102,11 @@ class FleetWorker(Worker):
         self._announcements = Announcements(redis)
         self._told_to_drain = asyncio.Event()
 
-    # -- the life of the worker ---------------------------------------------------------------------------------
-
     async def main(self) -> None:
         """Work until drained. Raises what ended it, where that is a bug."""
         await self.tools.clock.now()
         background: list[Coroutine[Any, Any, None]] = [self._outbox.run(), self._renew(), self._hear_cancels()]
-        background += [self._hear_wakes(feed, lane) for feed in self.feeds for lane in feed.lanes]
+        background += [self._hear_wakes(feed, lane) for feed in self.feeds for lane in feed.wakes]
         background += [self._claim(feed) for feed in self.feeds]
         tasks = [asyncio.create_task(each) for each in background]
         drained = asyncio.create_task(self._drain_when_told())
@@ -166,21 +157,25 @@ class FleetWorker(Worker):
         if not await self._outbox.flush(_LAST_WORDS):
             logger.error("Redis did not take the last results; their jobs run again when their leases end")
 
+    def look_again(self) -> None:
+        """There may be something to claim."""
+        for feed in self.feeds:
+            feed.capacity.wake.set()
+
     async def close(self) -> None:
         """Nothing of arq's to close: whoever made the connection closes it."""
-
-    # -- claiming -----------------------------------------------------------------------------------------------
 
     async def _claim(self, feed: Feed) -> None:
         pause = 0.1
         while not self.draining:
-            feed.wake.clear()
-            want = feed.capacity.free
+            feed.capacity.wake.clear()
+            lanes = feed.lanes()
+            want = feed.capacity.free if lanes else 0
             wait = min(_IDLE_POLL, self.settings.renewal)
             if want:
                 began = time.monotonic()
                 try:
-                    claimed = await self._desk.claim(feed.lanes, want)
+                    claimed = await self._desk.claim(lanes, want)
                 except OUTAGE as exc:
                     logger.warning("Redis is away (%s); running jobs go on", type(exc).__name__)
                     await asyncio.sleep(pause)
@@ -191,13 +186,14 @@ class FleetWorker(Worker):
                 self.tools.clock.set(claimed.now)
                 for claim in claimed.claims:
                     self._start(claim, feed)
-                self.ready.set()
                 if len(claimed.claims) == want:
+                    self.ready.set()
                     continue
                 if claimed.next_due is not None:
                     wait = min(wait, max(0.001, claimed.next_due - claimed.now))
+            self.ready.set()
             with suppress(TimeoutError):
-                await asyncio.wait_for(feed.wake.wait(), wait)
+                await asyncio.wait_for(feed.capacity.wake.wait(), wait)
         await asyncio.Event().wait()
 
     async def _hear_wakes(self, feed: Feed, lane: str) -> None:
@@ -205,13 +201,10 @@ class FleetWorker(Worker):
             while True:
                 await announced.wait()
                 announced.clear()
-                feed.wake.set()
-
-    # -- running ------------------------------------------------------------------------------------------------
+                feed.capacity.wake.set()
 
     def _start(self, claim: Claim, feed: Feed) -> None:
-        feed.capacity.take()
-        held = self.running[claim.job_id] = Running(claim, feed)
+        held = self.running[claim.job_id] = Running(claim, feed, Seat(feed.capacity))
         held.task = asyncio.create_task(self._run(held))
 
     async def _run(self, held: Running) -> None:
@@ -226,8 +219,7 @@ class FleetWorker(Worker):
             logger.exception("job %s failed in the worker itself", held.claim.job_id)
             self._post(held, endings.failed(held.claim, held.job, self.tools, "internal_error", f"{exc!r}"))
         finally:
-            held.feed.capacity.give()
-            held.feed.wake.set()
+            held.seat.leave()
 
     async def _outcome(self, held: Running) -> CompletionResult:
         claim = held.claim
@@ -239,11 +231,11 @@ class FleetWorker(Worker):
         except WireError as exc:
             kind = "invalid_payload" if claim.payload else "payload_lost"
             return endings.failed(claim, None, self.tools, kind, str(exc))
-        held.job = self._job(claim, message)
+        held.job = self._job(held, message)
         if claim.aborted:
-            return endings.cancelled(held.job, message.request, self.tools)
+            return endings.cancelled(held.job, message.request)
         if claim.deliveries > self.settings.max_deliveries:
-            return endings.worker_lost(held.job, message.request, self.tools, self.settings.max_deliveries)
+            return endings.worker_lost(held.job, message.request, self.settings.max_deliveries)
         function = self.functions.get(message.f)
         if function is None:
             return endings.failed(claim, held.job, self.tools, "unknown_function", f"no function {message.f!r}")
@@ -253,24 +245,24 @@ class FleetWorker(Worker):
         except asyncio.CancelledError:
             if held.stop is not Stop.CANCELLED:
                 raise
-            return endings.cancelled(held.job, message.request, self.tools)
+            return endings.cancelled(held.job, message.request)
         return result
 
-    def _job(self, claim: Claim, message: JobMessage) -> Job:
+    def _job(self, held: Running, message: JobMessage) -> Job:
         return Job(
-            id=claim.job_id,
-            attempts=list(claim.ledger),
+            id=held.claim.job_id,
+            attempts=list(held.claim.ledger),
             enqueued_at=message.et / 1000,
             started_at=self.tools.clock.carried(),
-            worker=self.id,
+            tools=self.tools,
+            seat=held.seat,
+            spilled=held.feed.cloud,
         )
 
     def _stop(self, held: Running, why: Stop) -> None:
         if held.task and not held.task.done() and held.stop is None:
             held.stop = why
             held.task.cancel()
-
-    # -- ends ---------------------------------------------------------------------------------------------------
 
     def _post(self, held: Running, result: CompletionResult) -> None:
         claim, usage = held.claim, result.usage
@@ -311,8 +303,6 @@ class FleetWorker(Worker):
                 logger.warning("job %s: its end was refused (%s)", held.claim.job_id, answer.decode())
 
         self._outbox.post(Letter(step, held.claim.job_id, taken))
-
-    # -- leases and cancellation --------------------------------------------------------------------------------
 
     async def _renew(self) -> None:
         while True:

@@ -5,10 +5,59 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from windfall.errors import ConfigError
 
 _frozen = ConfigDict(frozen=True, extra="forbid")
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class BreakerSettings(BaseModel):
+    """When a provider's circuit breaker opens, and when it may be tried again. Times are in seconds."""
+
+    model_config = _frozen
+
+    fail_max: int = Field(default=5, ge=1)
+    window: Seconds = 30.0
+    reset_timeout: Seconds = 30.0
+
+
+class ProviderSettings(BaseModel):
+    """A cloud API. `openai` and `anthropic` are built in; any other OpenAI-compatible address is added like them."""
+
+    model_config = _frozen
+
+    protocol: Literal["openai", "anthropic"]
+    base_url: str = Field(pattern=r"^https?://[^\s/]+")
+    api_key_env: str | None = None  #: the environment variable that holds the key; None for an address without keys
+    timeout: Seconds = 60.0
+    max_retries: int = Field(default=3, ge=0, le=10)
+    backoff_factor: float = Field(default=0.5, ge=0)
+    concurrency: int = Field(default=64, ge=1, le=4096)
+    breaker: BreakerSettings = BreakerSettings()
+
+    def api_key(self) -> SecretStr:
+        """The key out of the environment. Raises `ConfigError`, naming the variable."""
+        if self.api_key_env is None:
+            return SecretStr("")
+        key = os.environ.get(self.api_key_env, "").strip()
+        if not key:
+            raise ConfigError(
+                f"the environment variable {self.api_key_env} is not set: put the key of {self.base_url} there"
+            )
+        return SecretStr(key)
+
+
+BUILT_IN: dict[str, ProviderSettings] = {
+    "openai": ProviderSettings(protocol="openai", base_url="https://api.openai.com/v1", api_key_env="OPENAI_API_KEY"),
+    "anthropic": ProviderSettings(
+        protocol="anthropic", base_url="https://api.anthropic.com/v1", api_key_env="ANTHROPIC_API_KEY"
+    ),
+}
 
 
 class ModelSettings(BaseModel):
@@ -19,7 +68,17 @@ class ModelSettings(BaseModel):
     name: str = Field(min_length=1, max_length=256)
     mlx: str | None = None  #: a folder, a Hugging Face repository, or `demo`
     simulate: float | None = Field(default=None, ge=0)  #: seconds that a simulated answer takes
-    slots: int = Field(default=32, ge=1, le=4096)  #: jobs that it runs at once
+    slots: int = Field(default=32, ge=1, le=4096)  #: jobs that it runs at once on this machine
+    cloud: tuple[Annotated[str, Field(pattern=r"^[^:\s]+:\S+$")], ...] = ()  #: `provider:model`, in order
+
+    @property
+    def local(self) -> bool:
+        """Whether this machine completes it."""
+        return self.mlx is not None or self.simulate is not None
+
+    def mappings(self) -> list[tuple[str, str]]:
+        """The cloud mappings as (provider, model)."""
+        return [(provider, model) for provider, _, model in (text.partition(":") for text in self.cloud)]
 
 
 class WorkerSettings(BaseModel):
@@ -28,12 +87,29 @@ class WorkerSettings(BaseModel):
     model_config = _frozen
 
     models: tuple[ModelSettings, ...] = Field(min_length=1)
+    providers: dict[str, ProviderSettings] = Field(default_factory=dict)  #: besides, or instead of, the built-in ones
     lease: float = Field(default=10.0, ge=1.0)  #: for how long a claimed job stays claimed without a renewal
     drain_timeout: float = Field(default=30.0, ge=0)  #: for how long a draining worker lets running jobs go on
+    spill_after: float = Field(default=60.0, ge=0)  #: a job that waits longer for a Mac may go to the cloud
     keep: float = Field(default=7 * 86400.0, ge=0)  #: for how long the results of jobs without a batch are kept
-    max_tries: int = Field(default=5, ge=1)  #: attempts that may fail before a job does
+    max_tries: int = Field(default=5, ge=1)  #: attempts that may fail on a backend before the job does
     max_deliveries: int = Field(default=3, ge=1)  #: claims that may end in nothing before a job fails
     name: str | None = None
+
+    @model_validator(mode="after")
+    def _mappings_name_providers(self) -> Self:
+        for model in self.models:
+            if not model.local and not model.cloud:
+                raise ValueError(f"model {model.name!r} names nothing that completes it: give it mlx or cloud")
+            for provider, _ in model.mappings():
+                if provider not in self.providers and provider not in BUILT_IN:
+                    known = ", ".join(sorted({*self.providers, *BUILT_IN}))
+                    raise ValueError(f"model {model.name!r} names the provider {provider!r}; there are: {known}")
+        return self
+
+    def provider(self, name: str) -> ProviderSettings:
+        """The settings of a provider, the file's before the built-in ones."""
+        return self.providers.get(name) or BUILT_IN[name]
 
     @property
     def renewal(self) -> float:

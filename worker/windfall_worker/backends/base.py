@@ -41,6 +41,9 @@ class Backend(ABC):
     #: The word for this backend in the ledger: `mlx`, `openai`, `anthropic`, `simulated`.
     name: str
 
+    #: What the backend itself calls the model, for the ledger; None where it says so only in its completions.
+    model_name: str | None = None
+
     #: How many calls it works on at once; the worker claims no more jobs than this (and a small prefetch).
     slots: int
 
@@ -58,6 +61,16 @@ class Backend(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Free everything; calls still running end with `BackendUnavailable`. May be called twice."""
+
+    @property
+    def available(self) -> bool:
+        """Whether calls would be taken now: not while an engine starts again or a breaker is known to be open."""
+        return True
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Tokens generated a second just now, all calls together; None where nobody counts."""
+        return None
 
     @property
     def free_slots(self) -> int | None:

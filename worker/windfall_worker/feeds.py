@@ -1,0 +1,107 @@
+"""Which lanes this worker claims from, for which of its capacities, and when."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from arq import ArqRedis
+from redis.exceptions import RedisError
+
+from windfall.errors import WireError
+from windfall.fleet import FleetStatus, read_fleet
+from windfall.keys import PAYLOAD, lane_queue
+from windfall.request import Route
+from windfall.wire import decode_job
+from windfall_worker.capacity import Capacity
+from windfall_worker.routing import Stations
+
+logger = logging.getLogger("windfall.feeds")
+
+#: Seconds between two looks at whether the cloud is to help out.
+_LOOK = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Lanes that share one capacity. `lanes` are those to claim from now; `wakes` are all that may ever be."""
+
+    model: str
+    capacity: Capacity
+    wakes: tuple[str, ...]
+    lanes: Callable[[], tuple[str, ...]]
+    cloud: bool = False
+
+
+class Spill:
+    """Says which `auto` lanes the cloud may claim from now: those of models that no live Mac serves, and those whose
+    oldest job has waited longer than `after` seconds for one."""
+
+    def __init__(self, redis: ArqRedis, models: tuple[str, ...], after: float) -> None:
+        self._redis: Any = redis
+        self._models = models
+        self._after = after
+        self.open: frozenset[str] = frozenset()
+
+    async def run(self, on_change: Callable[[], None]) -> None:
+        """Look for ever; `on_change` is called when more lanes are open than before."""
+        while True:
+            try:
+                found = await self._look()
+            except (RedisError, OSError) as exc:
+                logger.warning("cannot look at the fleet: %s", exc)
+            else:
+                more, self.open = bool(found - self.open), found
+                if more:
+                    on_change()
+            await asyncio.sleep(_LOOK)
+
+    async def _look(self) -> frozenset[str]:
+        fleet = await read_fleet(self._redis)
+        return frozenset([model for model in self._models if await self._needs_help(model, fleet)])
+
+    async def _needs_help(self, model: str, fleet: FleetStatus) -> bool:
+        if not fleet.serves_locally(model):
+            return True
+        waiting = await self._oldest(lane_queue(model, Route.AUTO))
+        return waiting is not None and fleet.now - waiting > self._after
+
+    async def _oldest(self, lane: str) -> float | None:
+        """When the first queued job of a lane was enqueued (Unix seconds), or None where none waits."""
+        head = await self._redis.zrange(lane, 0, 0)
+        payload = await self._redis.get(PAYLOAD + head[0].decode()) if head else None
+        try:
+            return decode_job(payload).et / 1000 if payload else None
+        except WireError:
+            return None
+
+
+def make_feeds(stations: Mapping[str, Stations], spill: Spill) -> tuple[Feed, ...]:
+    """A feed for each model's engine and one for its cloud."""
+    feeds = []
+    for model, found in stations.items():
+        if found.local:
+            feeds.append(_local_feed(model, found))
+        if found.cloud:
+            feeds.append(_cloud_feed(model, found, spill))
+    return tuple(feeds)
+
+
+def _local_feed(model: str, stations: Stations) -> Feed:
+    lanes = tuple(lane_queue(model, route) for route in (Route.LOCAL, Route.AUTO))
+    station = stations.all()[0]
+    return Feed(model, station.capacity, lanes, lambda: lanes if station.backend.available else ())
+
+
+def _cloud_feed(model: str, stations: Stations, spill: Spill) -> Feed:
+    cloud, auto = lane_queue(model, Route.CLOUD), lane_queue(model, Route.AUTO)
+
+    def lanes() -> tuple[str, ...]:
+        if not any(station.backend.available for station in stations.cloud):
+            return ()
+        return (cloud, auto) if model in spill.open else (cloud,)
+
+    return Feed(model, stations.cloud[0].capacity, (cloud, auto), lanes, cloud=True)

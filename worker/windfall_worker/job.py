@@ -1,0 +1,113 @@
+"""A job while it runs: its ledger, its place, and the result that it will have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from windfall.clock import RedisClock
+from windfall.errors import BackendError
+from windfall.request import CompletionRequest
+from windfall.result import Attempt, Completion, CompletionResult, ErrorInfo, JobState, Timings
+from windfall_worker.capacity import Seat
+from windfall_worker.decide import LATER, Decision, Fail, Fallback, Policy, Requeue, Retry, Snooze
+from windfall_worker.routing import Station, Stations
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every job of a worker shares."""
+
+    stations: Mapping[str, Stations]
+    clock: RedisClock
+    policy: Policy
+    worker: str
+
+
+@dataclass(slots=True)
+class Job:
+    """A running job. Times are in Unix seconds on Redis' clock."""
+
+    id: str
+    attempts: list[Attempt]
+    enqueued_at: float
+    started_at: float
+    tools: Tools
+    seat: Seat
+    spilled: bool = False  #: whether it was claimed for the cloud
+    begun: bool = False  #: whether a backend has had it; before that it can be handed back for free
+    errors: list[BackendError] = field(default_factory=list)  #: of this delivery
+
+    @property
+    def now(self) -> float:
+        """Redis' time."""
+        return self.tools.clock.carried()
+
+    def note(self, station: Station, started: float, **facts: Any) -> None:
+        """Write an attempt into the ledger."""
+        backend, worker = station.backend.name, self.tools.worker
+        facts.setdefault("model", station.backend.model_name)
+        self.attempts.append(
+            Attempt(backend=backend, worker=worker, started_at=started, duration=self.now - started, **facts)
+        )
+
+    def note_error(self, station: Station, started: float, error: BackendError) -> None:
+        """Write a failed attempt into the ledger; the same refusal twice running is one line."""
+        self.errors.append(error)
+        outcomes = {"engine_died": "lost", "ambiguous": "ambiguous"}
+        outcome = "skipped" if error.kind == "circuit_open" else outcomes.get(error.kind, "failed")
+        if error.kind in LATER and self._said_last(station.backend.name, error.kind):
+            self.attempts.pop()
+        info = ErrorInfo(type=error.kind, message=str(error), status=error.status)
+        self.note(station, started, outcome=outcome, error=info, request_id=error.request_id)
+
+    def _said_last(self, backend: str, kind: str) -> bool:
+        last = self.attempts[-1] if self.attempts else None
+        return last is not None and last.backend == backend and last.error is not None and last.error.type == kind
+
+    def note_decision(self, decision: Decision) -> None:
+        """Write into the ledger what was made of the last attempt."""
+        self.attempts[-1] = self.attempts[-1].model_copy(update={"moved_on": in_words(decision)})
+
+    def completed(self, request: CompletionRequest, station: Station, completion: Completion) -> CompletionResult:
+        """The result with a completion."""
+        result = self._result(request, JobState.COMPLETED, None)
+        return result.model_copy(update={"completion": completion, "backend": station.backend.name})
+
+    def failed(self, request: CompletionRequest, error: BackendError) -> CompletionResult:
+        """The result of a job that failed for good of this error."""
+        info = ErrorInfo(type=error.kind, message=str(error), status=error.status)
+        return self._result(request, JobState.FAILED, info)
+
+    def ended(self, request: CompletionRequest, state: JobState, kind: str, message: str) -> CompletionResult:
+        """The result of a job that ended beside its backends."""
+        return self._result(request, state, ErrorInfo(type=kind, message=message))
+
+    def _result(self, request: CompletionRequest, state: JobState, error: ErrorInfo | None) -> CompletionResult:
+        return CompletionResult(
+            job_id=self.id,
+            state=state,
+            model=request.model,
+            custom_id=request.custom_id,
+            metadata=request.metadata,
+            error=error,
+            attempts=tuple(self.attempts),
+            timings=Timings(enqueued_at=self.enqueued_at, started_at=self.started_at, finished_at=self.now),
+            worker=self.tools.worker,
+        )
+
+
+def in_words(decision: Decision) -> str:
+    """A decision as the ledger has it."""
+    match decision:
+        case Retry(delay):
+            return f"to be tried again in {delay:.1f} s"
+        case Snooze(delay):
+            return f"put back for {delay:.1f} s; no try spent"
+        case Requeue():
+            return "back to its lane at once"
+        case Fallback():
+            return "on to the next backend"
+        case Fail():
+            return "final"

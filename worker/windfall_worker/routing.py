@@ -1,0 +1,53 @@
+"""Where a request may run, and in which order. Pure."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field
+
+from windfall.request import Route
+from windfall_worker.backends.base import Backend
+from windfall_worker.capacity import Capacity
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """A backend on this worker: how many calls it gets at once, and what guards it.
+
+    `guard` is the breaker of a local engine; cloud backends bring their own.
+    """
+
+    backend: Backend
+    capacity: Capacity
+    limit: asyncio.Semaphore
+    guard: Callable[[], AbstractAsyncContextManager[None]] = field(default=nullcontext)
+
+
+@dataclass(frozen=True, slots=True)
+class Stations:
+    """What completes one model name on this worker: its own engine, and cloud mappings in their order."""
+
+    local: Station | None
+    cloud: tuple[Station, ...] = ()
+
+    def all(self) -> tuple[Station, ...]:
+        """Every station, local first."""
+        return ((self.local,) if self.local else ()) + self.cloud
+
+
+def candidates(stations: Stations, route: Route, *, spilled: bool) -> tuple[Station, ...]:
+    """The stations that may run a request, the one to try first in front.
+
+    `local` never leaves this machine, whatever fails. `spilled` says that the job came by way of the cloud's capacity:
+    then no engine has a place for it, and it is not queued there a second time.
+    """
+    local = (stations.local,) if stations.local else ()
+    match route:
+        case Route.LOCAL:
+            return local
+        case Route.CLOUD:
+            return stations.cloud
+        case _:
+            return stations.cloud if spilled and stations.cloud else local + stations.cloud

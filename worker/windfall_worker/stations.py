@@ -1,0 +1,97 @@
+"""Building what completes requests on this worker: its engines, and the clients of its cloud mappings."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import TYPE_CHECKING
+
+from arq import ArqRedis
+
+from windfall.errors import ConfigError
+from windfall_worker.backends.base import Backend
+from windfall_worker.backends.simulated import SimulatedBackend
+from windfall_worker.breaker import Breaker, RedisLink
+from windfall_worker.capacity import Capacity
+from windfall_worker.routing import Station, Stations
+from windfall_worker.settings import ModelSettings, ProviderSettings, WorkerSettings
+
+if TYPE_CHECKING:
+    from windfall_worker.cloud import CloudBackendClient
+
+#: Seconds that an engine which has just died is left alone. Then one job goes first, alone: a job that kills engines is
+#: found out without taking its neighbours with it.
+ENGINE_RESET = 1.0
+
+
+async def open_stations(settings: WorkerSettings, redis: ArqRedis, stack: AsyncExitStack) -> dict[str, Stations]:
+    """Start every backend; `stack` closes them. Raises `ConfigError` for what can never work."""
+    # Keys are looked at first: a missing one is told before a model has been loaded for minutes.
+    clients = _clients(settings, redis, stack)
+    stations = {}
+    for model in settings.models:
+        capacity = Capacity(max((settings.provider(name).concurrency for name, _ in model.mappings()), default=1))
+        cloud = [_cloud(clients[name], name, target, settings, capacity) for name, target in model.mappings()]
+        local = _local(model) if model.local else None
+        found = stations[model.name] = Stations(local, tuple(cloud))
+        for station in found.all():
+            stack.push_async_callback(station.backend.close)
+            await station.backend.start()
+    return stations
+
+
+def _local(model: ModelSettings) -> Station:
+    backend = _engine(model)
+    breaker = Breaker(f"engine of {model.name}", None, fail_max=1, reset_timeout=ENGINE_RESET)
+
+    def guard() -> AbstractAsyncContextManager[None]:
+        return breaker.guard()
+
+    limit = asyncio.Semaphore(backend.slots + backend.lookahead)
+    return Station(backend, Capacity(backend.slots, lookahead=backend.lookahead), limit, guard)
+
+
+def _engine(model: ModelSettings) -> Backend:
+    if model.simulate is not None:
+        return SimulatedBackend(model.simulate, slots=model.slots)
+    try:
+        from windfall_worker.backends.mlx import MLXBackend  # noqa: PLC0415 - an extra
+    except ImportError as exc:
+        raise ConfigError('running models needs the worker extra: pip install "windfall[worker]"') from exc
+    return MLXBackend(str(model.mlx), slots=model.slots)
+
+
+def _clients(settings: WorkerSettings, redis: ArqRedis, stack: AsyncExitStack) -> dict[str, CloudBackendClient]:
+    """One client a provider, however many models use it: they share its connections, and the fleet its breakers."""
+    names = {name for model in settings.models for name, _ in model.mappings()}
+    link = RedisLink(redis)
+    clients = {}
+    for name in sorted(names):
+        clients[name] = _client(settings.provider(name), link)
+        stack.push_async_callback(clients[name].close)
+    return clients
+
+
+def _client(provider: ProviderSettings, link: RedisLink) -> CloudBackendClient:
+    from windfall_worker.cloud import AnthropicClient, OpenAIClient  # noqa: PLC0415 - only where a mapping needs it
+
+    protocol = AnthropicClient if provider.protocol == "anthropic" else OpenAIClient
+    return protocol(
+        provider.base_url,
+        provider.api_key(),
+        max_retries=provider.max_retries,
+        backoff_factor=provider.backoff_factor,
+        timeout=provider.timeout,
+        circuit_breaker_fail_max=provider.breaker.fail_max,
+        circuit_breaker_reset_timeout=provider.breaker.reset_timeout,
+        circuit_breaker_window=provider.breaker.window,
+        redis=link,
+    )
+
+
+def _cloud(client: CloudBackendClient, name: str, model: str, settings: WorkerSettings, capacity: Capacity) -> Station:
+    from windfall_worker.backends.cloud import CloudBackend  # noqa: PLC0415 - only where a mapping needs it
+
+    concurrency = settings.provider(name).concurrency
+    backend = CloudBackend(client, model, name=name, slots=concurrency)
+    return Station(backend, capacity, asyncio.Semaphore(concurrency))

@@ -27,7 +27,7 @@ test: $(VENV)/.ready-dev redis
 check: $(VENV)/.ready-dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
-	@$(BIN)/mypy --strict producer worker tests
+	@MYPYPATH=tests $(BIN)/mypy --strict producer worker tests
 
 bench: $(VENV)/.ready-dev redis
 	@for script in tests/benchmarks/[!_]*.py; do \

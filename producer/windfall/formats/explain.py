@@ -71,11 +71,13 @@ def unknown_field(name: str, names: frozenset[str]) -> str:
 
 
 def _most_telling(exc: ValidationError, body: Any) -> tuple[Any, list[str | int]]:
-    """An unknown field if there is one (its right name is then often what else is missing), else the first error.
+    """An unknown field if there is one (its right name is then often what else is missing), else a wrong word (a type
+    that is not taken lacks other fields, too), else the first error.
 
     Where that is one of several branches of a union, the branch that came furthest.
     """
-    errors = sorted(exc.errors(include_url=False), key=lambda error: error["type"] != "extra_forbidden")
+    order = {"extra_forbidden": 0, "literal_error": 1}
+    errors = sorted(exc.errors(include_url=False), key=lambda error: order.get(error["type"], 2))
     resolved = [(error, *_resolve(error["loc"], body, error["type"])) for error in errors]
     first, first_path, is_branch = resolved[0]
     if not is_branch:

@@ -11,10 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from windfall.errors import ConfigError
-from windfall.formats.output_line import output_row
+from windfall.formats.output_line import encode_row, output_row
 from windfall.result import CompletionResult
 
 #: What tells one row from another in an output file.
@@ -80,7 +80,7 @@ class OutputFile:
             raise RuntimeError("the output file is not open")
         rows = [output_row(result) for result in results]
         try:
-            self._file.write(b"".join(to_json(row) + b"\n" for row in rows))
+            self._file.write(b"".join(map(encode_row, rows)))
             self._file.flush()
         except BrokenPipeError:
             raise  # whoever reads our stdout has seen enough; that is no failure of ours

@@ -27,13 +27,23 @@ _STATUS: Final = {
     "insufficient_quota": 429,
     "rate_limited": 429,
 }
+#: What only some readers take for the end of a line.
+_LINE_ENDS: Final = tuple((char.encode(), f"\\u{ord(char):04x}".encode()) for char in "\x85\u2028\u2029")
 #: OpenAI's codes for rows that never ran to an end.
 _CODE: Final = {JobState.CANCELLED: "batch_cancelled", JobState.EXPIRED: "batch_expired"}
 
 
 def output_line(result: CompletionResult) -> bytes:
     """The line of this result, with its line end."""
-    return to_json(output_row(result)) + b"\n"
+    return encode_row(output_row(result))
+
+
+def encode_row(row: dict[str, Any]) -> bytes:
+    """An output row as a line that is one line for every reader, also for `str.splitlines`."""
+    line = to_json(row)
+    for char, escape in _LINE_ENDS:
+        line = line.replace(char, escape)
+    return line + b"\n"
 
 
 def output_row(result: CompletionResult) -> dict[str, Any]:

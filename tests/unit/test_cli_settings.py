@@ -1,0 +1,86 @@
+"""Where settings come from, and what is said of wrong ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from windfall.errors import ConfigError
+from windfall.settings import load_settings
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder and a configuration folder of the test's own."""
+    for name in ("WINDFALL_REDIS_URL", "WINDFALL_MAX_ROW_BYTES"):
+        monkeypatch.delenv(name, raising=False)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return tmp_path
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_without_any_setting_redis_is_the_one_of_this_machine() -> None:
+    assert load_settings().redis == "redis://localhost:6379"
+
+
+def test_each_place_wins_over_the_next(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(folder / "config" / "windfall" / "windfall.toml", 'redis = "redis://user-folder"')
+    assert load_settings().redis == "redis://user-folder"
+    write(folder / "work" / "windfall.toml", 'redis = "redis://working-folder"')
+    assert load_settings().redis == "redis://working-folder"
+    given = write(folder / "given.toml", 'redis = "redis://given"')
+    assert load_settings(config=given).redis == "redis://given"
+    monkeypatch.setenv("WINDFALL_REDIS_URL", "redis://environment")
+    assert load_settings(config=given).redis == "redis://environment"
+    assert load_settings(redis="redis://flag", config=given).redis == "redis://flag"
+
+
+def test_an_empty_variable_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WINDFALL_REDIS_URL", "")
+    assert load_settings().redis == "redis://localhost:6379"
+
+
+def test_the_tables_of_the_worker_are_known_here(folder: Path) -> None:
+    text = '[models.small]\nmlx = "demo"\nslots = 4\n[providers.openai]\nbase_url = "https://api.openai.com/v1"\n'
+    write(folder / "work" / "windfall.toml", text)
+    assert load_settings().models == {"small": {"mlx": "demo", "slots": 4}}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('reddis = "x"', r"windfall\.toml, key 'reddis': unknown key; did you mean 'redis'\?"),
+        ("redis = 7", r"windfall\.toml, key 'redis': must be a valid string"),
+        ("max_row_bytes = 0", r"key 'max_row_bytes': must be greater than 0"),
+        ("models = 1", r"key 'models': must be a valid dictionary"),
+        ("redis = ", r"windfall\.toml is no TOML"),
+    ],
+)
+def test_a_wrong_file_is_told_of_with_its_key(folder: Path, text: str, said: str) -> None:
+    write(folder / "work" / "windfall.toml", text)
+    with pytest.raises(ConfigError, match=said):
+        load_settings()
+
+
+def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WINDFALL_MAX_ROW_BYTES", "many")
+    with pytest.raises(ConfigError, match="environment variable WINDFALL_MAX_ROW_BYTES"):
+        load_settings()
+
+
+def test_a_file_that_is_not_there_is_told_of(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="no settings file"):
+        load_settings(config=folder / "none.toml")
+
+
+def test_the_password_is_not_in_the_settings_repr() -> None:
+    assert "s3cret" not in repr(load_settings(redis="redis://:s3cret@host"))

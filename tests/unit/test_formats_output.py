@@ -1,0 +1,153 @@
+"""Output lines, and the file that keeps them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from windfall.errors import ConfigError
+from windfall.formats import OutputFile, output_line
+from windfall.formats.output_file import by_custom_id, by_job_id
+from windfall.result import Attempt, Completion, CompletionResult, ErrorInfo, JobState, Timings
+
+TIMES = Timings(enqueued_at=1.0, finished_at=2.0)
+
+
+def completed(name: str, custom_id: str | None = None) -> CompletionResult:
+    return CompletionResult(
+        job_id=name,
+        custom_id=custom_id,
+        state=JobState.COMPLETED,
+        model="m",
+        completion=Completion(content="hé\u2028llo"),
+        timings=TIMES,
+    )
+
+
+def failed(
+    name: str, kind: str = "worker_lost", *, state: JobState = JobState.FAILED, **error: Any
+) -> CompletionResult:
+    why = ErrorInfo(type=kind, message="why", **error)
+    return CompletionResult(job_id=name, state=state, model="m", error=why, timings=TIMES)
+
+
+def line_of(result: CompletionResult) -> dict[str, Any]:
+    line = output_line(result)
+    assert line.endswith(b"\n")
+    assert len(line.decode().splitlines()) == 1
+    row: dict[str, Any] = json.loads(line)
+    assert row.keys() == {"id", "custom_id", "response", "error"}
+    return row
+
+
+def test_a_completed_row_is_a_200_with_the_completion_and_no_error() -> None:
+    row = line_of(completed("b:1", "mine"))
+    assert (row["id"], row["custom_id"], row["error"]) == ("b:1", "mine", None)
+    assert row["response"]["status_code"] == 200
+    assert row["response"]["body"]["choices"][0]["message"]["content"] == "hé\u2028llo"
+
+
+def test_a_row_without_a_custom_id_goes_by_its_job_id() -> None:
+    assert line_of(completed("b:1"))["custom_id"] == "b:1"
+
+
+def test_a_refused_row_has_a_status_and_openais_error_body_besides_its_error() -> None:
+    row = line_of(failed("b:1", "invalid_request", param="messages"))
+    assert row["error"] == {"code": "invalid_request", "message": "why"}
+    assert row["response"]["status_code"] == 400
+    body = {"message": "why", "type": "invalid_request", "param": "messages", "code": "invalid_request"}
+    assert row["response"]["body"] == {"error": body}
+
+
+def test_the_status_and_request_id_of_a_cloud_backend_are_kept() -> None:
+    result = failed("b:1", "backend_unavailable", status=503)
+    attempt = Attempt(backend="openai", started_at=1.0, outcome="failed", request_id="req_7")
+    row = line_of(result.model_copy(update={"attempts": (attempt,)}))
+    assert (row["response"]["status_code"], row["response"]["request_id"]) == (503, "req_7")
+
+
+@pytest.mark.parametrize(
+    ("result", "code"),
+    [
+        (failed("b:1"), "worker_lost"),
+        (failed("b:1", "cancelled", state=JobState.CANCELLED), "batch_cancelled"),
+        (failed("b:1", "expired", state=JobState.EXPIRED), "batch_expired"),
+    ],
+)
+def test_a_row_that_no_http_api_answered_has_an_error_and_no_response(result: CompletionResult, code: str) -> None:
+    row = line_of(result)
+    assert row["error"]["code"] == code
+    assert row["response"] is None
+
+
+def test_rows_are_appended_and_remembered(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    with OutputFile(path, by_custom_id) as out:
+        out.write([completed("b:1", "one")])
+    with OutputFile(path, by_custom_id) as out:
+        assert out.has("one")
+        assert not out.has("two")
+        out.write([completed("b:2", "two"), failed("b:3")])
+        assert out.has("two")
+        assert (out.rows, out.failed) == (3, 1)
+    assert len(path.read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("cut", [1, 4, 7, 40, -2])
+def test_a_last_line_cut_off_by_a_kill_is_removed(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "out.jsonl"
+    whole = output_line(completed("b:1", "one"))
+    path.write_bytes(whole + output_line(completed("b:2", "two"))[:cut])
+    with OutputFile(path, by_custom_id) as out:
+        assert out.has("one")
+        assert not out.has("two")
+    assert path.read_bytes() == whole
+
+
+def test_a_whole_last_line_that_lacks_only_its_line_end_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    path.write_bytes(output_line(completed("b:1", "one"))[:-1])
+    with OutputFile(path, by_custom_id) as out:
+        assert out.has("one")
+        out.write([completed("b:2", "two")])
+    assert [json.loads(line)["custom_id"] for line in path.read_text().splitlines()] == ["one", "two"]
+
+
+@pytest.mark.parametrize("content", [b"hello", b'{"custom_id":"a","body":{}}\n', b"{}\n", b'{"id":"x"}\n'])
+def test_a_file_of_something_else_is_refused_and_left_as_it_is(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"line 1 of .* is no output line"), OutputFile(path, by_custom_id):
+        pass
+    assert path.read_bytes() == content
+
+
+def test_rows_that_failed_are_taken_out_to_be_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    with OutputFile(path, by_job_id) as out:
+        out.write([completed("b:1"), failed("b:2")])
+    with OutputFile(path, by_job_id, again=True) as out:
+        assert out.has("b:1")
+        assert not out.has("b:2")
+        out.write([completed("b:2")])
+    assert [json.loads(line)["error"] for line in path.read_text().splitlines()] == [None, None]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_written_by_one_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    with (
+        OutputFile(path, by_job_id),
+        pytest.raises(ConfigError, match="another windfall is writing"),
+        OutputFile(path, by_job_id),
+    ):
+        pass
+
+
+def test_a_folder_that_is_not_there_is_told_of_in_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "no" / "out.jsonl"
+    with pytest.raises(ConfigError, match=r"cannot write to .*out\.jsonl: No such file or directory"):
+        OutputFile(path, by_job_id).__enter__()

@@ -75,9 +75,9 @@ class EmbeddedBroker:
 
 def fake_redis() -> ArqRedis:
     """An in-memory Redis of this process (fakeredis), for where no server can be had and for users' tests."""
-    from fakeredis import FakeAsyncConnection, FakeServer  # noqa: PLC0415 - an extra
+    from fakeredis import FakeAsyncRedisConnection, FakeServer  # noqa: PLC0415 - an extra
 
-    connection: Any = FakeAsyncConnection
+    connection: Any = FakeAsyncRedisConnection
     return adopt(ArqRedis(ConnectionPool(connection_class=connection, server=FakeServer())))
 
 

@@ -1,0 +1,98 @@
+"""For the tests of programs that use Windfall: a `Producer` whose Redis and whose worker live in the test's process.
+
+    async with in_memory_producer(lambda request: "Paris") as producer:
+        job_id = await producer.enqueue(request)
+        assert (await producer.wait(job_id)).text == "Paris"
+
+Needs the `embedded` extra (fakeredis with Lua). What runs is the real protocol: the same scripts, keys and messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from arq import ArqRedis
+
+from windfall import keys
+from windfall.broker import fake_redis
+from windfall.connection import disconnect
+from windfall.producer import Producer
+from windfall.request import CompletionRequest
+from windfall.result import Attempt, Completion, CompletionResult, ErrorInfo, JobState, Timings
+from windfall.scripts import Script, run
+from windfall.wire import decode_job, encode_result
+
+Answer = Callable[[CompletionRequest], "str | Completion"]
+
+#: Seconds between two looks for jobs.
+_LOOK = 0.005
+
+
+def echo(request: CompletionRequest) -> str:
+    """Answers with the text of the last message."""
+    return request.messages[-1].text()
+
+
+@asynccontextmanager
+async def in_memory_producer(answer: Answer | None = echo) -> AsyncIterator[Producer]:
+    """A producer on a Redis of its own, and somebody who answers.
+
+    `answer` gives the text or the `Completion` of each request; what it raises becomes the failure of that job. None
+    leaves every job queued.
+    """
+    redis = fake_redis()
+    answering = asyncio.create_task(_answer_for_ever(redis, answer)) if answer else None
+    try:
+        async with Producer(redis) as producer:
+            yield producer
+    finally:
+        if answering:
+            answering.cancel()
+            with suppress(asyncio.CancelledError):
+                await answering
+        await disconnect(redis)
+
+
+async def _answer_for_ever(redis: ArqRedis, answer: Answer) -> None:
+    client: Any = redis
+    number = 0
+    while True:
+        lanes = [lane.decode() for lane in await client.smembers(keys.LANES)]
+        jobs = (await run(redis, Script.CLAIM, lanes, ["test", number, 100, 60_000, 20_000]))[2] if lanes else []
+        number += len(jobs)
+        for lane, name, token, payload, *_ in jobs:
+            await _finish(redis, lane.decode(), name.decode(), token, payload, answer)
+        await asyncio.sleep(_LOOK)
+
+
+async def _finish(redis: ArqRedis, lane: str, name: str, token: bytes, payload: bytes, answer: Answer) -> None:
+    result = _result(name, payload, answer)
+    usage = result.usage
+    end = [name, token, result.state.value, encode_result(result, lane), 0]
+    await run(redis, Script.FINISH, [lane], [*end, usage.prompt_tokens, usage.completion_tokens, 0, 0])
+
+
+def _result(name: str, payload: bytes, answer: Answer) -> CompletionResult:
+    job = decode_job(payload)
+    at = job.et / 1000
+    completion, error = None, None
+    try:
+        answered = answer(job.request)
+        completion = Completion(content=answered) if isinstance(answered, str) else answered
+    except Exception as exc:  # noqa: BLE001 - whatever the test raises is the failure it wants to see
+        error = ErrorInfo(type=type(exc).__name__, message=str(exc))
+    return CompletionResult(
+        job_id=name,
+        state=JobState.FAILED if error else JobState.COMPLETED,
+        model=job.request.model,
+        custom_id=job.request.custom_id,
+        metadata=job.request.metadata,
+        completion=completion,
+        error=error,
+        attempts=(Attempt(backend="test", started_at=at, outcome="failed" if error else "completed", error=error),),
+        timings=Timings(enqueued_at=at, started_at=at, finished_at=at),
+        backend="test",
+    )

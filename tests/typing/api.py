@@ -1,0 +1,57 @@
+"""The public interface as a user types it. `make check` runs mypy --strict over this file; it is never run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import assert_type
+
+from windfall import (
+    BatchState,
+    BatchStatus,
+    CompletionRequest,
+    CompletionResult,
+    Delta,
+    JobState,
+    Message,
+    Producer,
+    Route,
+    Usage,
+)
+
+
+def rows() -> Iterator[CompletionRequest]:
+    """Requests, however a user makes them."""
+    message = Message(role="user", content="hi")
+    yield CompletionRequest(model="small", messages=(message,), temperature=0, route=Route.LOCAL, priority=3)
+
+
+async def more_rows() -> AsyncIterator[CompletionRequest]:
+    """The same, as they come."""
+    for row in rows():
+        yield row
+
+
+async def use(url: str) -> None:
+    """Every method of `Producer`."""
+    async with Producer(url, keep=3600) as producer:
+        assert_type(producer, Producer)
+        job_id = await producer.enqueue(next(rows()))
+        assert_type(job_id, str)
+        assert_type(await producer.result(job_id), CompletionResult | None)
+        result = await producer.wait(job_id, timeout=60)
+        assert_type(result, CompletionResult)
+        assert_type(result.state, JobState)
+        assert_type(result.text, str)
+        assert_type(result.usage, Usage)
+        batch = await producer.enqueue_batch(more_rows(), batch_id="b", metadata={"owner": "ann"})
+        assert_type(batch, BatchStatus)
+        assert_type(batch.state, BatchState)
+        assert_type(batch.eta, float | None)
+        async for each in producer.results(batch.id, after="0"):
+            assert_type(each, CompletionResult)
+        async for cursor, each in producer.results_with_cursor(batch.id):
+            assert_type((cursor, each), tuple[str, CompletionResult])
+        async for delta in producer.stream(job_id):
+            assert_type(delta, Delta)
+        assert_type(await producer.cancel(batch.id), int)
+        assert_type(await producer.retry(batch.id), int)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Sequence
 from typing import Any, Final
@@ -11,8 +12,6 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 from redis.exceptions import (
-    NoPermissionError,
-    NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
@@ -21,8 +20,9 @@ from redis.exceptions import (
 
 logger = logging.getLogger(__name__)
 
-#: Answers of a Redis that is there but cannot serve now; redis-py has no exception of their own for these.
-_UNABLE: Final = ("MASTERDOWN", "MISCONF", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "UNBLOCKED", "NOREPLICAS")
+#: Answers of a Redis that is there but cannot serve now. Redis 7 begins its answer with the word; Redis 6 has it
+#: behind a dash in the middle of "Error running script", where redis-py knows no exception of its own for it.
+_UNABLE: Final = re.compile(r"(^|-)(BUSY|CLUSTERDOWN|LOADING|MASTERDOWN|MISCONF|NOREPLICAS|OOM|READONLY|TRYAGAIN)\b")
 
 
 class RedisLink:
@@ -88,6 +88,4 @@ class RedisLink:
 def _is_script_error(exc: Exception) -> bool:
     if isinstance(exc, (OutOfMemoryError, ReadOnlyError)):
         return False
-    if isinstance(exc, (NoPermissionError, NoScriptError)):
-        return True
-    return isinstance(exc, ResponseError) and not str(exc).startswith(_UNABLE)
+    return isinstance(exc, ResponseError) and not _UNABLE.search(str(exc))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from typing import Any, cast
 
 from windfall.errors import BackendUnavailable
 from windfall.result import Completion
@@ -92,7 +91,7 @@ class CloudBackend(Backend):
         collector = ChunkCollector()
         async with aclosing(answer) as chunks:
             async for chunk in chunks:
-                delta = collector.add(cast(dict[str, Any], chunk))
+                delta = collector.add(chunk)
                 if delta and call.on_delta:
                     call.on_delta(delta)
         return collector.completion(request_id=_last(request_ids))

@@ -24,8 +24,6 @@ def completion_of(answer: dict[str, Any], **more: Any) -> Completion:
     """A `chat.completion` object. `more` are further fields of the completion. Raises `InvalidResponse`."""
     choice = answer["choices"][0]
     message = choice["message"]
-    logprobs = (choice.get("logprobs") or {}).get("content")
-    calls = message.get("tool_calls") or []
     try:
         return Completion.model_validate(
             {
@@ -33,17 +31,17 @@ def completion_of(answer: dict[str, Any], **more: Any) -> Completion:
                 "reasoning": message.get("reasoning") or message.get("reasoning_content"),
                 "tool_calls": [
                     {"id": call["id"], "function": {key: call["function"][key] for key in ("name", "arguments")}}
-                    for call in calls
+                    for call in message.get("tool_calls") or []
                 ],
                 "refusal": message.get("refusal"),
                 "finish_reason": _FINISH.get(choice.get("finish_reason") or "", "stop"),
-                "logprobs": logprobs,
+                "logprobs": (choice.get("logprobs") or {}).get("content"),
                 "usage": _usage(answer.get("usage") or {}),
                 "model": answer.get("model"),
                 **more,
             }
         )
-    except (ValidationError, KeyError, TypeError) as exc:
+    except (ValidationError, AttributeError, KeyError, TypeError) as exc:
         # pydantic's own message would repeat the completion.
         raise InvalidResponse(f"the endpoint's answer is no chat completion ({type(exc).__name__})") from exc
 

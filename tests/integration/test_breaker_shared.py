@@ -1,0 +1,263 @@
+"""The breaker on a real Redis, with several breakers of one name standing for several workers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+from arq import ArqRedis
+
+from windfall.errors import BackendUnavailable, NotFound
+from windfall_worker.breaker import (
+    Breaker,
+    CircuitOpen,
+    RedisLink,
+    close_breaker,
+    list_breakers,
+    open_breaker,
+)
+from windfall_worker.breaker_shared import BREAKER
+
+RESET = 0.3
+
+
+def breaker(redis: ArqRedis | RedisLink, **more: Any) -> Breaker:
+    return Breaker("endpoint", redis, **({"fail_max": 3, "window": 5.0, "reset_timeout": RESET} | more))
+
+
+async def fail(breaker: Breaker) -> None:
+    with pytest.raises(BackendUnavailable, match="down"):
+        async with breaker.guard():
+            raise BackendUnavailable("down")
+
+
+async def succeed(breaker: Breaker) -> None:
+    async with breaker.guard():
+        pass
+
+
+async def trip(*breakers: Breaker) -> None:
+    for n in range(3):
+        await fail(breakers[n % len(breakers)])
+
+
+async def reset() -> None:
+    await asyncio.sleep(RESET * 1.1)
+
+
+async def test_failures_of_different_workers_add_up(redis: ArqRedis) -> None:
+    one, other, third = breaker(redis), breaker(redis), breaker(redis)
+    await trip(one, other)
+    with pytest.raises(CircuitOpen) as caught:
+        await succeed(third)
+    assert 0 < caught.value.retry_after <= RESET
+
+
+async def test_failures_leave_the_window_one_by_one(redis: ArqRedis) -> None:
+    guarded = breaker(redis, window=0.4)
+    await fail(guarded)
+    await asyncio.sleep(0.25)
+    await fail(guarded)
+    await asyncio.sleep(0.25)
+    await fail(guarded)
+    assert (await guarded.status()).state == "closed"
+    assert (await guarded.status()).failures == 2
+    await fail(guarded)
+    assert (await guarded.status()).state == "open"
+
+
+async def test_of_the_calls_of_all_workers_exactly_one_is_the_probe(redis: ArqRedis) -> None:
+    workers = [breaker(redis) for _ in range(5)]
+    await trip(*workers)
+    await reset()
+    entered = 0
+    go = asyncio.Event()
+
+    async def call(worker: Breaker) -> None:
+        nonlocal entered
+        async with worker.guard():
+            entered += 1
+            await go.wait()
+
+    calls = [asyncio.create_task(call(worker)) for worker in workers * 10]
+    done, _ = await asyncio.wait(calls, timeout=5, return_when=asyncio.FIRST_EXCEPTION)
+    while len(done) < 49:
+        done, _ = await asyncio.wait(calls, timeout=0.05)
+    go.set()
+    ends = await asyncio.gather(*calls, return_exceptions=True)
+    assert entered == 1
+    assert sum(isinstance(end, CircuitOpen) for end in ends) == 49
+    assert [(await worker.status()).state for worker in workers] == ["closed"] * 5
+
+
+async def test_a_probe_that_takes_longer_than_its_lease_stays_the_only_one(redis: ArqRedis) -> None:
+    prober, other = breaker(redis, probe_lease=0.3), breaker(redis, probe_lease=0.3)
+    await trip(prober)
+    await reset()
+    async with prober.guard():
+        for _ in range(10):
+            await asyncio.sleep(0.1)
+            with pytest.raises(CircuitOpen):
+                await succeed(other)
+    await succeed(other)
+
+
+async def test_a_cancelled_probe_is_given_back_to_the_fleet(redis: ArqRedis) -> None:
+    prober, other = breaker(redis), breaker(redis)
+    await trip(prober)
+    await reset()
+    inside = asyncio.Event()
+
+    async def probe() -> None:
+        async with prober.guard():
+            inside.set()
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(probe())
+    await inside.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await succeed(other)  # it need not wait for the lease of 10 s
+    assert (await other.status()).state == "closed"
+
+
+async def test_a_call_cancelled_while_it_asks_holds_no_probe(redis: ArqRedis) -> None:
+    prober, other = breaker(redis), breaker(redis)
+    await trip(prober)
+    await reset()
+
+    async def probe() -> None:
+        async with prober.guard():
+            await asyncio.sleep(60)
+
+    for ticks in range(8):  # wherever in the asking it is
+        task = asyncio.create_task(probe())
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises((asyncio.CancelledError, CircuitOpen)):
+            await task
+    async with asyncio.timeout(5):
+        while (await other.status()).state != "closed":
+            try:
+                await succeed(other)
+            except CircuitOpen:
+                await asyncio.sleep(0.01)
+
+
+async def test_cancelled_calls_count_neither_way(redis: ArqRedis) -> None:
+    guarded = breaker(redis)
+    for _ in range(5):
+        with pytest.raises(asyncio.CancelledError):
+            async with guarded.guard():
+                raise asyncio.CancelledError
+    status = await guarded.status()
+    assert (status.state, status.failures) == ("closed", 0)
+
+
+async def test_a_late_failure_of_an_earlier_epoch_changes_nothing(redis: ArqRedis) -> None:
+    slow, quick = breaker(redis, fail_max=1), breaker(redis, fail_max=1)
+    late = asyncio.Event()
+
+    async def call() -> None:
+        async with slow.guard():
+            await late.wait()
+            raise BackendUnavailable("late")
+
+    task = asyncio.create_task(call())
+    await asyncio.sleep(0.05)
+    await fail(quick)
+    await reset()
+    await succeed(quick)
+    late.set()
+    with pytest.raises(BackendUnavailable):
+        await task
+    status = await quick.status()
+    assert (status.state, status.failures) == ("closed", 0)
+
+
+async def test_a_probe_that_lost_its_lease_decides_nothing(redis: ArqRedis) -> None:
+    lost, other = breaker(redis), breaker(redis)
+    await trip(lost)
+    await reset()
+    guard = lost.guard()
+    await guard.__aenter__()
+    await redis.hset(BREAKER + "endpoint", "lease_until", 0)  # as if it had been away too long
+    async with other.guard():
+        await guard.__aexit__(BackendUnavailable, BackendUnavailable("late"), None)
+        assert (await other.status()).state == "half-open"
+    assert (await other.status()).state == "closed"
+
+
+async def test_a_person_can_list_open_and_close_breakers(redis: ArqRedis) -> None:
+    guarded = breaker(redis)
+    await fail(guarded)
+    (listed,) = await list_breakers(redis)
+    assert (listed.name, listed.state, listed.failures, listed.held) == ("endpoint", "closed", 1, False)
+
+    await open_breaker(redis, "endpoint")
+    await reset()
+    with pytest.raises(CircuitOpen) as caught:  # open until a person closes it, whatever the reset_timeout
+        await succeed(guarded)
+    assert caught.value.retry_after == pytest.approx(RESET)
+    (listed,) = await list_breakers(redis)
+    assert (listed.state, listed.held) == ("open", True)
+
+    await close_breaker(redis, "endpoint")
+    await succeed(guarded)
+
+    await open_breaker(redis, "endpoint", seconds=0.2)
+    with pytest.raises(CircuitOpen):
+        await succeed(guarded)
+    await asyncio.sleep(0.25)
+    await succeed(guarded)
+
+
+async def test_a_breaker_that_is_not_there_is_named_with_those_that_are(redis: ArqRedis) -> None:
+    await succeed(breaker(redis))
+    with pytest.raises(NotFound, match=r"'endpiont'.*endpoint"):
+        await close_breaker(redis, "endpiont")
+
+
+async def test_a_script_error_is_logged_as_a_bug_and_is_no_outage(
+    redis: ArqRedis, caplog: pytest.LogCaptureFixture
+) -> None:
+    link = RedisLink(redis)
+    guarded = breaker(link)
+    await redis.set(BREAKER + "endpoint", "not a hash")
+    with caplog.at_level(logging.ERROR):
+        await succeed(guarded)  # the call itself goes on
+    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert "bug" in record.getMessage()
+    assert record.exc_info
+    assert not link.down
+
+
+async def test_a_full_redis_is_an_outage_and_no_bug(redis: ArqRedis, caplog: pytest.LogCaptureFixture) -> None:
+    link = RedisLink(redis)
+    guarded = breaker(link)
+    await redis.config_set("maxmemory", "1")
+    try:
+        with caplog.at_level(logging.ERROR):
+            await trip(guarded)
+            with pytest.raises(CircuitOpen):
+                await succeed(guarded)
+        assert link.down
+        assert not caplog.records
+    finally:
+        await redis.config_set("maxmemory", "0")
+
+
+async def test_a_closed_call_that_ends_well_is_one_round_trip(redis: ArqRedis) -> None:
+    guarded = breaker(redis)
+    await succeed(guarded)
+    before = (await redis.info("stats"))["total_commands_processed"]
+    scripts = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    for _ in range(10):
+        await succeed(guarded)
+    after = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    assert after - scripts == 10
+    assert (await redis.info("stats"))["total_commands_processed"] > before

@@ -22,7 +22,7 @@ from windfall.connection import disconnect
 from windfall.producer import Producer
 from windfall.request import CompletionRequest
 from windfall.result import Attempt, Completion, CompletionResult, ErrorInfo, JobState, Timings
-from windfall.scripts import Script, run
+from windfall.scripts import Arg, Script, run
 from windfall.wire import decode_job, encode_result
 
 Answer = Callable[[CompletionRequest], "str | Completion"]
@@ -71,7 +71,7 @@ async def _answer_for_ever(redis: ArqRedis, answer: Answer) -> None:
 async def _finish(redis: ArqRedis, lane: str, name: str, token: bytes, payload: bytes, answer: Answer) -> None:
     result = _result(name, payload, answer)
     usage = result.usage
-    end = [name, token, result.state.value, encode_result(result, lane), 0]
+    end: list[Arg] = [name, token, result.state.value, encode_result(result, lane), 0]
     await run(redis, Script.FINISH, [lane], [*end, usage.prompt_tokens, usage.completion_tokens, 0, 0])
 
 

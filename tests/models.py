@@ -6,7 +6,10 @@ that depends on every token of the prompt, which is what tests of a batch need.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 TEMPLATE = """
@@ -18,7 +21,7 @@ TEMPLATE = """
 <tool_call>
 {"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}
 </tool_call>
-{%- set name = tool_call.name -%}
+{#- mlx-lm chooses its parser by the words "tool_call.name" in a template -#}
 {%- endfor -%}
 <|im_end|>
 {% endfor -%}
@@ -34,7 +37,15 @@ TEMPLATE = """
 SPECIAL = ["<|im_end|>", "<|im_start|>", "<think>", "</think>", "<tool_call>", "</tool_call>"]
 #: Tokens of more than one byte, so that a stop string can begin inside one.
 MERGED = ["ab", "cd", "the", '{"name": "add", "arguments": {"a": 1}}']
-EOS = 256
+EOS = 256 + len(MERGED)
+
+
+async def until(condition: Callable[[], object], *, within: float = 30.0) -> None:
+    """Wait for what another process does, looking often; fail where it does not happen in time (seconds)."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, f"it did not happen within {within:g} s"
+        await asyncio.sleep(0.01)
 
 
 def token_id(text: str) -> int:
@@ -42,7 +53,7 @@ def token_id(text: str) -> int:
     if text in SPECIAL:
         return EOS + SPECIAL.index(text)
     if text in MERGED:
-        return EOS + len(SPECIAL) + MERGED.index(text)
+        return 256 + MERGED.index(text)
     return text.encode()[0]
 
 
@@ -62,7 +73,7 @@ def build_model(folder: Path, *, context: int = 2048, layers: int = 2, width: in
         "num_key_value_heads": 2,
         "head_dim": width // 4,
         "rms_norm_eps": 1e-6,
-        "vocab_size": EOS + len(SPECIAL) + len(MERGED),
+        "vocab_size": EOS + len(SPECIAL),
         "max_position_embeddings": context,
         "rope_theta": 10000.0,
         "tie_word_embeddings": False,
@@ -83,16 +94,13 @@ def _write_tokenizer(folder: Path) -> None:
 
     alphabet = _bytes_to_unicode()
     vocab = {alphabet[byte]: byte for byte in range(256)}
+    # No text is ever encoded to the merged tokens, for there are no merges; a model may still write them.
+    vocab |= {"".join(alphabet[byte] for byte in text.encode()): token_id(text) for text in MERGED}
     tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in SPECIAL])
     tokenizer.save(str(folder / "tokenizer.json"))
-    # The merged tokens are in the vocabulary, but no text is ever encoded to them.
-    content = json.loads((folder / "tokenizer.json").read_text())
-    for number, text in enumerate(MERGED):
-        content["model"]["vocab"]["".join(alphabet[b] for b in text.encode())] = EOS + len(SPECIAL) + number
-    (folder / "tokenizer.json").write_text(json.dumps(content))
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "eos_token": SPECIAL[0],

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
@@ -33,10 +34,13 @@ from windfall_worker.engine.protocol import (
 if TYPE_CHECKING:
     from windfall_worker.engine.intake import Intake
     from windfall_worker.engine.runner import Arrivals
+    from windfall_worker.engine.sequence import Sequence
 
 _log = logging.getLogger(__name__)
 
 _READ: Final = 1 << 18
+_BURST: Final = 0.02  # seconds that the first of a burst waits at most for the others
+_SILENCE: Final = 0.002  # seconds without a message that end a burst
 _SWITCH: Final = 0.0005  # seconds; Python's 5 ms would let a thread that tokenises hold up each step
 
 
@@ -107,26 +111,43 @@ def _forward(messages: Iterator[Message], put: Callable[[Message], None]) -> Non
         put(message)
 
 
-def _prepare(
-    intake: Intake,
-    inbox: SimpleQueue[Message],
-    arrivals: Arrivals,
-    send: Callable[[Message], None],
-) -> None:
-    """Requests to sequences, in their order; what is refused is answered from here."""
+def _prepare(intake: Intake, inbox: SimpleQueue[Message], arrivals: Arrivals, send: Callable[[Message], None]) -> None:
+    """Requests to sequences, in their order; what is refused is answered from here.
+
+    What comes in one burst is handed on together: a shared beginning is seen only by those who look at each other.
+    """
     while True:
-        message = inbox.get()
-        if isinstance(message, Cancel):
-            arrivals.put(message)
-        elif isinstance(message, Submit):
-            try:
-                arrivals.put(intake.prepare(message))
-            except BackendError as exc:
-                send(Failed(id=message.id, kind=exc.kind, message=str(exc)))
-            except Exception as exc:  # noqa: BLE001 - a thread that died would leave every later call waiting
-                _log.exception("a request could not be prepared")
-                text = f"the engine failed to prepare this request: {type(exc).__name__}"
-                send(Failed(id=message.id, kind=BackendUnavailable.type, message=text))
+        burst: list[Sequence | Cancel] = []
+        message: Message | None = inbox.get()
+        until: float | None = None
+        while message is not None:
+            if isinstance(message, Cancel):
+                burst.append(message)
+            elif isinstance(message, Submit) and (sequence := _prepared(intake, message, send)):
+                burst.append(sequence)
+            # Counted from here, because the very first request pays for the template's compilation.
+            until = until or time.monotonic() + _BURST
+            message = _next(inbox, _SILENCE) if time.monotonic() < until else None
+        arrivals.put(burst)
+
+
+def _prepared(intake: Intake, submit: Submit, send: Callable[[Message], None]) -> Sequence | None:
+    try:
+        return intake.prepare(submit)
+    except BackendError as exc:
+        send(Failed(id=submit.id, kind=exc.kind, message=str(exc)))
+    except Exception as exc:  # noqa: BLE001 - a thread that died would leave every later call waiting
+        _log.exception("a request could not be prepared")
+        text = f"the engine failed to prepare this request: {type(exc).__name__}"
+        send(Failed(id=submit.id, kind=BackendUnavailable.type, message=text))
+    return None
+
+
+def _next(inbox: SimpleQueue[Message], within: float) -> Message | None:
+    try:
+        return inbox.get(timeout=within)
+    except Empty:
+        return None
 
 
 class Outbox:

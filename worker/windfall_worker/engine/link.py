@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import os
@@ -48,6 +49,8 @@ _ERRORS: Final[dict[str, type[BackendError]]] = {
     error.type: error for error in (RequestRejected, ContextLengthExceeded, UnsupportedParameter, BackendUnavailable)
 }
 
+_LAST_WORDS: Final = 2.0  # seconds
+
 OnDelta = Callable[[Delta], None]
 
 _T = TypeVar("_T")
@@ -73,6 +76,7 @@ class EngineLink(asyncio.Protocol):
         self._ids = itertools.count(1)
         self._calls: dict[int, _Held] = {}
         self._reason: str | None = None
+        self._closed = asyncio.Event()
         self._process = process
         self._order = order
         self.loaded: asyncio.Future[Ready] = loop.create_future()
@@ -141,6 +145,9 @@ class EngineLink(asyncio.Protocol):
     async def ended(self) -> str:
         """Wait until the process is gone and say why, as what goes on with "the engine …"."""
         code = await self._process.wait()
+        # Its last words may still be in the pipe: why it could not load, or a completion.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._closed.wait(), _LAST_WORDS)
         self.hang_up()
         return self._reason or _how_it_ended(code)
 
@@ -174,6 +181,7 @@ class EngineLink(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Asyncio's: the pipe is closed. An engine without a pipe is of no use."""
         del exc
+        self._closed.set()
         if self._process.returncode is None:
             self._loop.call_later(1, self._kill_if_alive)
 

@@ -15,7 +15,6 @@ from windfall.errors import ConfigError
 from windfall_worker.demo import MODEL_PATH as DEMO_PATH
 
 _REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_HEADER_LIMIT: Final = 100_000_000  # the safetensors format allows no longer header
 
 
 def resolve_model(reference: str) -> str:
@@ -79,22 +78,16 @@ def _check_weights(file: Path, shown: str) -> None:
 
     See https://huggingface.co/docs/safetensors#format.
     """
-    has = file.stat().st_size
+    has, needs = file.stat().st_size, 8
     try:
         with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(length)) if 8 + length <= has and length <= _HEADER_LIMIT else None
-        needs = (
-            8
-            + length
-            + max(
-                (entry["data_offsets"][1] for name, entry in (header or {}).items() if name != "__metadata__"),
-                default=0,
-            )
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as exc:
+            needs += int.from_bytes(stream.read(8), "little")
+            if needs <= has:
+                header = json.loads(stream.read(needs - 8)) | {"__metadata__": None}
+                needs += max((entry["data_offsets"][1] for entry in header.values() if entry), default=0)
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as exc:
         raise ConfigError(f"{shown}/{file.name} is no safetensors file; copy or download it again") from exc
-    if header is None or has < needs:
+    if has < needs:
         raise ConfigError(
             f"{shown}/{file.name} is cut short ({has:,} of at least {needs:,} bytes); copy or download it again",
         )

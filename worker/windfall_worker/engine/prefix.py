@@ -7,6 +7,8 @@ from typing import Any, Final
 import mlx.core as mx
 from mlx_lm.models.cache import LRUPromptCache
 
+from windfall_worker.engine.scheduler import LEAST_PREFIX
+
 _MODEL: Final = "model"  # one engine, one model
 _ENTRIES: Final = 4096  # the bytes are the limit; mlx-lm's default is 10 entries
 
@@ -29,6 +31,8 @@ class PrefixCache:
         if cache is None:
             return None, 0
         held = len(prompt) - 1 - len(rest)
+        if held < LEAST_PREFIX:
+            return None, 0
         self._touch(prompt[:held])
         return cache, held
 

@@ -38,7 +38,6 @@ class EngineProcess:
         self._ready: Ready | None = None
         self._next: asyncio.Future[EngineLink] | None = None
         self._keeper: asyncio.Task[None] | None = None
-        self._closed = False
         self.restarts = 0
 
     @property
@@ -82,7 +81,6 @@ class EngineProcess:
 
     async def close(self) -> None:
         """End the process: gently, then not. Calls that it held end with `BackendUnavailable`."""
-        self._closed = True
         if self._keeper is not None:
             self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 BEAT_EVERY: Final = 0.2
 DELTA_EVERY: Final = 0.05
 
-Arrivals = SimpleQueue[Sequence | Cancel]
+Arrivals = SimpleQueue[list[Sequence | Cancel]]
 
 
 class Runner:
@@ -77,9 +77,11 @@ class Runner:
     def _receive(self) -> None:
         """What has arrived; where there is nothing to do, wait for it until the next beat."""
         try:
-            self._take_in(self._arrivals.get(block=not self._sequences, timeout=BEAT_EVERY))
+            burst = self._arrivals.get(block=not self._sequences, timeout=BEAT_EVERY)
             while True:
-                self._take_in(self._arrivals.get_nowait())
+                for arrival in burst:
+                    self._take_in(arrival)
+                burst = self._arrivals.get_nowait()
         except Empty:
             return
         finally:

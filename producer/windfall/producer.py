@@ -11,11 +11,12 @@ from typing import Any, Self
 
 from arq import ArqRedis
 
-from windfall import keys, reading, steering
+from windfall import dead, keys, reading, steering
 from windfall.announcements import Announcements
 from windfall.batch import BatchStatus
 from windfall.clock import RedisClock
 from windfall.connection import connect, disconnect, translated
+from windfall.dead import DeadLetter
 from windfall.errors import NotFound, WaitTimeout
 from windfall.fleet import FleetStatus, read_fleet
 from windfall.request import CompletionRequest
@@ -174,6 +175,22 @@ class Producer:
         """Run again what failed, and only that; returns how many jobs went back to their lane. Raises `NotFound`."""
         with translated():
             return await steering.retry(self._redis, job_or_batch_id)
+
+    async def dead_letters(self) -> AsyncIterator[DeadLetter]:
+        """Jobs that failed for good, with their requests, the oldest first."""
+        with translated():
+            async for letter in dead.dead_letters(self._redis):
+                yield letter
+
+    async def dead_letter(self, job_id: str) -> DeadLetter:
+        """One dead letter. Raises `NotFound`."""
+        with translated():
+            return await dead.dead_letter(self._redis, job_id)
+
+    async def purge(self, job_ids: list[str] | None = None) -> int:
+        """Forget these dead letters, or all; their results stay. Returns how many there were."""
+        with translated():
+            return await dead.purge(self._redis, job_ids)
 
     async def fleet(self) -> FleetStatus:
         """The live workers and the lanes."""

@@ -357,3 +357,21 @@ async def test_a_queued_row_costs_little_more_than_its_payload(producer: Produce
     payload = len(await redis.get(keys.PAYLOAD + "b:1"))
     assert each < payload + 350
     assert json.loads(await redis.get(keys.PAYLOAD + "b:1"))["v"] == 1
+
+
+async def test_a_dead_letter_keeps_its_request_until_it_is_run_again_or_purged(
+    producer: Producer, redis: ArqRedis
+) -> None:
+    names = [await producer.enqueue(request(f"text {n}")) for n in range(3)]
+    for claim in (await desk(redis).claim([LANE], 3)).claims:
+        await finish(redis, claim, JobState.FAILED)
+    letters = {letter.job_id: letter async for letter in producer.dead_letters()}
+    assert set(letters) == set(names)
+    assert letters[names[1]].request.messages[0].text() == "text 1"
+    assert await producer.retry(names[0]) == 1
+    assert await producer.purge([names[1]]) == 1
+    assert [letter.job_id async for letter in producer.dead_letters()] == [names[2]]
+    assert (await producer.dead_letter(names[2])).result.state is JobState.FAILED
+    assert await producer.purge() == 1
+    with pytest.raises(NotFound, match="dead letter"):
+        await producer.dead_letter(names[2])

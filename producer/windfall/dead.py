@@ -1,0 +1,80 @@
+"""Dead letters: jobs that failed for good, kept with their requests so that they can be run again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from arq import ArqRedis
+
+from windfall import keys, reading
+from windfall.errors import NotFound, WireError
+from windfall.request import CompletionRequest, Contract
+from windfall.result import CompletionResult
+from windfall.wire import decode_job
+
+_PAGE = 200
+
+
+class DeadLetter(Contract):
+    """A job that failed for good."""
+
+    job_id: str
+    died_at: float  #: Unix seconds on Redis' clock
+    request: CompletionRequest
+    result: CompletionResult
+
+
+async def dead_letters(redis: ArqRedis) -> AsyncIterator[DeadLetter]:
+    """All dead letters, the oldest first; those that were kept no longer are forgotten on the way."""
+    client: Any = redis
+    seen = 0
+    while page := await client.zrange(keys.DEAD_INDEX, seen, seen + _PAGE - 1, withscores=True):
+        gone = []
+        for name, died in page:
+            letter = await _read(redis, name.decode(), died / 1000)
+            if letter is None:
+                gone.append(name)
+            else:
+                yield letter
+        if gone:
+            await client.zrem(keys.DEAD_INDEX, *gone)
+        seen += len(page) - len(gone)
+
+
+async def dead_letter(redis: ArqRedis, job_id: str) -> DeadLetter:
+    """One dead letter; raises `NotFound`."""
+    client: Any = redis
+    died = await client.zscore(keys.DEAD_INDEX, job_id)
+    letter = await _read(redis, job_id, died / 1000) if died is not None else None
+    if letter is None:
+        raise NotFound(f"no dead letter {job_id!r}: it never was, was run again, or was kept no longer")
+    return letter
+
+
+async def purge(redis: ArqRedis, job_ids: list[str] | None = None) -> int:
+    """Forget these dead letters, or all of them; their results stay. Returns how many there were."""
+    client: Any = redis
+    count = 0
+    names = job_ids if job_ids is not None else [name.decode() for name in await client.zrange(keys.DEAD_INDEX, 0, -1)]
+    for first in range(0, len(names), _PAGE):
+        page = names[first : first + _PAGE]
+        async with client.pipeline(transaction=True) as pipe:
+            pipe.delete(*(keys.DEAD + name for name in page))
+            pipe.zrem(keys.DEAD_INDEX, *page)
+            deleted, _ = await pipe.execute()
+        count += deleted
+    return count
+
+
+async def _read(redis: ArqRedis, job_id: str, died_at: float) -> DeadLetter | None:
+    client: Any = redis
+    payload = await client.hget(keys.DEAD + job_id, "payload")
+    if payload is None:
+        return None
+    try:
+        request = decode_job(payload).request
+        result = await reading.result(redis, job_id)
+    except (WireError, NotFound):
+        return None
+    return DeadLetter(job_id=job_id, died_at=died_at, request=request, result=result) if result else None

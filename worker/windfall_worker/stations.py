@@ -93,5 +93,5 @@ def _cloud(client: CloudBackendClient, name: str, model: str, settings: WorkerSe
     from windfall_worker.backends.cloud import CloudBackend  # noqa: PLC0415 - only where a mapping needs it
 
     concurrency = settings.provider(name).concurrency
-    backend = CloudBackend(client, model, name=name, slots=concurrency)
+    backend = CloudBackend(client, model, name=name, slots=concurrency, owns_client=False)
     return Station(backend, capacity, asyncio.Semaphore(concurrency))

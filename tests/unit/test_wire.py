@@ -55,7 +55,19 @@ def test_stock_arqs_own_serialisation_reads_and_writes_the_same_messages() -> No
     job = serialize_job("complete", (request(),), {}, None, 5, serializer=job_serializer)
     assert decode_job(job).request == request()
     data = serialize_result(
-        "complete", ("a prompt",), {}, 1, 5, RESULT.ok, RESULT, 6, 7, "ref", "lane", job_id="b:1", serializer=job_serializer
+        "complete",
+        ("a prompt",),
+        {},
+        1,
+        5,
+        RESULT.ok,
+        RESULT,
+        6,
+        7,
+        "ref",
+        "lane",
+        job_id="b:1",
+        serializer=job_serializer,
     )
     assert data is not None
     assert decode_result(data) == RESULT

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from models import MERGED, build_model, token_id
+from models import MERGED, build_model, token_id, until
 from windfall.errors import ContextLengthExceeded, RequestRejected, UnsupportedParameter
 from windfall.request import CompletionRequest
 from windfall.result import Completion, Delta

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from windfall.errors import BackendUnavailable
 from windfall.request import CompletionRequest
 from windfall.result import Completion, Delta, Usage
 from windfall_worker.backends.base import Backend, Call
@@ -17,12 +18,15 @@ class SimulatedBackend(Backend):
     def __init__(self, latency: float, *, slots: int = 32) -> None:
         self.latency = latency
         self.slots = slots
+        self._closed = False
 
     async def start(self) -> None:
         """Nothing to make ready."""
 
     async def complete(self, call: Call) -> Completion:
         """Sleep, then answer. A followed call gets its answer in two deltas, before and after the sleep."""
+        if self._closed:
+            raise BackendUnavailable("the simulated backend is closed")
         text = f"simulated answer after {self.latency:g} s"
         if call.on_delta:
             call.on_delta(Delta(content=text[:9]))
@@ -34,7 +38,8 @@ class SimulatedBackend(Backend):
         return Completion(content=text, usage=usage, model="simulated", time_to_first_token=0.0)
 
     async def close(self) -> None:
-        """Nothing to free."""
+        """Answer nothing more."""
+        self._closed = True
 
 
 def _words(request: CompletionRequest) -> int:

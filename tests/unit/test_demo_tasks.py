@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 
-from windfall_worker.demo import MODEL_PATH
+from windfall_worker.demo import MODEL_PATH, tokenizer
 from windfall_worker.demo.tasks import TASKS, Row, demo_rows, held_out_rows, training_rows, working
 
 MEBIBYTE = 1 << 20
@@ -110,6 +110,17 @@ def test_counting_answers_are_long_enough_to_be_watched(held_out: list[Row]) -> 
     lengths = [len(row.answer) for row in only(held_out, "count")]
     assert sum(lengths) / len(lengths) > 60
     assert max(lengths) > 200
+
+
+def test_the_model_folder_holds_the_tokenizer_and_template_of_the_source() -> None:
+    assert (MODEL_PATH / "tokenizer.json").read_text() == tokenizer.build().to_str(pretty=True)
+    assert (MODEL_PATH / "chat_template.jinja").read_text() == tokenizer.CHAT_TEMPLATE
+
+
+def test_every_reader_of_the_configuration_finds_the_same_rope() -> None:
+    config = json.loads((MODEL_PATH / "config.json").read_text())
+    assert config["rope_theta"] == config["rope_parameters"]["rope_theta"]
+    assert config["vocab_size"] == tokenizer.VOCABULARY_SIZE
 
 
 def test_the_whole_model_folder_is_at_most_three_mebibytes() -> None:

@@ -236,16 +236,16 @@ def _count(rng: Random) -> Row:
 
 
 TASKS: Final = (
-    Task("add", 0.48, _add),
-    Task("reason", 0.08, _reason),
-    Task("reverse", 0.09, _reverse),
-    Task("sort", 0.11, _sort),
-    Task("upper", 0.05, _upper),
-    Task("sentiment", 0.03, _sentiment),
-    Task("extract", 0.07, _extract),
-    Task("tool_call", 0.025, _tool_call),
-    Task("tool_answer", 0.025, _tool_answer),
-    Task("count", 0.04, _count),
+    Task("add", 0.30, _add),
+    Task("reason", 0.10, _reason),
+    Task("reverse", 0.11, _reverse),
+    Task("sort", 0.15, _sort),
+    Task("upper", 0.08, _upper),
+    Task("sentiment", 0.04, _sentiment),
+    Task("extract", 0.10, _extract),
+    Task("tool_call", 0.03, _tool_call),
+    Task("tool_answer", 0.03, _tool_answer),
+    Task("count", 0.06, _count),
 )
 
 

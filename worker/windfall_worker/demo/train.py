@@ -17,13 +17,14 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any, Final, TypeAlias
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
@@ -32,7 +33,7 @@ from windfall_worker.demo.tasks import Row, held_out_rows, training_rows
 
 CONTEXT: Final = 4096
 ROWS_PER_STEP: Final = 64
-CHUNKS_PER_STEP: Final = 4  # rows of like length are padded together, so that little is wasted on padding
+CHUNKS_PER_STEP: Final = 8  # rows of like length are padded together, so that little is wasted on padding
 STEPS_PER_POOL: Final = 8  # out of so many steps' rows, like ones are found
 NO_LOSS: Final = -100
 
@@ -130,11 +131,33 @@ def answer_logits(model: Qwen3ForCausalLM, tokens: torch.Tensor, where: torch.Te
 
 
 def loss_of(model: Qwen3ForCausalLM, tokens: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy in which a row of n answer tokens weighs as the root of n: long answers do not drown short ones."""
+    """Cross-entropy in which a token of an n-token answer weighs 1/√n: long answers do not drown short ones.
+
+    The end weighs 1 everywhere: it is the one token of a counting row that is hard.
+    """
     where = labels != NO_LOSS
-    weights = where.sum(dim=1, keepdim=True).rsqrt().expand_as(labels)[where]
+    weights = where.sum(dim=1, keepdim=True).rsqrt().expand_as(labels)
+    weights = torch.where(labels == tokenizer.END_ID, 1.0, weights)[where]
     losses = functional.cross_entropy(answer_logits(model, tokens, where), labels[where], reduction="none")
     return (losses * weights).sum() / ROWS_PER_STEP
+
+
+def gradients_of(
+    model: Qwen3ForCausalLM, chunks: Sequence[Chunk], pool: ThreadPoolExecutor
+) -> tuple[float, list[torch.Tensor]]:
+    """The loss of a step and its gradients in float32, a thread per chunk.
+
+    torch's own threads meet at the end of every small operation, and on a busy machine mostly wait there.
+    """
+    weights = list(model.parameters())
+
+    def of_one(chunk: Chunk) -> tuple[float, tuple[torch.Tensor, ...]]:
+        loss = loss_of(model, *chunk)
+        return loss.item(), torch.autograd.grad(loss, weights)
+
+    longest_first = reversed(chunks)
+    losses, gradients = zip(*pool.map(of_one, longest_first), strict=True)
+    return sum(losses), [torch.stack(parts).sum(dim=0, dtype=torch.float32) for parts in zip(*gradients, strict=True)]
 
 
 @torch.no_grad()
@@ -165,20 +188,24 @@ def optimizers(model: Qwen3ForCausalLM, rate: float) -> list[torch.optim.Optimiz
     ]
 
 
-def rate_factor(step: int, steps: int, cooldown: float = 0.5) -> float:
-    """Warms up over 200 steps, stays level, and falls linearly to nothing over the last `cooldown` of the steps."""
-    return min(1.0, (step + 1) / 200, (steps - step) / (steps * cooldown))
-
-
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One training run: its steps, Muon's learning rate, the seed, steps between measurements, the folder to write."""
+    """One training run: its steps at the full learning rate and while that falls to nothing, the rate (Muon's; AdamW's
+    is a quarter of it), steps between measurements, and the folder to write.
+    """
 
-    steps: int
+    level: int
+    cooldown: int
     rate: float
     seed: int
+    threads: int
     every: int
     output: Path
+
+    def rate_factor(self, step: int) -> float:
+        """Warms up over 200 steps, stays level, and falls linearly to nothing. Steps count from one."""
+        left = self.level + self.cooldown - step + 1
+        return min(1.0, step / 200, left / (self.cooldown + 1))
 
 
 def train(master: Qwen3ForCausalLM, rows: Iterator[Row], plan: Plan) -> None:
@@ -192,27 +219,28 @@ def train(master: Qwen3ForCausalLM, rows: Iterator[Row], plan: Plan) -> None:
     model = copy.deepcopy(master).bfloat16()
     pairs = list(zip(master.parameters(), model.parameters(), strict=True))
     started, running = time.monotonic(), 0.0
+    steps = plan.level + plan.cooldown
     rng = Random(plan.seed)  # noqa: S311 - seeded, not secret
-    for step, chunks in enumerate(itertools.islice(steps_of(rows, encode, rng), plan.steps)):
-        for tokens, labels in chunks:
-            loss = loss_of(model, tokens, labels)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            running += loss.item()
-        for weight, copied in pairs:
-            weight.grad, copied.grad = copied.grad.float() if copied.grad is not None else None, None
-        for optimizer in both:
-            for group in optimizer.param_groups:
-                group["lr"] = group.setdefault("full_lr", group["lr"]) * rate_factor(step, plan.steps)
-            optimizer.step()
-        with torch.no_grad():
-            for weight, copied in pairs:
-                copied.copy_(weight)
-        if (step + 1) % plan.every == 0 or step + 1 == plan.steps:
-            shown = " ".join(f"{task} {score:.2f}" for task, score in accuracy(master, held_out).items())
-            seconds = time.monotonic() - started
-            log.info("step %d, %.0f s, loss %.4f: %s", step + 1, seconds, running / plan.every, shown)
-            running = 0.0
-            save(master, plan.output)
+    with ThreadPoolExecutor(plan.threads) as pool:
+        for step, chunks in enumerate(itertools.islice(steps_of(rows, encode, rng), steps), start=1):
+            loss, gradients = gradients_of(model, chunks, pool)
+            running += loss
+            for (weight, _), gradient in zip(pairs, gradients, strict=True):
+                weight.grad = gradient
+            for optimizer in both:
+                for group in optimizer.param_groups:
+                    group["lr"] = group.setdefault("full_lr", group["lr"]) * plan.rate_factor(step)
+                optimizer.step()
+            with torch.no_grad():
+                for weight, copied in pairs:
+                    copied.copy_(weight)
+            if step % plan.every == 0 or step == steps:
+                shown = " ".join(f"{task} {score:.2f}" for task, score in accuracy(master, held_out).items())
+                log.info(
+                    "step %d, %.0f s, loss %.4f: %s", step, time.monotonic() - started, running / plan.every, shown
+                )
+                running = 0.0
+                save(master, plan.output)
 
 
 def save(model: Qwen3ForCausalLM, folder: Path) -> None:
@@ -239,25 +267,26 @@ def save(model: Qwen3ForCausalLM, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=6500)
-    parser.add_argument("--rate", type=float, default=0.02, help="Muon's learning rate; AdamW's is a quarter of it")
+    parser.add_argument("--begin", type=Path, help="the folder of a model to go on from, instead of from nothing")
+    parser.add_argument("--level", type=int, default=2500, help="steps at the full learning rate")
+    parser.add_argument("--cooldown", type=int, default=2500, help="steps in which it falls to nothing")
+    parser.add_argument("--rate", type=float, default=0.02)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--every", type=int, default=500, help="steps between two measurements")
+    parser.add_argument("--every", type=int, default=500)
     parser.add_argument("--output", type=Path, default=MODEL_PATH)
-    options = parser.parse_args()
+    options = vars(parser.parse_args())
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
-    # Eager attention: on rows this short twice as fast as the fused one.
+    torch.set_num_threads(1)
+    torch.manual_seed(options["seed"])
+    begin = options.pop("begin")
     model = Qwen3ForCausalLM(configuration())
+    if begin:
+        model.load_state_dict(load_file(begin / "model.safetensors"), strict=False)
+    # On rows this short twice as fast as the fused attention.
     model.set_attn_implementation("eager")
     log.info("%d parameters", sum(weight.numel() for weight in model.parameters()))
-    train(
-        model,
-        training_rows(options.seed),
-        Plan(options.steps, options.rate, options.seed, options.every, options.output),
-    )
+    train(model, training_rows(options["seed"]), Plan(**options))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ from windfall.row import Row
 if TYPE_CHECKING:
     from windfall_worker.settings import ModelSettings
 
+_HEARD_WITHIN = 5.0  # seconds
+
 
 @dataclass(slots=True)
 class Tally:
@@ -123,8 +125,16 @@ async def together(*works: Coroutine[Any, Any, None]) -> None:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
         failed = [task for task in tasks if task.done() and not task.cancelled() and task.exception()]
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _put_away(tasks)
     for task in failed:
         task.result()
+
+
+async def _put_away(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel, and see to it that it is heard: before Python 3.12 `asyncio.wait_for` loses a cancellation that meets
+    the end of what it waits for (python/cpython#86296), and whoever loops around it would go on for ever.
+    """
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=_HEARD_WITHIN)

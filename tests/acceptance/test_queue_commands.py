@@ -1,0 +1,155 @@
+"""`submit` here, `worker` there, and the rest by id from anywhere."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from acceptance.commands import Shell, is_plain, named_rows, until
+
+SLOW = ("--simulate", "small=0.3", "--slots", "5")
+FAST = ("--simulate", "small=0", "--slots", "50")
+
+
+@pytest.fixture
+def windfall(tmp_path: Path, redis_url: str) -> Shell:
+    shell = Shell(tmp_path, redis_url)
+    shell.write("in.jsonl", named_rows(30))
+    return shell
+
+
+def submitted(windfall: Shell, *flags: str) -> str:
+    done = windfall("submit", "in.jsonl", "--model", "small", *flags)
+    assert done.code == 0, done.err
+    return done.out.strip()
+
+
+def counts(windfall: Shell, batch_id: str) -> dict[str, int]:
+    found: dict[str, int] = json.loads(windfall("status", batch_id, "--json").out)
+    return found
+
+
+def test_a_batch_is_submitted_watched_and_collected_by_its_id(windfall: Shell) -> None:
+    with windfall.worker(*SLOW):
+        batch_id = submitted(windfall)
+        watched = windfall("watch", batch_id)
+        assert watched.code == 0
+        assert watched.out.splitlines()[-1] == "30 rows: 30 completed"
+        status = windfall("status", batch_id)
+        assert f"batch   {batch_id}: finished" in status.out
+        assert "rows    30 rows: 30 completed" in status.out
+        assert is_plain(watched.out + watched.err + status.out + status.err)
+    assert windfall("results", batch_id, "-o", "out.jsonl").code == 0
+    assert {row["custom_id"] for row in windfall.rows("out.jsonl")} == {f"c{n}" for n in range(1, 31)}
+    job = windfall("result", f"{batch_id}:7")
+    assert (job.code, job.out) == (0, "simulated answer after 0.3 s\n")
+    details = json.loads(windfall("result", f"{batch_id}:7", "--json").out)
+    assert (details["custom_id"], details["state"], len(details["attempts"])) == ("c7", "completed", 1)
+    assert f"job {batch_id}:7: completed by simulated" in windfall("status", f"{batch_id}:7").out
+
+
+def test_submit_prints_the_id_alone_and_warns_where_no_worker_serves_the_model(windfall: Shell) -> None:
+    done = windfall("submit", "in.jsonl", "--model", "small", "--batch-id", "mine")
+    assert (done.code, done.out) == (0, "mine\n")
+    assert "warning: no live worker serves 'small'" in done.err
+    assert "windfall watch mine" in done.err
+    with windfall.worker("--simulate", "large=0"):
+        assert "served now: large" in windfall("submit", "in.jsonl", "--model", "small").err
+
+
+def test_the_same_file_under_the_same_id_adds_nothing(windfall: Shell) -> None:
+    submitted(windfall, "--batch-id", "mine")
+    submitted(windfall, "--batch-id", "mine")
+    assert counts(windfall, "mine")["total"] == 30
+
+
+def test_submit_can_wait_and_write_the_results(windfall: Shell) -> None:
+    windfall.write("in.jsonl", [*named_rows(5), {"custom_id": "wrong", "body": {}}])
+    with windfall.worker(*FAST):
+        done = windfall("submit", "in.jsonl", "--model", "small", "--wait", "-o", "out.jsonl")
+    assert done.code == 3
+    assert "1 of 6 rows cannot run; the first: line 6, field 'body.messages': is missing" in done.err
+    assert {row["custom_id"]: row["error"] is None for row in windfall.rows("out.jsonl")} == {
+        **{f"c{n}": True for n in range(1, 6)},
+        "wrong": False,
+    }
+
+
+def test_a_batch_is_cancelled_half_way_and_every_row_has_its_result(windfall: Shell) -> None:
+    with windfall.worker(*SLOW):
+        batch_id = submitted(windfall)
+        until(lambda: counts(windfall, batch_id)["completed"] > 0, "a first completed row")
+        assert windfall("cancel", batch_id).code == 0
+        assert windfall("watch", batch_id).code == 3
+    found = counts(windfall, batch_id)
+    assert found["completed"] + found["cancelled"] == found["total"] == 30
+    assert found["cancelled"] > 0
+    windfall("results", batch_id, "-o", "out.jsonl")
+    codes = [row["error"] and row["error"]["code"] for row in windfall.rows("out.jsonl")]
+    assert codes.count("batch_cancelled") == found["cancelled"]
+
+
+def test_results_killed_while_following_go_on_where_they_were(windfall: Shell) -> None:
+    with windfall.worker(*SLOW):
+        batch_id = submitted(windfall)
+        with windfall.started("results", batch_id, "--follow", "-o", "out.jsonl") as process:
+            windfall.until_lines("out.jsonl", 6)
+            process.kill()
+        done = windfall("results", batch_id, "--follow", "-o", "out.jsonl")
+    assert done.code == 0
+    assert sorted(row["custom_id"] for row in windfall.rows("out.jsonl")) == sorted(f"c{n}" for n in range(1, 31))
+
+
+def test_an_unfinished_job_has_no_result_unless_it_is_waited_for(windfall: Shell) -> None:
+    batch_id = submitted(windfall)
+    unfinished = windfall("result", f"{batch_id}:1")
+    assert unfinished.code == 1
+    assert f"job {batch_id}:1 has no result yet" in unfinished.err
+    assert windfall("status", f"{batch_id}:1").out == f"job {batch_id}:1: unfinished\n"
+    with windfall.worker(*FAST):
+        assert windfall("result", f"{batch_id}:1", "--wait").code == 0
+
+
+def test_a_worker_told_to_end_hands_back_what_it_has_and_the_next_one_goes_on(windfall: Shell) -> None:
+    batch_id = submitted(windfall)
+    with windfall.worker("--simulate", "small=30", "--slots", "5", "--drain-timeout", "0.2") as process:
+        until(lambda: counts(windfall, batch_id)["running"] == 5, "five running rows")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    with windfall.worker(*FAST):
+        assert windfall("watch", batch_id).code == 0
+    windfall("results", batch_id, "-o", "out.jsonl")
+    assert len(windfall.rows("out.jsonl")) == 30
+
+
+def test_the_fleet_and_its_lanes_are_listed(windfall: Shell) -> None:
+    assert "no worker is live" in windfall("fleet").out
+    submitted(windfall)
+    with windfall.worker("--simulate", "other=1", "--name", "mini"):
+        listed = windfall("fleet")
+        as_json = json.loads(windfall("fleet", "--json").out)
+    assert listed.code == 0
+    assert is_plain(listed.out)
+    assert "mini-" in listed.out
+    assert as_json["lanes"] == [{"model": "small", "route": "auto", "queued": 30, "running": 0}]
+    assert [model["name"] for model in as_json["workers"][0]["models"]] == ["other"]
+
+
+def test_doctor_says_what_is_wrong_and_how_to_mend_it(windfall: Shell) -> None:
+    done = windfall("doctor")
+    assert done.code == 1
+    lines = done.out.splitlines()
+    assert any(line.startswith("✓ Redis ") for line in lines)
+    assert "✗ a restart of it loses jobs (appendonly is off)" in lines
+    assert any("redis-cli CONFIG SET appendonly yes" in line for line in lines)
+    (windfall.folder / "windfall.toml").write_text('[models.small]\nmlx = "/no/such/folder"\n')
+    assert "✗ model small: /no/such/folder: there is no such folder" in windfall("doctor").out
+
+
+def test_a_worker_takes_its_models_from_windfall_toml(windfall: Shell) -> None:
+    (windfall.folder / "windfall.toml").write_text("[models.small]\nsimulate = 0.0\nslots = 3\n")
+    with windfall.worker():
+        assert windfall("watch", submitted(windfall)).code == 0

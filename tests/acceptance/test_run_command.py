@@ -1,0 +1,183 @@
+"""`windfall run`, typed by a user: everything it needs it starts by itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+from pathlib import Path
+
+import pytest
+
+from acceptance.commands import Shell, chat, is_plain, named_rows
+
+SIMULATED = ("--model", "any", "--simulate")
+
+
+@pytest.fixture
+def windfall(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+def test_a_file_goes_in_and_its_results_come_out(windfall: Shell) -> None:
+    windfall.write("in.jsonl", named_rows(100))
+    done = windfall("run", "in.jsonl", "-o", "out.jsonl", *SIMULATED, "0.01")
+    assert (done.code, done.out) == (0, "")
+    assert "100 rows are in out.jsonl" in done.err
+    assert is_plain(done.err)
+    rows = windfall.rows("out.jsonl")
+    assert {row["custom_id"] for row in rows} == {f"c{n}" for n in range(1, 101)}
+    assert all(row["response"]["status_code"] == 200 and row["error"] is None for row in rows)
+
+
+def test_the_bundled_model_answers_every_format_at_once(windfall: Shell) -> None:
+    anthropic = {"custom_id": "an", "params": {"max_tokens": 20, "messages": chat("Reverse: apple")["messages"]}}
+    rows = [chat("Reverse: apple", max_tokens=20, temperature=0), anthropic, *named_rows(1)]
+    windfall.write("in.jsonl", rows)
+    done = windfall("run", "in.jsonl", "-o", "out.jsonl", "--model", "demo")
+    assert done.code == 0, done.err
+    found = {row["custom_id"]: row for row in windfall.rows("out.jsonl")}
+    assert found.keys() == {"row-1", "an", "c1"}
+    assert all(row["response"]["body"]["usage"]["completion_tokens"] > 0 for row in found.values())
+
+
+def test_rows_appear_as_they_finish_and_a_kill_9_half_way_loses_and_repeats_nothing(windfall: Shell) -> None:
+    windfall.write("in.jsonl", named_rows(60))
+    command = ("run", "in.jsonl", "-o", "out.jsonl", "--slots", "4", *SIMULATED)
+    for lines in (8, 20):
+        with windfall.started(*command, "0.2") as process:
+            windfall.until_lines("out.jsonl", lines)
+            assert process.poll() is None
+            process.kill()
+            process.wait()
+    before = len(windfall.rows("out.jsonl"))
+    with (windfall.folder / "out.jsonl").open("ab") as out:
+        out.write(b'{"id":"cut off by the ki')
+    done = windfall(*command, "0")
+    assert done.code == 0
+    assert f"{before} rows are already in out.jsonl" in done.err
+    names = [row["custom_id"] for row in windfall.rows("out.jsonl")]
+    assert sorted(names) == sorted(f"c{n}" for n in range(1, 61))
+
+
+def test_nothing_is_started_when_all_rows_are_there(windfall: Shell) -> None:
+    windfall.write("in.jsonl", named_rows(3))
+    command = ("run", "in.jsonl", "-o", "out.jsonl", *SIMULATED, "0")
+    assert windfall(*command).code == 0
+    again = windfall(*command)
+    assert (again.code, again.err) == (0, "all 3 rows are already in out.jsonl\n")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopped_by_a_signal_it_says_how_to_go_on_and_leaves_nothing_behind(
+    windfall: Shell, number: signal.Signals, code: int
+) -> None:
+    windfall.environment["TMPDIR"] = str(windfall.folder)
+    windfall.write("in.jsonl", named_rows(40))
+    with windfall.started("run", "in.jsonl", "-o", "out.jsonl", "--slots", "4", *SIMULATED, "0.2") as process:
+        windfall.until_lines("out.jsonl", 4)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert b"the same command goes on with the rest" in err
+    assert b"Traceback" not in err
+    assert not list(windfall.folder.glob("windfall-*"))
+
+
+def test_rows_that_cannot_run_are_error_rows_that_name_line_and_field(windfall: Shell) -> None:
+    rows: list[object] = [
+        *named_rows(1),
+        b'{"broken": ',
+        chat("x", temprature=1),
+        {"custom_id": "no-messages", "body": {}},
+        {"messages": [{"role": "robot", "content": "x"}]},
+        b'{"messages": "\xff"}',
+        {"custom_id": "c1", "body": chat("again")},
+        b'{"custom_id": "big", "body": {"user": "' + b"x" * (30 << 20) + b'"}}',
+        chat("the last"),
+    ]
+    windfall.write("in.jsonl", rows)
+    done = windfall("run", "in.jsonl", "-o", "out.jsonl", *SIMULATED, "0")
+    assert done.code == 3
+    assert "7 of them failed" in done.err
+    found = {row["custom_id"]: row["error"] and row["error"]["message"] for row in windfall.rows("out.jsonl")}
+    assert found == {
+        "c1": None,
+        "row-2": "line 2: not valid JSON: EOF while parsing a value at column 11",
+        "row-3": "line 3, field 'temprature': unknown field; did you mean 'temperature'?",
+        "no-messages": "line 4, field 'body.messages': is missing",
+        "row-5": "line 5, field 'messages.0.role': must be 'system', 'developer', 'user', 'assistant' or 'tool', "
+        "not 'robot'",
+        "row-6": "line 6: not UTF-8: byte 15 of the line is 0xff",
+        "row-7": "line 7, field 'custom_id': 'c1' is the custom_id of an earlier row, too",
+        "row-8": "line 8: the row is larger than 8 MiB (setting max_row_bytes)",
+        "row-9": None,
+    }
+
+
+def test_failed_rows_run_again_when_that_is_asked_for(windfall: Shell) -> None:
+    windfall.write("in.jsonl", [*named_rows(1), {"custom_id": "c2", "body": {}}])
+    command = ("run", "in.jsonl", "-o", "out.jsonl", *SIMULATED, "0")
+    assert windfall(*command).code == 3
+    assert windfall(*command).code == 3
+    windfall.write("in.jsonl", named_rows(2))
+    assert windfall(*command).code == 3
+    assert windfall(*command, "--retry-failed").code == 0
+    assert sorted(row["custom_id"] for row in windfall.rows("out.jsonl")) == ["c1", "c2"]
+
+
+def test_a_prompt_longer_than_the_context_is_an_error_row_with_both_numbers(windfall: Shell) -> None:
+    windfall.write("in.jsonl", [chat("x " * 20_000), chat("Reverse: apple", max_tokens=8)])
+    done = windfall("run", "in.jsonl", "-o", "out.jsonl", "--model", "demo")
+    assert done.code == 3
+    found = {row["custom_id"]: row for row in windfall.rows("out.jsonl")}
+    assert found["row-1"]["error"]["code"] == "context_length_exceeded"
+    assert found["row-1"]["response"]["status_code"] == 400
+    assert sum(word.strip(".,;").replace(",", "").isdigit() for word in found["row-1"]["error"]["message"].split()) >= 2
+    assert found["row-2"]["error"] is None
+
+
+def test_stdin_and_stdout_make_it_a_filter(windfall: Shell) -> None:
+    source = windfall.write("in.jsonl", named_rows(5)).read_bytes()
+    done = windfall("run", "-", "-o", "-", *SIMULATED, "0", stdin=source)
+    assert done.code == 0
+    assert len(done.out.splitlines()) == 5
+    assert is_plain(done.out)
+
+
+def test_a_reader_who_leaves_early_causes_no_complaint(windfall: Shell) -> None:
+    windfall.write("in.jsonl", named_rows(2000))
+    with windfall.started("run", "in.jsonl", "-o", "-", *SIMULATED, "0") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+        process.wait()
+    assert process.returncode == 1
+
+
+def test_two_runs_never_write_to_one_file(windfall: Shell) -> None:
+    windfall.write("in.jsonl", named_rows(20))
+    command = ("run", "in.jsonl", "-o", "out.jsonl", "--slots", "1", *SIMULATED, "0.5")
+    with windfall.started(*command):
+        windfall.until_lines("out.jsonl", 1)
+        second = windfall(*command)
+    assert second.code == 1
+    assert second.err == "windfall: another windfall is writing to out.jsonl\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+def test_a_full_disk_is_told_of_in_a_sentence(windfall: Shell) -> None:
+    windfall.write("in.jsonl", named_rows(2))
+    done = windfall("run", "in.jsonl", "-o", "/dev/full", *SIMULATED, "0")
+    assert done.code == 1
+    assert done.err.startswith("windfall: cannot write to /dev/full: No space left on device")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_file_that_may_not_be_written_is_told_of(windfall: Shell) -> None:
+    windfall.write("in.jsonl", named_rows(2))
+    (windfall.folder / "out.jsonl").touch(stat.S_IRUSR)
+    done = windfall("run", "in.jsonl", "-o", "out.jsonl", *SIMULATED, "0")
+    assert (done.code, done.err) == (1, "windfall: cannot write to out.jsonl: Permission denied\n")

@@ -60,13 +60,18 @@ class ClientGone(Exception):
     """The client closed the connection before it had its answer."""
 
 
+#: The first byte of a client that thinks that this is https.
+TLS_HANDSHAKE = b"\x16"
 PLANS: dict[str, Plan] = {}
 
 
 async def read_request(reader: asyncio.StreamReader) -> Asked | None:
     """The next request on a connection; None when there is none."""
     try:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        begin = await reader.readexactly(1)
+        if begin == TLS_HANDSHAKE:
+            return None
+        head = (begin + await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     except (asyncio.IncompleteReadError, ConnectionError):
         return None
     first, *lines = head.strip().split("\r\n")

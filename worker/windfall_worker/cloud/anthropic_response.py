@@ -29,8 +29,9 @@ def chat_completion(message: dict[str, Any]) -> dict[str, Any]:
     text = "".join(block["text"] for block in blocks if block.get("type") == "text")
     thinking = "".join(block["thinking"] for block in blocks if block.get("type") == "thinking")
     calls = [_tool_call(block) for block in blocks if block.get("type") == "tool_use"]
-    made: dict[str, Any] = {"role": "assistant", "content": text if text or not calls else None}
-    made["refusal"] = _refusal(message)
+    refusal = _refusal(message)
+    content = text or (None if calls or refusal else "")
+    made: dict[str, Any] = {"role": "assistant", "content": content, "refusal": refusal}
     if thinking:
         made["reasoning"] = thinking
     if calls:

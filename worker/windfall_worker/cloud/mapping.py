@@ -134,6 +134,7 @@ class ErrorMapper:
 
     def from_exception(self, exc: Exception, *, sent: bool, begun: bool = False) -> BackendError:
         """The error of an exception of httpx. `sent`: the request was on its way; `begun`: the answer was."""
+        self._scrub_causes(exc)
         what = f"{type(exc).__name__}: {self.scrub(str(exc))}".rstrip(": ")
         broken_off = isinstance(exc, httpx.TransportError)
         readings: tuple[tuple[bool, type[BackendError], str], ...] = (
@@ -154,6 +155,13 @@ class ErrorMapper:
                 return kind(f"{self.name} {sentence}")
         return BackendUnavailable(f"the call to {self.name} failed ({what})")
 
+    def _scrub_causes(self, exc: Exception) -> None:
+        # They stay behind our error as its cause, and h11 quotes what it could not read, which may hold the key.
+        secret = self._key.get_secret_value()
+        for link in _chain(exc):
+            if secret and secret in str(link):
+                link.args = (self.scrub(str(link)),)
+
 
 def request_id_of(response: httpx.Response) -> str | None:
     """The endpoint's id of the request, under the name that OpenAI or Anthropic gives it."""
@@ -170,7 +178,7 @@ def is_closed_unanswered(exc: Exception) -> bool:
 
 def is_never_sent(exc: Exception) -> bool:
     """Whether the endpoint cannot have got the request, and trying again may help."""
-    return isinstance(exc, _NEVER_SENT) and not any(isinstance(link, ssl.SSLError) for link in _chain(exc))
+    return isinstance(exc, _NEVER_SENT) and not _is_tls(exc)
 
 
 def _meaning(status: int, fault: Fault | None, wait: float | None) -> type[BackendError]:
@@ -189,6 +197,11 @@ def _meaning(status: int, fault: Fault | None, wait: float | None) -> type[Backe
     return _BY_STATUS.get(status, BackendUnavailable if status >= 500 else RequestRejected)
 
 
+def _is_tls(exc: Exception) -> bool:
+    # A handshake that was too slow has a TLS error behind it as well, but is a timeout like any other.
+    return isinstance(exc, httpx.ConnectError) and any(isinstance(link, ssl.SSLError) for link in _chain(exc))
+
+
 def _is_no_http(exc: Exception) -> bool:
     # httpx has one class for both; "Server disconnected without sending a response." is httpcore's sentence.
     return isinstance(exc, httpx.RemoteProtocolError) and "disconnected" not in str(exc)
@@ -201,7 +214,7 @@ def _cause(exc: Exception) -> str:
             return "its name cannot be resolved; check base_url and the network"
         if isinstance(link, ssl.SSLCertVerificationError):
             return f"its certificate is not trusted ({link.verify_message})"
-        if isinstance(link, ssl.SSLError):
+        if isinstance(link, ssl.SSLError) and _is_tls(exc):
             return (
                 f"TLS failed ({link.reason or 'no reason'}); is base_url http where it should be https, or the reverse?"
             )

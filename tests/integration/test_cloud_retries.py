@@ -1,0 +1,308 @@
+"""Which failures are sent again, how often, and how long is waited: counted at a real server."""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+
+from faultserver import FaultServer
+from faultserver.fixtures import fault_server, model
+from windfall.errors import (
+    AmbiguousOutcome,
+    AuthenticationFailed,
+    BackendError,
+    BackendUnavailable,
+    InvalidResponse,
+    QuotaExhausted,
+    RateLimited,
+    RequestRejected,
+)
+from windfall_worker.breaker import CircuitOpen
+from windfall_worker.cloud import CallOptions, OpenAIClient
+from windfall_worker.cloud.trip import RETRIED
+
+__all__ = ["fault_server", "model"]
+
+HI = [{"role": "user", "content": "hi"}]
+
+
+def client(server: FaultServer, **more: Any) -> OpenAIClient:
+    return OpenAIClient(server.url, "sk-test", **({"max_retries": 2, "backoff_factor": 0.01, "timeout": 5.0} | more))
+
+
+async def call(client: OpenAIClient, model: str, options: CallOptions | None = None) -> BackendError | None:
+    """One call; its error, or None."""
+    try:
+        await client.chat_completion(HI, model, 5, options=options)
+    except BackendError as exc:
+        return exc
+    return None
+
+
+@pytest.mark.parametrize("status", sorted(RETRIED))
+async def test_a_passing_status_is_sent_again(fault_server: FaultServer, model: str, status: int) -> None:
+    async with client(fault_server) as ours:
+        fault_server.plan(model, {"status": status}, {"status": status})
+        assert await call(ours, model) is None
+        assert fault_server.hits(model) == 3
+        fault_server.plan(model, then={"status": status})
+        assert await call(ours, model) is not None
+        assert fault_server.hits(model) == 3
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 413, 422, 425, 501, 505, 599])
+async def test_a_lasting_status_is_not_sent_again(fault_server: FaultServer, model: str, status: int) -> None:
+    async with client(fault_server) as ours:
+        fault_server.plan(model, then={"status": status})
+        error = await call(ours, model)
+        assert error
+        assert error.status == status
+        assert error.request_id == "req-fault"
+        assert fault_server.hits(model) == 1
+
+
+@pytest.mark.parametrize(
+    ("step", "expected", "hits"),
+    [
+        ({"cut": "before"}, AmbiguousOutcome, 3),
+        ({"raw": "nothing like HTTP\r\n\r\n"}, InvalidResponse, 1),
+        ({"cut": "headers"}, AmbiguousOutcome, 1),
+        ({"cut": "body"}, AmbiguousOutcome, 1),
+        ({"text": "<html>Welcome to nginx"}, InvalidResponse, 1),
+        ({"text": "plain words"}, InvalidResponse, 1),
+        ({"text": ""}, InvalidResponse, 1),
+        ({"text": '{"id": "chatcmpl-1", "choi'}, AmbiguousOutcome, 1),
+        ({"json": [1, 2]}, InvalidResponse, 1),
+        ({"json": {"id": "x", "choices": []}}, InvalidResponse, 1),
+        ({"json": {"id": "x"}}, InvalidResponse, 1),
+        ({"json": {"choices": [{"text": "a completion, but no chat"}]}}, InvalidResponse, 1),
+        ({"json": {"error": {"message": "m", "code": "context_length_exceeded"}}}, RequestRejected, 1),
+        ({"json": {"error": {"message": "m", "type": "overloaded_error"}}}, BackendUnavailable, 1),
+        ({"json": {"error": {"message": "m", "code": 502}}}, BackendUnavailable, 1),
+        ({"json": {"error": {"message": "m"}}}, InvalidResponse, 1),
+        ({"json": {"error": "m"}}, InvalidResponse, 1),
+        ({"status": 302, "headers": {"location": "https://elsewhere/"}, "text": ""}, InvalidResponse, 1),
+    ],
+)
+async def test_a_bad_answer_has_its_error_and_its_number_of_sendings(
+    fault_server: FaultServer, model: str, step: dict[str, Any], expected: type[BackendError], hits: int
+) -> None:
+    async with client(fault_server) as ours:
+        fault_server.plan(model, then=step)
+        error = await call(ours, model)
+        assert isinstance(error, expected)
+        assert "127.0.0.1" in str(error)
+        assert fault_server.hits(model) == hits
+
+
+async def test_a_request_is_never_sent_again_after_a_timeout(fault_server: FaultServer, model: str) -> None:
+    async with client(fault_server, timeout=0.2) as ours:
+        fault_server.plan(model, then={"delay": 60})
+        assert isinstance(await call(ours, model), AmbiguousOutcome)
+        assert fault_server.hits(model) == 1
+
+
+async def test_a_caller_who_must_not_pay_twice_has_nothing_unsure_sent_again(
+    fault_server: FaultServer, model: str
+) -> None:
+    careful = CallOptions(resend_unsure=False)
+    async with client(fault_server) as ours:
+        for step, hits in (({"cut": "before"}, 1), ({"status": 504}, 1), ({"status": 503}, 3)):
+            fault_server.plan(model, then=step)
+            assert await call(ours, model, careful) is not None
+            assert fault_server.hits(model) == hits
+
+
+async def test_nobody_listening_is_tried_again_and_costs_nothing(fault_server: FaultServer) -> None:
+    gone = FaultServer()
+    gone.stop()
+    async with client(gone) as ours:
+        start = time.monotonic()
+        error = await call(ours, "m")
+        assert type(error) is BackendUnavailable
+        assert time.monotonic() - start < 2
+
+
+async def test_a_name_that_does_not_resolve_says_so() -> None:
+    async with OpenAIClient("http://no-such-host.invalid/v1", "k", max_retries=0) as ours:
+        error = await call(ours, "m")
+    assert type(error) is BackendUnavailable
+    assert "name cannot be resolved" in str(error)
+
+
+async def test_tls_where_there_is_none_says_so_and_is_not_tried_again(fault_server: FaultServer) -> None:
+    async with OpenAIClient(fault_server.url.replace("http:", "https:"), "k", backoff_factor=30.0) as ours:
+        start = time.monotonic()
+        error = await call(ours, "m")
+        assert type(error) is BackendUnavailable
+        assert "TLS failed" in str(error)
+        assert time.monotonic() - start < 5
+
+
+async def test_a_connection_that_the_server_closed_while_it_was_idle_costs_no_call(
+    fault_server: FaultServer, model: str
+) -> None:
+    async with client(fault_server, max_retries=1) as ours:
+        for _ in range(3):
+            fault_server.plan(model, {}, {"cut": "before"})
+            assert await call(ours, model) is None
+            assert await call(ours, model) is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "least", "most"),
+    [
+        ({"retry-after": "1"}, 1.0, 2.5),
+        ({"retry-after": "0.3"}, 0.3, 1.5),
+        ({"retry-after-ms": "300", "retry-after": "60"}, 0.3, 1.5),
+        ({"retry-after": "soon"}, 0.0, 1.0),
+        ({"retry-after": "-5"}, 0.0, 1.0),
+    ],
+)
+async def test_a_short_wait_is_obeyed_and_garbage_is_not(
+    fault_server: FaultServer, model: str, headers: dict[str, str], least: float, most: float
+) -> None:
+    async with client(fault_server) as ours:
+        fault_server.plan(model, {"status": 429, "headers": headers})
+        assert await call(ours, model) is None
+        first, second = (request["at"] for request in fault_server.seen(model))
+        assert least <= second - first <= most
+
+
+async def test_a_date_is_obeyed_too(fault_server: FaultServer, model: str) -> None:
+    async with client(fault_server) as ours:
+        now = time.time()
+        headers = {"retry-after": formatdate(now + 1, usegmt=True), "date": formatdate(now, usegmt=True)}
+        fault_server.plan(model, {"status": 503, "headers": headers})
+        assert await call(ours, model) is None
+        first, second = (request["at"] for request in fault_server.seen(model))
+        assert 1.0 <= second - first <= 2.5
+
+
+@pytest.mark.parametrize("wait", ["86400", "60"])
+async def test_a_long_wait_goes_up_and_is_not_slept(fault_server: FaultServer, model: str, wait: str) -> None:
+    async with client(fault_server) as ours:
+        fault_server.plan(model, then={"status": 429, "headers": {"retry-after": wait}})
+        start = time.monotonic()
+        error = await call(ours, model)
+        assert isinstance(error, RateLimited)
+        assert error.retry_after == float(wait)
+        assert time.monotonic() - start < 2
+        assert fault_server.hits(model) == 1
+
+
+async def test_a_wait_past_the_deadline_goes_up_at_once(fault_server: FaultServer, model: str) -> None:
+    async with client(fault_server) as ours:
+        fault_server.plan(model, then={"status": 429, "headers": {"retry-after": "5"}})
+        start = time.monotonic()
+        error = await call(ours, model, CallOptions(timeout=1.0))
+        assert isinstance(error, RateLimited)
+        assert error.retry_after == 5.0
+        assert time.monotonic() - start < 1.0
+        assert fault_server.hits(model) == 1
+
+
+async def test_nothing_outlasts_the_callers_deadline(fault_server: FaultServer, model: str) -> None:
+    async with client(fault_server, backoff_factor=60.0) as ours:
+        fault_server.plan(model, then={"delay": 60})
+        start = time.monotonic()
+        assert isinstance(await call(ours, model, CallOptions(timeout=0.3)), AmbiguousOutcome)
+        fault_server.plan(model, {"status": 503}, then={"status": 503})
+        error = await call(ours, model, CallOptions(timeout=0.3))  # it ends in a back-off: nothing is unsure
+        assert type(error) is BackendUnavailable
+        assert time.monotonic() - start < 2
+        assert not ours.is_circuit_open
+
+
+async def test_a_deadline_says_nothing_about_the_endpoint(fault_server: FaultServer, model: str) -> None:
+    async with client(fault_server, circuit_breaker_fail_max=1) as ours:
+        fault_server.plan(model, {"delay": 60})
+        assert isinstance(await call(ours, model, CallOptions(timeout=0.1)), AmbiguousOutcome)
+        assert not ours.is_circuit_open
+        assert await call(ours, model) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "advice", "hits"), [(503, "false", 1), (400, "true", 3), (503, "maybe", 3), (400, "maybe", 1)]
+)
+async def test_the_endpoints_advice_wins_over_the_status(
+    fault_server: FaultServer, model: str, status: int, advice: str, hits: int
+) -> None:
+    async with client(fault_server) as ours:
+        fault_server.plan(model, then={"status": status, "headers": {"x-should-retry": advice}})
+        assert await call(ours, model) is not None
+        assert fault_server.hits(model) == hits
+
+
+async def test_money_that_ran_out_is_final(fault_server: FaultServer, model: str) -> None:
+    async with client(fault_server) as ours:
+        body = {"error": {"message": "m", "type": "insufficient_quota", "code": "credit_balance_exhausted"}}
+        fault_server.plan(model, then={"status": 429, "json": body})
+        assert isinstance(await call(ours, model), QuotaExhausted)
+        assert fault_server.hits(model) == 1
+
+
+async def test_the_idempotency_key_is_equal_in_every_sending_and_differs_between_calls(
+    fault_server: FaultServer, model: str
+) -> None:
+    async with client(fault_server) as ours:
+        fault_server.plan(model, {"status": 503}, {"cut": "before"})
+        assert await call(ours, model, CallOptions(idempotency_key="windfall-job-1")) is None
+        assert await call(ours, model) is None
+        assert await call(ours, model) is None
+        keys = [request["headers"]["idempotency-key"] for request in fault_server.seen(model)]
+        assert keys[:3] == ["windfall-job-1"] * 3
+        assert len(set(keys[2:])) == 3
+
+
+async def test_one_call_is_one_outcome_for_the_breaker_after_its_retries(fault_server: FaultServer, model: str) -> None:
+    async with client(fault_server, circuit_breaker_fail_max=3) as ours:
+        fault_server.plan(model, then={"status": 500})
+        for _ in range(3):
+            assert type(await call(ours, model)) is BackendUnavailable
+        assert fault_server.hits(model) == 9
+        assert ours.is_circuit_open
+        assert isinstance(await call(ours, model), CircuitOpen)
+        assert fault_server.hits(model) == 9
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422, 429])
+async def test_a_no_does_not_open_the_breaker(fault_server: FaultServer, model: str, status: int) -> None:
+    async with client(fault_server, circuit_breaker_fail_max=1, max_retries=0) as ours:
+        fault_server.plan(model, then={"status": status})
+        assert await call(ours, model) is not None
+        assert not ours.is_circuit_open
+
+
+async def test_a_probe_is_sent_once(fault_server: FaultServer, model: str) -> None:
+    ours = client(fault_server, circuit_breaker_fail_max=1, circuit_breaker_reset_timeout=0.2)
+    async with ours:
+        fault_server.plan(model, then={"status": 503})
+        await call(ours, model)
+        before = fault_server.hits(model)
+        while isinstance(await call(ours, model), CircuitOpen):
+            pass
+        assert fault_server.hits(model) == before + 1
+
+
+async def test_the_retry_budget_ends_a_storm(fault_server: FaultServer, model: str) -> None:
+    async with client(fault_server, circuit_breaker_fail_max=10_000, max_retries=3, backoff_factor=0.0) as ours:
+        fault_server.plan(model, then={"status": 503})
+        start = time.monotonic()
+        calls = 150
+        for _ in range(calls):
+            await call(ours, model)
+        allowed = 100 + 0.2 * calls + 10 * (time.monotonic() - start)
+        assert calls < fault_server.hits(model) <= calls + allowed + 1 < 4 * calls
+
+
+async def test_the_right_key_is_needed_and_asked_for_once(fault_server: FaultServer, model: str) -> None:
+    async with client(fault_server) as ours:
+        fault_server.plan(model, then={"status": 401})
+        error = await call(ours, model)
+        assert isinstance(error, AuthenticationFailed)
+        assert "check the key" in str(error)
+        assert fault_server.hits(model) == 1

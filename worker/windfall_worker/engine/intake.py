@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from windfall.errors import ContextLengthExceeded, RequestRejected
 from windfall.request import CompletionRequest
@@ -12,6 +12,8 @@ from windfall_worker.engine.protocol import Submit
 from windfall_worker.engine.sampling import Sampling, logits_processors
 from windfall_worker.engine.sequence import Sequence
 from windfall_worker.engine.text import TextRules
+
+_LONG_TOKEN: Final = 16  # characters; texts of which the average token is longer are tokenised whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ class Intake:
         request = submit.request
         check_supported(request, tools_known=self._tokenizer.has_tool_calling)
         text = render(self._tokenizer, request)
-        prompt = self._tokenizer.encode(text, add_special_tokens=False)
+        self._check_length(text)
+        prompt = self._encode(text)
         return Sequence(
             id=submit.id,
             prompt=prompt,
@@ -52,6 +55,19 @@ class Intake:
             follow=submit.follow,
             top_logprobs=(request.top_logprobs or 0) if request.logprobs else None,
         )
+
+    def _encode(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def _check_length(self, text: str) -> None:
+        """Refuse what is far too long by its beginning: to tokenise all of it would hold up everybody else."""
+        context = self._limits.context_length
+        beginning = text[: context * _LONG_TOKEN]
+        if len(beginning) < len(text) and (tokens := len(self._encode(beginning))) > context:
+            raise ContextLengthExceeded(
+                f"the prompt has more than {tokens} tokens and the model's context is {context} tokens; "
+                "shorten the messages",
+            )
 
     def _opens_reasoning(self, text: str) -> bool:
         """Whether the template itself began the model's reasoning.

@@ -118,12 +118,11 @@ class TextStream:
             self._state = state
 
     def _put(self, state: str, piece: str) -> None:
-        if not piece:
-            return
-        if state == _TOOL:
+        """Some models have more states, such as a header that names the addressee: those are no part of an answer."""
+        if piece and state == _TOOL:
             self._tool_parts.append(piece)
-        else:
-            self._fresh[_REASONING if state == _REASONING else _TEXT].append(piece)
+        elif piece and state in self._fresh:
+            self._fresh[state].append(piece)
 
     def _end_tool(self, *, closed: bool) -> None:
         """A tool call is over. What the model's parser cannot read stays in the content, where it can be seen."""

@@ -31,7 +31,7 @@ class Settings(BaseModel):
     redis: str = Field(default=DEFAULT_REDIS, repr=False)  # it may hold a password
     max_row_bytes: _Bytes = MAX_ROW_BYTES
     models: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)  #: `[models.NAME]`
-    source: Path | None = None  #: the settings file that was read
+    providers: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)  #: `[providers.NAME]`
 
 
 class _File(BaseModel):
@@ -60,7 +60,7 @@ def load_settings(*, redis: str | None = None, config: Path | None = None) -> Se
     file = _parsed(path) if path else _File()
     found: dict[str, Any] = {
         "models": file.models,
-        "source": path,
+        "providers": file.providers,
         "redis": redis or environment.redis_url or file.redis,
         "max_row_bytes": environment.max_row_bytes or file.max_row_bytes,
     }

@@ -79,7 +79,7 @@ def test_submit_can_wait_and_write_the_results(windfall: Shell) -> None:
 
 
 def test_a_batch_is_cancelled_half_way_and_every_row_has_its_result(windfall: Shell) -> None:
-    with windfall.worker(*SLOW):
+    with windfall.worker("--simulate", "small=0.5", "--slots", "1"):
         batch_id = submitted(windfall)
         until(lambda: counts(windfall, batch_id)["completed"] > 0, "a first completed row")
         assert windfall("cancel", batch_id).code == 0

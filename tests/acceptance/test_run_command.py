@@ -81,7 +81,20 @@ def test_stopped_by_a_signal_it_says_how_to_go_on_and_leaves_nothing_behind(
     assert process.returncode == code
     assert b"the same command goes on with the rest" in err
     assert b"Traceback" not in err
-    assert not list(windfall.folder.glob("windfall-*"))
+    assert not list(windfall.folder.glob("windfall-run-*"))
+
+
+def test_what_a_killed_run_left_behind_is_removed_by_the_next(windfall: Shell) -> None:
+    windfall.environment["TMPDIR"] = str(windfall.folder)
+    windfall.write("in.jsonl", named_rows(8))
+    command = ("run", "in.jsonl", "-o", "out.jsonl", "--slots", "1", *SIMULATED, "0.3")
+    with windfall.started(*command) as process:
+        windfall.until_lines("out.jsonl", 1)
+        process.kill()
+        process.wait()
+    assert len(list(windfall.folder.glob("windfall-run-*"))) == 1
+    assert windfall(*command).code == 0
+    assert not list(windfall.folder.glob("windfall-run-*"))
 
 
 def test_rows_that_cannot_run_are_error_rows_that_name_line_and_field(windfall: Shell) -> None:

@@ -84,3 +84,31 @@ def test_a_file_that_is_not_there_is_told_of(folder: Path) -> None:
 
 def test_the_password_is_not_in_the_settings_repr() -> None:
     assert "s3cret" not in repr(load_settings(redis="redis://:s3cret@host"))
+
+
+def test_flags_for_one_name_come_together_and_files_serve_without_flags(folder: Path) -> None:
+    from windfall.cli.models import models_for, providers_of  # noqa: PLC0415 - needs the worker package
+
+    write(folder / "work" / "windfall.toml", '[models.big]\nmlx = "demo"\n[providers.openai]\nmax_retries = 7\n')
+    settings = load_settings()
+    (small,) = models_for(["small=demo"], [], ["small=openai:a", "small=anthropic:b"], 4, settings)
+    assert (small.mlx, small.cloud, small.slots) == ("demo", ("openai:a", "anthropic:b"), 4)
+    (big,) = models_for([], [], [], None, settings)
+    assert (big.name, big.mlx, big.slots) == ("big", "demo", 32)
+    provider = providers_of(settings)["openai"]
+    assert (provider.max_retries, provider.api_key_env) == (7, "OPENAI_API_KEY")
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ('mlxx = "demo"', r"model 'm', mlxx: unknown field; did you mean 'mlx'\?"),
+        ("slots = 0", r"model 'm', slots: must be greater than or equal to 1"),
+    ],
+)
+def test_a_wrong_model_table_is_told_of_with_its_key(folder: Path, table: str, said: str) -> None:
+    from windfall.cli.models import models_for  # noqa: PLC0415 - needs the worker package
+
+    write(folder / "work" / "windfall.toml", f"[models.m]\n{table}\n")
+    with pytest.raises(ConfigError, match=said):
+        models_for([], [], [], None, load_settings())

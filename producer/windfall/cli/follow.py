@@ -27,7 +27,7 @@ async def follow_batch(producer: Producer, batch_id: str, output: Path | None) -
 async def write_results(producer: Producer, batch_id: str, out: OutputFile, *, after: str, follow: bool) -> str:
     """Write what the file lacks of a batch's results; returns the cursor behind the last one."""
     cursor = after
-    with RowProgress(f"batch {batch_id}", done=out.rows) as progress:
+    with RowProgress(f"batch {batch_id}", done=out.rows, beside_stdout=out.name == "stdout") as progress:
         total = (await producer.batch(batch_id)).total
         async for cursor, result in producer.results_with_cursor(batch_id, after=after, follow=follow):  # noqa: B007 - the last one is returned
             if not out.has(result.job_id):

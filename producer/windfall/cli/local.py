@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import tempfile
 import time
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from windfall.broker import EmbeddedBroker
 from windfall.cli.models import worker_package
 from windfall.cli.progress import RowProgress
+from windfall.cli.run_folder import run_folder
 from windfall.errors import WindfallError
 from windfall.formats import OutputFile
 from windfall.producer import Producer
@@ -70,10 +69,10 @@ async def run_rows(rows: Iterator[Row], out: OutputFile, model: ModelSettings, w
     tally = Tally()
 
     with (
-        RowProgress(f"loading {model.name}", done=out.rows) as progress,
-        tempfile.TemporaryDirectory(prefix="windfall-", ignore_cleanup_errors=True) as folder,
+        RowProgress(f"loading {model.name}", done=out.rows, beside_stdout=out.name == "stdout") as progress,
+        run_folder() as folder,
     ):
-        async with EmbeddedBroker.start(Path(folder), allow_fake=True) as broker:
+        async with EmbeddedBroker.start(folder, allow_fake=True) as broker:
             redis = broker.url or broker.redis
 
             async def work() -> None:

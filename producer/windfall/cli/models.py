@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from windfall.cli.console import named_number
 from windfall.errors import ConfigError
@@ -15,9 +15,11 @@ from windfall.formats.explain import explain, vocabulary
 from windfall.settings import Settings
 
 if TYPE_CHECKING:
-    from windfall_worker.settings import ModelSettings
+    from windfall_worker.settings import ModelSettings, ProviderSettings
 
 MISSING = 'this needs the worker extra: pip install "windfall[worker]"'
+
+Value = TypeVar("Value", bound=BaseModel)
 
 
 @contextmanager
@@ -30,32 +32,61 @@ def worker_package() -> Iterator[None]:
 
 
 def models_for(
-    flags: Sequence[str], simulated: Sequence[str], slots: int | None, settings: Settings
+    mlx: Sequence[str], simulated: Sequence[str], cloud: Sequence[str], slots: int | None, settings: Settings
 ) -> tuple[ModelSettings, ...]:
     """The models of these flags, or without flags those of `windfall.toml`. Raises `ConfigError`."""
-    extra: dict[str, Any] = {} if slots is None else {"slots": slots}
-    found = [{"name": name, "mlx": path} | extra for name, path in map(_named_path, flags)]
+    with worker_package():
+        from windfall_worker.settings import ModelSettings  # noqa: PLC0415 - an extra
+    tables: dict[str, dict[str, Any]] = {}
+    here: list[tuple[str, str, str | float]] = [(name, "mlx", path) for name, path in map(_named_path, mlx)]
     for text in simulated:
         name, seconds = named_number(text, "--simulate")
-        found.append({"name": name, "simulate": seconds} | extra)
-    if not found:
-        found = [{"name": name, **table} | extra for name, table in settings.models.items()]
-    names = [model["name"] for model in found]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ConfigError(f"model {twice[0]!r} is named twice; every model needs a name of its own")
+        here.append((name, "simulate", seconds))
+    for name, key, value in here:
+        if name in tables:
+            raise ConfigError(f"model {name!r} is named twice; every model needs a name of its own")
+        tables[name] = {key: value}
+    for name, mapping in map(_named_mapping, cloud):
+        tables.setdefault(name, {}).setdefault("cloud", []).append(mapping)
+    extra = {} if slots is None else {"slots": slots}
+    found = [{"name": name, **table, **extra} for name, table in (tables or settings.models).items()]
     if not found:
         raise ConfigError("name at least one model, such as --model demo or --model small=mlx-community/Qwen3-4B-4bit")
-    return tuple(_model(table, settings) for table in found)
+    return tuple(checked(ModelSettings, table, f"model {table['name']!r}") for table in found)
 
 
 def model_for_run(text: str, simulate: float | None, slots: int | None, settings: Settings) -> ModelSettings:
     """The one model of `run`: a name of `windfall.toml`, a folder, a repository, or `demo`."""
-    table: Mapping[str, Any] = settings.models.get(text, {"mlx": text})
-    extra = {"slots": slots} if slots is not None else {}
+    with worker_package():
+        from windfall_worker.settings import ModelSettings  # noqa: PLC0415 - an extra
+    named = settings.models.get(text, {})
+    table: dict[str, Any] = {"mlx": named.get("mlx") or text, "slots": named.get("slots", 32)}
+    if slots is not None:
+        table["slots"] = slots
     if simulate is not None:
-        table = {"simulate": simulate}
-    return _model({"name": _short_name(text), **table, **extra}, settings)
+        table = {"simulate": simulate, "slots": table["slots"]}
+    return checked(ModelSettings, {"name": _short_name(text), **table}, f"model {text!r}")
+
+
+def providers_of(settings: Settings) -> dict[str, ProviderSettings]:
+    """The `[providers.NAME]` tables; what one leaves out of a built-in provider stays as it is built in."""
+    with worker_package():
+        from windfall_worker.settings import BUILT_IN, ProviderSettings  # noqa: PLC0415 - an extra
+    return {
+        name: checked(
+            ProviderSettings, (BUILT_IN[name].model_dump() if name in BUILT_IN else {}) | table, f"provider {name!r}"
+        )
+        for name, table in settings.providers.items()
+    }
+
+
+def checked(kind: type[Value], table: Mapping[str, Any], what: str) -> Value:
+    """The value object of this table. Raises `ConfigError`, naming `what` and the key."""
+    try:
+        return kind.model_validate(dict(table))
+    except ValidationError as exc:
+        wrong = explain(exc, dict(table), vocabulary(kind))
+        raise ConfigError(f"{what}{f', {wrong.field}' if wrong.field else ''}: {wrong.reason}") from None
 
 
 def _named_path(text: str) -> tuple[str, str]:
@@ -67,17 +98,13 @@ def _named_path(text: str) -> tuple[str, str]:
     return name, path
 
 
+def _named_mapping(text: str) -> tuple[str, str]:
+    name, _, mapping = text.partition("=")
+    if not name or not all(mapping.partition(":")):
+        raise ConfigError(f"--cloud takes NAME=PROVIDER:MODEL, such as --cloud small=openai:gpt-5-mini, not {text!r}")
+    return name, mapping
+
+
 def _short_name(path: str) -> str:
     """A folder goes by its own name, so that no path of this machine gets into the results; the rest as it is."""
     return Path(path).resolve().name if Path(path).is_dir() else path
-
-
-def _model(table: Mapping[str, Any], settings: Settings) -> ModelSettings:
-    with worker_package():
-        from windfall_worker.settings import ModelSettings  # noqa: PLC0415 - an extra
-    try:
-        return ModelSettings.model_validate(dict(table))
-    except ValidationError as exc:
-        wrong = explain(exc, dict(table), vocabulary(ModelSettings))
-        where = f"{settings.source}, " if settings.source and table["name"] in settings.models else ""
-        raise ConfigError(f"{where}model {table['name']!r}, {wrong.field or 'settings'}: {wrong.reason}") from None

@@ -73,7 +73,7 @@ async def _watch(producer: Producer, name: str, *, as_json: bool) -> int:
             result = await producer.wait(name)
             say_json(result.model_dump(mode="json")) if as_json else say(_job_line(name, result))
             return not result.ok
-        live = sys.stderr.isatty() and not as_json
+        live = sys.stderr.isatty() and sys.stdout.isatty() and not as_json
         with RowProgress(f"batch {name}", done=found.finished) as progress:
             async for found in _changes(producer, name):
                 if as_json:

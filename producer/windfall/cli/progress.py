@@ -13,14 +13,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 class RowProgress:
     """Rows finished of a total that may still be unknown, rows a second, time left, failures."""
 
-    def __init__(self, what: str, *, done: int = 0) -> None:
+    def __init__(self, what: str, *, done: int = 0, beside_stdout: bool = False) -> None:
+        # Rows that go to the same terminal as the bar would tear it apart.
+        self._shown = sys.stderr.isatty() and not (beside_stdout and sys.stdout.isatty())
         self._what = what
         self._start = done
         self._bar: Progress | None = None
         self._task = TaskID(0)
 
     def __enter__(self) -> Self:
-        if sys.stderr.isatty():
+        if self._shown:
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=None),

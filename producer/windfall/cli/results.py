@@ -26,21 +26,27 @@ def results(
     ] = "0",
     redis: options.RedisUrl = None,
     config: options.Config = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With a file as OUT: print what was written, and the cursor, as JSON.")
+    ] = False,
 ) -> None:
     """Write the results of a batch, one JSON object a line, in the order in which the rows ended.
 
     Rows that OUT has already are not written again; rows that failed and were run again replace their old lines.
     """
-    run_async(_results(producer(redis, config), batch_id, output, after=after, follow=follow))
+    run_async(_results(producer(redis, config), batch_id, output, after=after, follow=follow, as_json=as_json))
 
 
-async def _results(producer: Producer, batch_id: str, output: Path, *, after: str, follow: bool) -> None:
+async def _results(producer: Producer, batch_id: str, output: Path, *, after: str, follow: bool, as_json: bool) -> None:
     async with producer:
         await producer.batch(batch_id)  # before the file is touched: is there such a batch?
         with OutputFile(output, by_job_id, again=after == "0") as out:
             cursor = await write_results(producer, batch_id, out, after=after, follow=follow)
             written = out.rows
         status = await producer.batch(batch_id)
+    if as_json and str(output) != "-":
+        say_json({"id": batch_id, "rows": written, "cursor": cursor, "done": status.done})
+        return
     where = "stdout" if str(output) == "-" else str(output)
     note(f"{written:,} rows in {where}; the batch has {outcomes(status)}")
     if not status.done:

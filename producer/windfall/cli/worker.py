@@ -10,12 +10,12 @@ import typer
 
 from windfall.cli import options
 from windfall.cli.console import note
-from windfall.cli.models import models_for, worker_package
+from windfall.cli.models import checked, models_for, providers_of, worker_package
 from windfall.connection import redact
 from windfall.settings import load_settings
 
 if TYPE_CHECKING:
-    from windfall_worker.settings import WorkerSettings
+    from windfall_worker.settings import ModelSettings, WorkerSettings
 
 
 def worker(
@@ -32,6 +32,13 @@ def worker(
         typer.Option(
             metavar="NAME=SECONDS",
             help="Answer requests for NAME after SECONDS without any model: for tests of capacity.",
+        ),
+    ] = None,
+    cloud: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PROVIDER:MODEL",
+            help="A cloud model that may complete requests for NAME where no Mac does; several are tried in order.",
         ),
     ] = None,
     slots: Annotated[
@@ -54,14 +61,15 @@ def worker(
     """Run a worker: take jobs from Redis and complete them, until Ctrl-C or SIGTERM.
 
     It then takes no more jobs, lets the running ones end, and hands the rest back; a second Ctrl-C hands back at once.
-    Without --model and --simulate it serves the models of windfall.toml.
+    Without --model, --simulate and --cloud it serves the models of windfall.toml.
     """
     settings = load_settings(redis=redis, config=config)
-    models = models_for(model or [], simulate or [], slots, settings)
+    models = models_for(model or [], simulate or [], cloud or [], slots, settings)
     with worker_package():
         from windfall_worker.settings import WorkerSettings  # noqa: PLC0415 - an extra
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
-    what = WorkerSettings(models=models, lease=lease, drain_timeout=drain_timeout, name=name)
+    flags = {"lease": lease, "drain_timeout": drain_timeout, "name": name}
+    what = checked(WorkerSettings, {"models": models, "providers": providers_of(settings), **flags}, "this worker")
     # run_worker handles the signals itself, so this is not run_async.
     asyncio.run(_work(what, settings.redis))
 
@@ -80,9 +88,10 @@ async def _work(settings: WorkerSettings, redis: str) -> None:
 
 async def _greet(ready: asyncio.Event, settings: WorkerSettings, redis: str) -> None:
     await ready.wait()
-    served = ", ".join(f"{model.name} ({_what(model.simulate)}, {model.slots} slots)" for model in settings.models)
+    served = ", ".join(f"{model.name} ({_backends(model)}, {model.slots} slots)" for model in settings.models)
     note(f"ready: serves {served} from {redact(redis)}; Ctrl-C drains")
 
 
-def _what(simulate: float | None) -> str:
-    return "mlx" if simulate is None else "simulated"
+def _backends(model: ModelSettings) -> str:
+    here = "simulated" if model.simulate is not None else "mlx" if model.mlx is not None else None
+    return " + ".join([*([here] if here else []), *model.cloud])

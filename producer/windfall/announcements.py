@@ -11,8 +11,12 @@ from typing import Any
 from arq import ArqRedis
 from redis.exceptions import RedisError
 
+from windfall.tasks import put_away
+
 #: Seconds between attempts to come back after the connection broke.
 _RECONNECT_DELAY = 0.25
+#: Seconds of silence after which redis-py gets the chance to look after its connection.
+_SILENCE = 15.0
 
 
 class Announcements:
@@ -59,23 +63,18 @@ class Announcements:
             try:
                 # redis-py subscribes again by itself once the connection is back; a confirmation of a subscription
                 # is what tells us that it is.
-                message = await self._pubsub.get_message(ignore_subscribe_messages=False, timeout=None)
+                message = await self._pubsub.get_message(ignore_subscribe_messages=False, timeout=_SILENCE)
             except (RedisError, OSError):
                 await asyncio.sleep(_RECONNECT_DELAY)
                 continue
-            if message is None:
-                # Nothing is subscribed just now.
-                await asyncio.sleep(_RECONNECT_DELAY / 10)
-            elif message["type"] in ("message", "subscribe"):
+            if message is not None and message["type"] in ("message", "subscribe"):
                 for event in self._events.get(message["channel"].decode(), ()):
                     event.set()
 
     async def close(self) -> None:
         """Stop listening; whoever still waits is left to its timeout."""
         if self._reader:
-            self._reader.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._reader
+            await put_away([self._reader])
         if self._pubsub:
             with suppress(RedisError, OSError):
                 await self._pubsub.aclose()

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from windfall.request import Contract
+from windfall.request import Record
 from windfall.result import Usage
 
 
@@ -19,7 +19,7 @@ class BatchState(StrEnum):
     CANCELLED = "cancelled"  #: it was cancelled, and every row has its result
 
 
-class BatchStatus(Contract):
+class BatchStatus(Record):
     """A batch at one instant: one atomic read, so that the counts always add up to `total`."""
 
     id: str

@@ -30,6 +30,9 @@ from redis.exceptions import (
 from windfall.errors import BrokerDenied, BrokerError, BrokerFull, BrokerUnavailable, ConfigError
 from windfall.wire import job_deserializer, job_serializer
 
+#: Seconds after which a command without an answer counts as an outage: a pulled cable says nothing by itself.
+_ANSWER_WITHIN = 10.0
+
 #: What means that Redis is away and may come back.
 OUTAGE = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, OSError, asyncio.TimeoutError)
 
@@ -46,13 +49,14 @@ def redact(url: str) -> str:
 async def connect(url: str, *, timeout: float = 5.0) -> ArqRedis:
     """A pool of connections to the Redis of this URL (`redis://`, `rediss://` or `unix://`), known to answer.
 
-    `timeout` (seconds) bounds connecting, not commands. Raises `ConfigError` for a URL that is none,
+    `timeout` (seconds) bounds connecting. Raises `ConfigError` for a URL that is none,
     `BrokerUnavailable` and `BrokerDenied`.
     """
     try:
         pool = ConnectionPool.from_url(
             url,
             socket_connect_timeout=timeout,
+            socket_timeout=_ANSWER_WITHIN,
             socket_keepalive=True,
             health_check_interval=30,
             retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
@@ -63,7 +67,8 @@ async def connect(url: str, *, timeout: float = 5.0) -> ArqRedis:
     redis = adopt(ArqRedis(pool))
     try:
         with translated(url):
-            await asyncio.wait_for(redis.ping(), timeout)
+            async with asyncio.timeout(timeout):
+                await redis.ping()
     except BaseException:
         await disconnect(redis)
         raise

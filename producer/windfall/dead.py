@@ -9,14 +9,14 @@ from arq import ArqRedis
 
 from windfall import keys, reading
 from windfall.errors import NotFound, WireError
-from windfall.request import CompletionRequest, Contract
+from windfall.request import CompletionRequest, Record
 from windfall.result import CompletionResult
 from windfall.wire import decode_job
 
 _PAGE = 200
 
 
-class DeadLetter(Contract):
+class DeadLetter(Record):
     """A job that failed for good."""
 
     job_id: str

@@ -8,10 +8,10 @@ from arq import ArqRedis
 from pydantic import Field
 
 from windfall import keys
-from windfall.request import Contract, Route
+from windfall.request import Record, Route
 
 
-class ServedModel(Contract):
+class ServedModel(Record):
     """A model that a worker serves."""
 
     name: str
@@ -22,7 +22,7 @@ class ServedModel(Contract):
     tokens_per_second: float | None = None
 
 
-class WorkerStatus(Contract):
+class WorkerStatus(Record):
     """A worker's heartbeat."""
 
     id: str
@@ -37,7 +37,7 @@ class WorkerStatus(Contract):
     failed: int = 0
 
 
-class LaneStatus(Contract):
+class LaneStatus(Record):
     """A lane and its backlog."""
 
     model: str
@@ -46,7 +46,7 @@ class LaneStatus(Contract):
     running: int
 
 
-class FleetStatus(Contract):
+class FleetStatus(Record):
     """The fleet at one instant."""
 
     workers: tuple[WorkerStatus, ...] = ()

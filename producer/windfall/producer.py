@@ -24,6 +24,7 @@ from windfall.result import CompletionResult, Delta
 from windfall.row import Row
 from windfall.scripts import Arg, Script, run
 from windfall.submission import BatchCancelled, Submission, enqueue_one
+from windfall.tasks import happens
 
 #: Seconds for which results are kept where nobody says otherwise: 7 days.
 KEEP = 7 * 86400.0
@@ -131,10 +132,7 @@ class Producer:
                 result = await reading.result(self._redis, job_id)
                 if result is not None:
                     return result
-                try:
-                    await asyncio.wait_for(announced.wait(), _LOOK_AGAIN)
-                except TimeoutError:
-                    continue
+                await happens(announced, within=_LOOK_AGAIN)
 
     async def batch(self, batch_id: str) -> BatchStatus:
         """A batch at this instant. Raises `NotFound`."""

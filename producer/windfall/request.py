@@ -24,6 +24,12 @@ class Contract(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
+class Record(Contract):
+    """The base of what Windfall reports: frozen too, but a field that a newer version adds is no error."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
 class Route(StrEnum):
     """Where a request may run."""
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, JsonValue
 
-from windfall.request import Contract, ToolCall
+from windfall.request import Record, ToolCall
 
 
 class JobState(StrEnum):
@@ -26,7 +26,7 @@ class JobState(StrEnum):
         return self not in (JobState.QUEUED, JobState.RUNNING)
 
 
-class Usage(Contract):
+class Usage(Record):
     """Tokens of one completion, or summed over a batch."""
 
     prompt_tokens: int = 0
@@ -48,7 +48,7 @@ class Usage(Contract):
         )
 
 
-class TopLogprob(Contract):
+class TopLogprob(Record):
     """A token that could have stood there."""
 
     token: str
@@ -56,7 +56,7 @@ class TopLogprob(Contract):
     bytes: list[int] | None = None
 
 
-class TokenLogprob(Contract):
+class TokenLogprob(Record):
     """A token of the completion with its log-probability (natural logarithm)."""
 
     token: str
@@ -65,7 +65,7 @@ class TokenLogprob(Contract):
     top_logprobs: tuple[TopLogprob, ...] = ()
 
 
-class Completion(Contract):
+class Completion(Record):
     """What a backend answered."""
 
     content: str | None = None
@@ -81,7 +81,7 @@ class Completion(Contract):
     tokens_per_second: float | None = None  #: of this sequence while it decoded
 
 
-class ErrorInfo(Contract):
+class ErrorInfo(Record):
     """Why there is no completion. `type` is for programs, `message` for people."""
 
     type: str
@@ -90,7 +90,7 @@ class ErrorInfo(Contract):
     status: int | None = None  #: the HTTP status, where there was one
 
 
-class Attempt(Contract):
+class Attempt(Record):
     """One try of a job on one backend: a line of the job's ledger."""
 
     backend: str
@@ -105,7 +105,7 @@ class Attempt(Contract):
     moved_on: str | None = None  #: what was decided after it, and why
 
 
-class Timings(Contract):
+class Timings(Record):
     """Unix seconds on Redis' clock."""
 
     enqueued_at: float
@@ -118,7 +118,7 @@ class Timings(Contract):
         return self.finished_at - self.enqueued_at
 
 
-class CompletionResult(Contract):
+class CompletionResult(Record):
     """What a job ends with: a completion or an error, and how it came to that."""
 
     job_id: str
@@ -153,7 +153,7 @@ class CompletionResult(Contract):
         return total
 
 
-class Delta(Contract):
+class Delta(Record):
     """A piece of a completion that is still being written, as `Producer.stream` yields it.
 
     A delta with `attempt` set opens a new attempt and voids every piece before it.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 from arq import ArqRedis
@@ -23,6 +23,7 @@ from windfall.producer import Producer
 from windfall.request import CompletionRequest
 from windfall.result import Attempt, Completion, CompletionResult, ErrorInfo, JobState, Timings
 from windfall.scripts import Arg, Script, run
+from windfall.tasks import put_away
 from windfall.wire import decode_job, encode_result
 
 Answer = Callable[[CompletionRequest], "str | Completion"]
@@ -50,9 +51,7 @@ async def in_memory_producer(answer: Answer | None = echo) -> AsyncIterator[Prod
             yield producer
     finally:
         if answering:
-            answering.cancel()
-            with suppress(asyncio.CancelledError):
-                await answering
+            await put_away([answering])
         await disconnect(redis)
 
 

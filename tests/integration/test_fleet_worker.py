@@ -15,7 +15,7 @@ from arq.jobs import Job as ArqJob
 from arq.jobs import JobStatus
 
 from support import eventually, request, requests, simulated, worker
-from windfall import CompletionFailed, CompletionResult, JobState, Producer, keys
+from windfall import BrokerFull, CompletionFailed, CompletionResult, JobState, Producer, keys
 from windfall.batch import BatchState
 from windfall.broker import free_port, redis_server
 from windfall.wire import job_deserializer, job_serializer
@@ -222,6 +222,26 @@ async def test_results_wait_out_an_outage_of_redis(redis_server_binary: Path, tm
         await running
     assert (len(results), status.completed, status.running) == (8, 8, 0)
     assert all([attempt.outcome for attempt in result.attempts] == ["completed"] for result in results)
+
+
+async def test_results_wait_until_a_full_redis_has_room(producer: Producer, redis: ArqRedis, redis_url: str) -> None:
+    async with worker(simulated(latency=0.5, slots=4), redis_url):
+        batch = await producer.enqueue_batch(requests(4))
+
+        async def all_running() -> bool:
+            return (await producer.batch(batch.id)).running == 4
+
+        try:
+            await eventually(all_running, what="four running jobs")
+            await redis.config_set("maxmemory", 1)
+            await asyncio.sleep(0.8)  # they end while Redis takes nothing
+            with pytest.raises(BrokerFull, match="out of memory"):
+                await producer.enqueue(request())
+            assert (await producer.batch(batch.id)).running == 4
+        finally:
+            await redis.config_set("maxmemory", 0)
+        results = await asyncio.wait_for(collect(producer, batch.id), 20)
+    assert [[attempt.outcome for attempt in result.attempts] for result in results] == [["completed"]] * 4
 
 
 async def test_no_prompt_reaches_a_log(producer: Producer, redis_url: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -298,7 +298,10 @@ async def test_results_resume_behind_a_cursor(producer: Producer, redis: ArqRedi
     assert rest == [result.job_id for _, result in seen[7:]]
 
 
-async def test_wait_is_told_and_a_late_one_times_out(producer: Producer, redis: ArqRedis) -> None:
+async def test_wait_is_told_and_a_late_one_times_out(
+    producer: Producer, redis: ArqRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("windfall.producer._LOOK_AGAIN", 1000)
     name = await producer.enqueue(request())
     with pytest.raises(WaitTimeout, match=name):
         await producer.wait(name, timeout=0.05)

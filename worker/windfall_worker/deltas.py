@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 from arq import ArqRedis
@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from windfall.keys import DELTAS
 from windfall.result import Delta
+from windfall.tasks import happens, put_away
 
 logger = logging.getLogger("windfall.deltas")
 
@@ -49,8 +50,8 @@ class DeltaWriter:
             yield writer
         finally:
             writer._ended.set()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(task, _LAST_WRITE)
+            await asyncio.wait([task], timeout=_LAST_WRITE)
+            await put_away([task])
 
     def add(self, delta: Delta) -> None:
         """Take a piece; never blocks."""
@@ -59,8 +60,7 @@ class DeltaWriter:
     async def _run(self) -> None:
         while not self._ended.is_set():
             await self._write()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._ended.wait(), _PERIOD)
+            await happens(self._ended, within=_PERIOD)
         await self._write()
 
     async def _write(self) -> None:

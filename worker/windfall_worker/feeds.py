@@ -35,12 +35,19 @@ class Feed:
     lanes: Callable[[], tuple[str, ...]]
     cloud: bool = False
 
+    async def wake(self) -> None:
+        """There may be something to claim."""
+        self.capacity.wake.set()
+
 
 class Spill:
     """Says which `auto` lanes the cloud may claim from now: those of models that no live Mac serves, and those whose
-    oldest job has waited longer than `after` seconds for one."""
+    oldest job has waited longer than `after` seconds for one.
 
-    def __init__(self, redis: ArqRedis, models: tuple[str, ...], after: float) -> None:
+    `models` are those with a cloud mapping here, and whether this worker itself is such a Mac.
+    """
+
+    def __init__(self, redis: ArqRedis, models: Mapping[str, bool], after: float) -> None:
         self._redis: Any = redis
         self._models = models
         self._after = after
@@ -64,7 +71,7 @@ class Spill:
         return frozenset([model for model in self._models if await self._needs_help(model, fleet)])
 
     async def _needs_help(self, model: str, fleet: FleetStatus) -> bool:
-        if not fleet.serves_locally(model):
+        if not self._models[model] and not fleet.serves_locally(model):
             return True
         waiting = await self._oldest(lane_queue(model, Route.AUTO))
         return waiting is not None and fleet.now - waiting > self._after

@@ -12,7 +12,6 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -26,6 +25,7 @@ from windfall.errors import UnknownContract, WireError
 from windfall.keys import CHANNEL_WAKE, CHANNEL_WORKER
 from windfall.result import CompletionResult
 from windfall.scripts import Script, Step
+from windfall.tasks import happens, put_away
 from windfall.wire import JobMessage, decode_job, encode_attempts, encode_result
 from windfall_worker import endings
 from windfall_worker.capacity import Seat
@@ -43,6 +43,8 @@ logger = logging.getLogger("windfall.worker")
 _IDLE_POLL = 1.0
 #: Seconds for which a message of another contract version is left to workers that read it.
 _LEAVE_TO_OTHERS = 30.0
+#: Seconds that a claim under way has to come back to a draining worker.
+_LAST_CLAIM = 3.0
 #: Seconds that the last results have to reach Redis before the worker gives up on it.
 _LAST_WORDS = 10.0
 
@@ -101,12 +103,16 @@ class FleetWorker(Worker):
         self._outbox = Outbox(redis)
         self._announcements = Announcements(redis)
         self._told_to_drain = asyncio.Event()
+        self._claiming = len(feeds)
+        self._claimed_last = asyncio.Event()
 
     async def main(self) -> None:
         """Work until drained. Raises what ended it, where that is a bug."""
         await self.tools.clock.now()
-        background: list[Coroutine[Any, Any, None]] = [self._outbox.run(), self._renew(), self._hear_cancels()]
-        background += [self._hear_wakes(feed, lane) for feed in self.feeds for lane in feed.wakes]
+        background: list[Coroutine[Any, Any, None]] = [self._outbox.run(), self._renew()]
+        # A word on this worker's own channel: some of its jobs are to be cancelled, and a renewal says which.
+        background += [self._hear(CHANNEL_WORKER + self.id, self._renew_once)]
+        background += [self._hear(CHANNEL_WAKE + lane, feed.wake) for feed in self.feeds for lane in feed.wakes]
         background += [self._claim(feed) for feed in self.feeds]
         tasks = [asyncio.create_task(each) for each in background]
         drained = asyncio.create_task(self._drain_when_told())
@@ -115,11 +121,9 @@ class FleetWorker(Worker):
             for task in done:
                 task.result()
         finally:
-            for task in (*tasks, drained):
-                task.cancel()
             leftover = [held.task for held in self.running.values() if held.task]
             self.hand_back()
-            await asyncio.gather(*tasks, drained, *leftover, return_exceptions=True)
+            await put_away([*tasks, drained, *leftover])
             await self._announcements.close()
 
     def handle_sig(self, signum: signal.Signals) -> None:
@@ -148,6 +152,9 @@ class FleetWorker(Worker):
 
     async def _drain_when_told(self) -> None:
         await self._told_to_drain.wait()
+        self.look_again()
+        # A claim that is under way may still bring jobs.
+        await happens(self._claimed_last, within=_LAST_CLAIM)
         tasks = [held.task for held in self.running.values() if held.task]
         if tasks:
             await asyncio.wait(tasks, timeout=self.settings.drain_timeout)
@@ -166,6 +173,14 @@ class FleetWorker(Worker):
         """Nothing of arq's to close: whoever made the connection closes it."""
 
     async def _claim(self, feed: Feed) -> None:
+        """Claim for one feed until drained; then stay, since the end of any of these tasks ends the worker."""
+        await self._claim_until_drained(feed)
+        self._claiming -= 1
+        if not self._claiming:
+            self._claimed_last.set()
+        await asyncio.Event().wait()
+
+    async def _claim_until_drained(self, feed: Feed) -> None:
         pause = 0.1
         while not self.draining:
             feed.capacity.wake.clear()
@@ -192,20 +207,25 @@ class FleetWorker(Worker):
                 if claimed.next_due is not None:
                     wait = min(wait, max(0.001, claimed.next_due - claimed.now))
             self.ready.set()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(feed.capacity.wake.wait(), wait)
-        await asyncio.Event().wait()
+            await happens(feed.capacity.wake, within=wait)
 
-    async def _hear_wakes(self, feed: Feed, lane: str) -> None:
-        async with self._announcements.listen(CHANNEL_WAKE + lane) as announced:
-            while True:
-                await announced.wait()
-                announced.clear()
-                feed.capacity.wake.set()
+    async def _hear(self, channel: str, on_word: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Do this at every word on a channel, and whenever the connection comes back."""
+        while True:
+            try:
+                async with self._announcements.listen(channel) as announced:
+                    while True:
+                        await announced.wait()
+                        announced.clear()
+                        await on_word()
+            except OUTAGE:
+                await asyncio.sleep(_IDLE_POLL)
 
     def _start(self, claim: Claim, feed: Feed) -> None:
         held = self.running[claim.job_id] = Running(claim, feed, Seat(feed.capacity))
         held.task = asyncio.create_task(self._run(held))
+        if self.draining:
+            self._stop(held, Stop.DRAINED)
 
     async def _run(self, held: Running) -> None:
         """Run one claimed job to one of its ends, and post that end to Redis."""
@@ -320,11 +340,3 @@ class FleetWorker(Worker):
                 if held := self.running.get(name):
                     self._stop(held, why)
         return True
-
-    async def _hear_cancels(self) -> None:
-        """A word on this worker's channel: look now which of the running jobs are to be cancelled."""
-        async with self._announcements.listen(CHANNEL_WORKER + self.id) as told:
-            while True:
-                await told.wait()
-                told.clear()
-                await self._renew_once()

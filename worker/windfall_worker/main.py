@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 
 from arq import ArqRedis
 
 from windfall.clock import RedisClock
 from windfall.connection import connect, disconnect
 from windfall.fleet import ServedModel
+from windfall.tasks import put_away
 from windfall_worker.decide import Policy
 from windfall_worker.feeds import Spill, make_feeds
 from windfall_worker.fleet_worker import FleetWorker
@@ -45,7 +46,7 @@ async def run_worker(
         stations = await open_stations(settings, pool, stack)
         clock = RedisClock(pool)
         tools = Tools(stations, clock, Policy(max_tries=settings.max_tries), settings.new_worker_id())
-        spill = Spill(pool, tuple(model.name for model in settings.models if model.cloud), settings.spill_after)
+        spill = Spill(pool, {model.name: model.local for model in settings.models if model.cloud}, settings.spill_after)
         worker = FleetWorker(pool, make_feeds(stations, spill), settings, tools, handle_signals=handle_signals)
         watchers = [
             asyncio.create_task(spill.run(worker.look_again)),
@@ -55,7 +56,7 @@ async def run_worker(
             watchers.append(asyncio.create_task(_forward(worker.ready, ready)))
         if stop:
             watchers.append(asyncio.create_task(_drain_at(stop, worker)))
-        stack.push_async_callback(_end, watchers)
+        stack.push_async_callback(put_away, watchers)
         logger.info("worker %s serves %s", worker.id, ", ".join(stations))
         await worker.async_run()
 
@@ -91,11 +92,3 @@ async def _forward(source: asyncio.Event, target: asyncio.Event) -> None:
 async def _drain_at(stop: asyncio.Event, worker: FleetWorker) -> None:
     await stop.wait()
     worker.drain()
-
-
-async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    for task in tasks:
-        with suppress(asyncio.CancelledError):
-            await task

@@ -12,6 +12,7 @@ from redis.exceptions import OutOfMemoryError, ReadOnlyError
 
 from windfall.connection import OUTAGE
 from windfall.scripts import Step, run_all
+from windfall.tasks import happens
 
 logger = logging.getLogger("windfall.outbox")
 
@@ -89,8 +90,4 @@ class Outbox:
 
     async def flush(self, timeout: float) -> bool:
         """Wait until all is delivered, at most `timeout` seconds; returns whether it was."""
-        try:
-            await asyncio.wait_for(self._empty.wait(), timeout)
-        except TimeoutError:
-            return False
-        return True
+        return await happens(self._empty, within=timeout)

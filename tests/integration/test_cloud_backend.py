@@ -152,3 +152,27 @@ async def test_tools_go_out_and_calls_come_back(fault_server: FaultServer, model
     assert made.tool_calls[0].function.arguments == '{"x": 1}'
     assert fault_server.seen(model)[0]["body"]["tool_choice"] == {"type": "any"}
     await ours.close()
+
+
+async def test_calls_share_as_few_connections_as_there_are_calls_at_a_time(
+    fault_server: FaultServer, model: str
+) -> None:
+    ours = backend(OpenAIClient, fault_server, model)
+    fault_server.plan(model, then={"delay": 0.02})
+    for _ in range(5):
+        await asyncio.gather(*(ours.complete(call()) for _ in range(8)))
+    assert len({request["connection"] for request in fault_server.seen(model)}) == 8
+    await ours.close()
+
+
+async def test_a_cancelled_call_leaves_the_other_connections_alone(fault_server: FaultServer, model: str) -> None:
+    ours = backend(OpenAIClient, fault_server, model)
+    fault_server.plan(model, {"delay": 60}, then={"delay": 0.1})
+    doomed = asyncio.create_task(ours.complete(call()))
+    await asyncio.to_thread(until, lambda: fault_server.hits(model) == 1)
+    others = [asyncio.create_task(ours.complete(call())) for _ in range(4)]
+    await asyncio.sleep(0.02)
+    doomed.cancel()
+    assert [made.content for made in await asyncio.gather(*others)] == ["a good answer"] * 4
+    assert (await ours.complete(call())).content == "a good answer"
+    await ours.close()

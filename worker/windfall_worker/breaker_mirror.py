@@ -78,7 +78,7 @@ class Mirror:
         now = time.monotonic()
         self.epoch = verdict.epoch
         self._until = now + verdict.retry_after
-        if len(self._failures) != verdict.failures:
+        if verdict.failures not in (-1, len(self._failures)):
             self._failures.clear()
             self._failures.extend([now] * verdict.failures)
 

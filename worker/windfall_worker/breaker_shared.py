@@ -30,6 +30,7 @@ _SCRIPTS: Final[dict[Event, str]] = {
     event: _PRELUDE + (_FOLDER / f"{event}.lua").read_text()
     for event in ("admit", "success", "failure", "release", "renew", "look", "set")
 }
+_SCRIPTS["admit"] = (_FOLDER / "closed.lua").read_text() + _SCRIPTS["admit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,10 @@ class BreakerStatus:
 
 
 class Verdict(NamedTuple):
-    """A script's answer. `granted` depends on the script; for `admit` it is 0 no, 1 yes, 2 yes as the probe."""
+    """A script's answer. `granted` depends on the script; for `admit` it is 0 no, 1 yes, 2 yes as the probe.
+
+    `failures` is -1 where they were not counted.
+    """
 
     granted: int
     state: State

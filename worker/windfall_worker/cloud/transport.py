@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 import httpx
 from httpx_retries import Retry, RetryTransport
 
+from windfall_worker.cloud.lanes import LaneTransport
 from windfall_worker.cloud.trip import Trip
 
 #: Bytes and seconds that an error's body may take; it is read only for its message.
@@ -89,9 +90,8 @@ class JudgedTransport(httpx.AsyncBaseTransport):
 
 
 def retrying_transport() -> RetryTransport:
-    """Connections to one origin. Their number is bounded by who calls: a worker has so many slots and no more."""
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=128)
-    return RetryTransport(JudgedTransport(httpx.AsyncHTTPTransport(limits=limits)))
+    """A transport that retries, over connections to one origin."""
+    return RetryTransport(JudgedTransport(LaneTransport()))
 
 
 async def _read(response: httpx.Response) -> httpx.Response:

@@ -36,6 +36,17 @@ _ANSWER_WITHIN = 10.0
 #: What means that Redis is away and may come back.
 OUTAGE = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, OSError, asyncio.TimeoutError)
 
+# How Redis begins, or a script's error holds, what is no fault of the caller's and passes: full memory, a full disk,
+# a replica during a failover, a start.
+_PASSING = ("OOM", "MISCONF", "READONLY", "LOADING", "MASTERDOWN", "BUSY", "TRYAGAIN", "NOREPLICAS")
+
+
+def is_passing(exc: Exception) -> bool:
+    """Whether this error may be gone when the same is tried again."""
+    if isinstance(exc, OUTAGE):
+        return True
+    return isinstance(exc, RedisError) and any(word in str(exc) for word in _PASSING)
+
 
 def redact(url: str) -> str:
     """The URL without its password, for people to read."""

@@ -224,24 +224,24 @@ async def test_results_wait_out_an_outage_of_redis(redis_server_binary: Path, tm
     assert all([attempt.outcome for attempt in result.attempts] == ["completed"] for result in results)
 
 
-async def test_results_wait_until_a_full_redis_has_room(producer: Producer, redis: ArqRedis, redis_url: str) -> None:
+async def test_a_full_redis_stops_producers_and_not_workers(
+    producer: Producer, redis: ArqRedis, redis_url: str
+) -> None:
     async with worker(simulated(latency=0.5, slots=4), redis_url):
-        batch = await producer.enqueue_batch(requests(4))
+        batch = await producer.enqueue_batch(requests(8))
 
-        async def all_running() -> bool:
+        async def four_running() -> bool:
             return (await producer.batch(batch.id)).running == 4
 
         try:
-            await eventually(all_running, what="four running jobs")
+            await eventually(four_running, what="four running jobs")
             await redis.config_set("maxmemory", 1)
-            await asyncio.sleep(0.8)  # they end while Redis takes nothing
             with pytest.raises(BrokerFull, match="out of memory"):
                 await producer.enqueue(request())
-            assert (await producer.batch(batch.id)).running == 4
+            results = await asyncio.wait_for(collect(producer, batch.id), 20)
         finally:
             await redis.config_set("maxmemory", 0)
-        results = await asyncio.wait_for(collect(producer, batch.id), 20)
-    assert [[attempt.outcome for attempt in result.attempts] for result in results] == [["completed"]] * 4
+    assert [[attempt.outcome for attempt in result.attempts] for result in results] == [["completed"]] * 8
 
 
 async def test_no_prompt_reaches_a_log(producer: Producer, redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -250,3 +250,24 @@ async def test_no_prompt_reaches_a_log(producer: Producer, redis_url: str, caplo
         await producer.wait(await producer.enqueue(request("a secret prompt")), timeout=10)
     assert "completed" in caplog.text
     assert "secret" not in caplog.text
+
+
+async def test_what_redis_does_not_take_now_is_kept_and_delivered_later(
+    producer: Producer, redis: ArqRedis, redis_url: str
+) -> None:
+    async with worker(simulated(latency=0.3, slots=4), redis_url):
+        batch = await producer.enqueue_batch(requests(4))
+
+        async def four_running() -> bool:
+            return (await producer.batch(batch.id)).running == 4
+
+        await eventually(four_running, what="four running jobs")
+        # A replica that follows nobody yet refuses every write, as in the middle of a failover.
+        await redis.replicaof("127.0.0.1", 1)
+        try:
+            await asyncio.sleep(0.8)
+            assert (await producer.batch(batch.id)).running == 4
+        finally:
+            await redis.replicaof("NO", "ONE")
+        results = await asyncio.wait_for(collect(producer, batch.id), 20)
+    assert [[attempt.outcome for attempt in result.attempts] for result in results] == [["completed"]] * 4

@@ -18,6 +18,7 @@ from typing import Any
 
 from arq import ArqRedis, Worker
 from arq.worker import Function
+from redis.exceptions import RedisError
 
 from windfall.announcements import Announcements
 from windfall.connection import OUTAGE
@@ -191,8 +192,8 @@ class FleetWorker(Worker):
                 began = time.monotonic()
                 try:
                     claimed = await self._desk.claim(lanes, want)
-                except OUTAGE as exc:
-                    logger.warning("Redis is away (%s); running jobs go on", type(exc).__name__)
+                except (RedisError, *OUTAGE) as exc:
+                    logger.warning("Redis gives no jobs (%s: %s); running ones go on", type(exc).__name__, exc)
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, 2.0)
                     continue
@@ -218,7 +219,7 @@ class FleetWorker(Worker):
                         await announced.wait()
                         announced.clear()
                         await on_word()
-            except OUTAGE:
+            except (RedisError, *OUTAGE):
                 await asyncio.sleep(_IDLE_POLL)
 
     def _start(self, claim: Claim, feed: Feed) -> None:
@@ -333,7 +334,8 @@ class FleetWorker(Worker):
     async def _renew_once(self) -> bool:
         try:
             lost, aborted = await self._desk.renew([held.claim for held in self.running.values()])
-        except OUTAGE:
+        except (RedisError, *OUTAGE) as exc:
+            logger.warning("Redis renews no leases (%s: %s)", type(exc).__name__, exc)
             return False
         for names, why in ((lost, Stop.LOST), (aborted, Stop.CANCELLED)):
             for name in names:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from arq import ArqRedis
-from redis.exceptions import OutOfMemoryError, ReadOnlyError
+from redis.exceptions import RedisError
 
-from windfall.connection import OUTAGE
+from windfall.connection import OUTAGE, is_passing
 from windfall.scripts import Step, run_all
 from windfall.tasks import happens
 
@@ -20,9 +20,6 @@ logger = logging.getLogger("windfall.outbox")
 _PAGE = 100
 #: Seconds between attempts while Redis is away or full.
 _PAUSE_FIRST, _PAUSE_MOST = 0.05, 0.5
-
-# Redis is there and cannot take it now: its memory is full, or it is a replica in the middle of a failover.
-_NOT_NOW = (OutOfMemoryError, ReadOnlyError, *OUTAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +68,12 @@ class Outbox:
         """Returns what could not be delivered now."""
         try:
             answers = await run_all(self._redis, [letter.step for letter in page])
-        except _NOT_NOW as exc:
+        except (RedisError, *OUTAGE) as exc:
             logger.warning("Redis does not take results (%s: %s); %d wait", type(exc).__name__, exc, len(self._letters))
             return page
         kept = []
         for letter, answer in zip(page, answers, strict=True):
-            if isinstance(answer, _NOT_NOW):
+            if isinstance(answer, Exception) and is_passing(answer):
                 kept.append(letter)
             elif isinstance(answer, Exception):
                 # A bug or a missing permission: nothing that waiting mends. The lease ends, and the job is run again.

@@ -1,6 +1,7 @@
 -- Cancel a job: a queued one ends here, a running one is left to its worker, who is told.
 -- KEYS: lane.  ARGV: id, result, how long to keep it (ms).
 -- Returns 'cancelled', 'told', 'finished' or 'gone'.
+although_full()
 local lane, id = KEYS[1], ARGV[1]
 if redis.call('EXISTS', RESULT .. id) == 1 then return 'finished' end
 local holder = redis.call('GET', HOLDER .. id)

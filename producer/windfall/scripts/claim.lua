@@ -4,6 +4,7 @@
 -- KEYS: lanes.  ARGV: worker id, first token number, want, lease (ms), renewal period (ms).
 -- Returns {now, when the next one is due (ms, or -1), jobs}, a job being
 -- {lane, id, token, payload or '', deliveries, ledger, lost holders, 1 if it was cancelled meanwhile}.
+although_full()
 local worker, number, want = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local lease, beat = tonumber(ARGV[4]), tonumber(ARGV[5])
 local now = clock()

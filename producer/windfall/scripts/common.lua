@@ -2,6 +2,12 @@
 
 local HOUR = 3600000
 
+-- Redis refuses a script that would write while its memory is full, unless the script has written already; DEL is never
+-- refused. What ends and keeps jobs begins with this, so that a full Redis stops producers and not workers.
+local function although_full()
+  redis.call('DEL', GRACE .. ':none')
+end
+
 local function clock()
   local t = redis.call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)

@@ -3,6 +3,7 @@
 -- KEYS: lane.  ARGV: id, token, state, result, how long to keep it (ms; 0 = for ever),
 -- prompt, completion, cached and reasoning tokens.
 -- Returns 'ok', 'finished' (it has a result), 'held' (by another claim) or 'gone' (there is no such job).
+although_full()
 local id, token, state = ARGV[1], ARGV[2], ARGV[3]
 if redis.call('EXISTS', RESULT .. id) == 1 then return 'finished' end
 local holder = redis.call('GET', HOLDER .. id)

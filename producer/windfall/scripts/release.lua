@@ -2,6 +2,7 @@
 -- KEYS: lane.  ARGV: id, token, delay (ms), ledger (JSON, or '' to leave it), what becomes of its delivery count:
 -- 'undo' (drain, snooze: this delivery never was), 'reset' (retry: it ended) or 'keep' (its engine died under it).
 -- Returns 'ok', or 'held' when the job is no longer this claim's.
+although_full()
 local lane, id, token, delay = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
 if redis.call('GET', HOLDER .. id) ~= token then return 'held' end
 local due = clock() + delay

@@ -1,6 +1,7 @@
 -- Renew the leases of all running jobs of one worker in one call.
 -- ARGV: lease (ms), renewal period (ms), then for each job: lane, id, token.
 -- Returns {ids that are no longer this worker's, ids that are to be cancelled}.
+although_full()
 local lease, beat = tonumber(ARGV[1]), tonumber(ARGV[2])
 local now = clock()
 pulse(now, beat)

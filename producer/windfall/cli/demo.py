@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from windfall.cli.console import note, say, say_table
-from windfall.cli.models import model_for_run, worker_package
+from windfall.cli.models import model_for_run, require_worker, worker_package
 from windfall.cli.run import run_file
 from windfall.settings import Settings
 
@@ -37,6 +37,7 @@ def demo(
 
     The model is a tiny one, trained for just these kinds of task. Nothing is downloaded; the files stay in the folder.
     """
+    require_worker()
     with worker_package():
         from windfall_worker.demo.tasks import demo_rows  # noqa: PLC0415 - an extra
     rows = demo_rows()

@@ -31,6 +31,12 @@ def worker_package() -> Iterator[None]:
         raise ConfigError(MISSING) from exc
 
 
+def require_worker() -> None:
+    """Raises `ConfigError` where the worker cannot run, before anything was begun."""
+    with worker_package():
+        import windfall_worker.main  # noqa: F401, PLC0415 - an extra; imported to see whether that works
+
+
 def models_for(
     mlx: Sequence[str], simulated: Sequence[str], cloud: Sequence[str], slots: int | None, settings: Settings
 ) -> tuple[ModelSettings, ...]:

@@ -13,7 +13,7 @@ from windfall.cli import options
 from windfall.cli.console import duration, note
 from windfall.cli.files import refuse_same_file, rows_of
 from windfall.cli.local import Tally, run_rows
-from windfall.cli.models import model_for_run
+from windfall.cli.models import model_for_run, require_worker
 from windfall.cli.session import Terminated, run_async
 from windfall.formats import OutputFile, Overrides
 from windfall.formats.output_file import by_custom_id
@@ -55,6 +55,7 @@ def run(
     on a file that has grown, it goes on with the rows that OUT lacks. The exit code is 0 if every row in OUT completed,
     and 3 if some failed.
     """
+    require_worker()
     refuse_same_file(source, output)
     settings = load_settings(config=config)
     served = model_for_run(model, simulate, slots, settings)

@@ -22,7 +22,6 @@ from typing import Any
 
 from arq import ArqRedis, Worker, create_pool
 from arq.connections import RedisSettings
-from arq.worker import func
 
 from windfall import CompletionRequest, Producer
 from windfall.broker import find_redis_server, free_port, redis_server
@@ -41,7 +40,8 @@ async def sleep_job(_: dict[str, Any], seconds: float) -> None:
 def arq_worker(port: int) -> None:
     """Stock arq with as many slots."""
     asyncio.set_event_loop(asyncio.new_event_loop())
-    Worker([func(sleep_job)], redis_settings=RedisSettings(port=port), max_jobs=SLOTS, log_results=False).run()
+    functions: Any = [sleep_job]  # arq types a job's parameters by keyword
+    Worker(functions, redis_settings=RedisSettings(port=port), max_jobs=SLOTS, log_results=False).run()
 
 
 def windfall_worker(port: int) -> None:

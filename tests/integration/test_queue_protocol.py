@@ -101,6 +101,13 @@ async def test_a_claimed_job_is_invisible_until_its_lease_ends_and_then_tells_wh
     assert first.token != again.token
 
 
+async def test_a_second_claim_passes_over_what_the_first_took(producer: Producer, redis: ArqRedis) -> None:
+    await producer.enqueue_batch(requests(6), batch_id="b")
+    first = (await desk(redis, "w1").claim([LANE], 3)).claims
+    second = (await desk(redis, "w2").claim([LANE], 3)).claims
+    assert [claim.job_id for claim in (*first, *second)] == [f"b:{n}" for n in range(1, 7)]
+
+
 async def test_a_lost_lease_is_reclaimed_before_a_long_backlog(producer: Producer, redis: ArqRedis) -> None:
     first = await producer.enqueue(request())
     await desk(redis, "w1", SHORT).claim([LANE], 1)
@@ -306,6 +313,7 @@ async def test_wait_is_told_and_a_late_one_times_out(
     with pytest.raises(WaitTimeout, match=name):
         await producer.wait(name, timeout=0.05)
     waiting = asyncio.create_task(producer.wait(name, timeout=10))
+    await asyncio.sleep(0.2)  # until it has subscribed, looked, and heard that it is subscribed
     (claim,) = (await desk(redis).claim([LANE], 1)).claims
     await finish(redis, claim, text="told")
     assert (await waiting).text == "told"

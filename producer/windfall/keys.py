@@ -38,6 +38,12 @@ WORKER: Final = "windfall:worker:"  #: + worker id: its heartbeat as JSON; expir
 PULSE: Final = "windfall:pulse"  #: when a worker last reached this Redis (ms): how an outage is noticed
 GRACE: Final = "windfall:grace"  #: until when (ms) no lost lease is reclaimed after an outage
 
+BREAKERS: Final = "windfall:breakers"  #: set of the names of all circuit breakers
+BREAKER: Final = "windfall:breaker:"  #: + name: hash of its state, epoch, probe and lease
+FAILURES_SUFFIX: Final = ":failures"  #: breaker +: list of the times (ms) of the failures in its window
+COOLDOWN: Final = "windfall:cooldown:"  #: + endpoint: there while the fleet leaves the endpoint alone
+RETRIES: Final = "windfall:retries:"  #: + origin: hash of the retry budget left, and when that was counted
+
 CHANNEL_WAKE: Final = "windfall:wake:"  #: + lane: there is something to claim
 CHANNEL_DONE: Final = "windfall:done:"  #: + job id: it has its result
 CHANNEL_WORKER: Final = "windfall:tell:"  #: + worker id: cancel this job

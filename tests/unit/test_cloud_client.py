@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from windfall.errors import BackendUnavailable, ConfigError
+from windfall.errors import BackendUnavailable, ConfigError, RequestRejected
 from windfall_worker.cloud import AnthropicClient, CloudBackendClient, OpenAIClient
 
 KEY = "sk-very-secret-0123456789"
@@ -94,6 +94,13 @@ async def test_a_closed_client_says_so_and_may_be_closed_again() -> None:
     await client.close()
     with pytest.raises(BackendUnavailable, match="closed"):
         await client.chat_completion([], "m", 1)
+
+
+@BOTH
+async def test_text_that_no_json_can_hold_is_the_requests_fault(protocol: type[CloudBackendClient]) -> None:
+    async with protocol("http://127.0.0.1:1/v1", KEY) as client:
+        with pytest.raises(RequestRejected, match="JSON"):
+            await client.chat_completion([{"role": "user", "content": "half a pair: \ud800"}], "m", 1)
 
 
 def test_errors_survive_pickling_no_worse_than_any_exception() -> None:

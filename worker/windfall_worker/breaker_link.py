@@ -57,8 +57,7 @@ class RedisLink:
             # One caller finds out whether Redis is back; the others do not wait with it.
             self._ask_again_at = now + self._patience + self._pause
         try:
-            async with asyncio.timeout(self._patience):
-                answer = await self._script(script)(keys=keys, args=args)
+            answer = await self._ask(self._script(script), keys, args)
         except (RedisError, OSError, TimeoutError) as exc:
             if _is_script_error(exc):
                 logger.exception(
@@ -70,6 +69,17 @@ class RedisLink:
         if self._down:
             self._down = False
             logger.warning("Redis answers again: breakers, cool-downs and the retry budget are shared again")
+        return answer
+
+    async def _ask(self, script: AsyncScript, keys: Sequence[str], args: Sequence[str | int | float]) -> Any:
+        task = asyncio.current_task()
+        cancellations = task.cancelling() if task else 0
+        async with asyncio.timeout(self._patience):
+            answer = await script(keys=keys, args=args)
+        if task and task.cancelling() > cancellations:
+            # redis-py writes through asyncio.wait_for where a socket_timeout is set, and Python 3.11's wait_for loses
+            # a cancellation that comes in the moment in which it ends: without this the call would go on.
+            raise asyncio.CancelledError
         return answer
 
     def _script(self, text: str) -> AsyncScript:

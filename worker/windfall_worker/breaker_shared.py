@@ -1,7 +1,7 @@
 """The breaker as Redis has it: one Lua script for each thing that can happen to it.
 
 This module needs redis and nothing else, so that the command line can show and move breakers without the worker's
-dependencies. The key names below belong into `windfall.keys`' list of everything in Redis.
+dependencies.
 """
 
 from __future__ import annotations
@@ -15,11 +15,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from windfall.errors import BrokerError, BrokerUnavailable, NotFound
+from windfall.keys import BREAKER, BREAKERS, FAILURES_SUFFIX
 from windfall_worker.breaker_link import RedisLink
-
-BREAKERS: Final = "windfall:breakers"  #: set of the names of all breakers
-BREAKER: Final = "windfall:breaker:"  #: + name: hash of its state, epoch, probe and lease
-FAILURES_SUFFIX: Final = ":failures"  #: breaker +: list of the times (ms) of the failures in its window
 
 State = Literal["closed", "open", "half-open"]
 Event = Literal["admit", "success", "failure", "release", "renew", "look", "set"]

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Final
 
+from windfall.keys import RETRIES
 from windfall_worker.breaker_link import RedisLink
-
-BUDGET: Final = "windfall:retries:"  #: + endpoint's origin: hash of the tokens left and when they were counted
 
 _TAKE = (Path(__file__).parent / "scripts" / "budget_take.lua").read_text()
 
@@ -24,7 +22,7 @@ class RetryBudget:
     def __init__(
         self, name: str, link: RedisLink | None, *, share: float = 0.2, per_second: float = 10.0, seconds: float = 10.0
     ) -> None:
-        self._key = BUDGET + name
+        self._key = RETRIES + name
         self._link = link
         self._share = share
         self._per_second = per_second

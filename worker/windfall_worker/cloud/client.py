@@ -16,7 +16,7 @@ import httpx_sse
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from windfall.errors import AmbiguousOutcome, BackendUnavailable, ConfigError, RateLimited
+from windfall.errors import AmbiguousOutcome, BackendUnavailable, ConfigError, RateLimited, RequestRejected
 from windfall_worker.breaker import Breaker, RedisLink
 from windfall_worker.cloud.answers import OutOfTime, Progress, decoded, drain, sse_lines
 from windfall_worker.cloud.budget import RetryBudget
@@ -63,7 +63,7 @@ class CloudBackendClient(ABC):
     or key that no request can be made with.
     """
 
-    def __init__(  # noqa: PLR0913 - the published signature, and two things to share with the rest of the fleet
+    def __init__(  # noqa: PLR0913 - the published signature; the breaker's window and the fleet's Redis
         self,
         base_url: str,
         api_key: str | SecretStr | None,
@@ -241,12 +241,15 @@ class CloudBackendClient(ABC):
 
     def _request(self, endpoint: str, json_data: dict[str, Any], trip: Trip) -> httpx.Request:
         retry = TripRetry.for_trip(trip, max_retries=self._max_retries, backoff_factor=self._backoff_factor)
-        request = self._http.build_request(
-            "POST",
-            f"{self.base_url}/{endpoint.lstrip('/')}",
-            json=json_data,
-            extensions={"retry": retry, "trace": trip.trace},
-        )
+        try:
+            request = self._http.build_request(
+                "POST",
+                f"{self.base_url}/{endpoint.lstrip('/')}",
+                json=json_data,
+                extensions={"retry": retry, "trace": trip.trace},
+            )
+        except ValueError as exc:  # half of a surrogate pair, or a number that JSON does not know
+            raise RequestRejected(f"the request cannot be sent as JSON ({type(exc).__name__})") from exc
         request.headers["idempotency-key"] = trip.options.idempotency_key
         request.headers.update(self._build_headers())
         return request

@@ -12,9 +12,8 @@ from typing import Final, cast
 
 from redis.asyncio import Redis
 
+from windfall.keys import COOLDOWN
 from windfall_worker.breaker_link import RedisLink
-
-COOLDOWN: Final = "windfall:cooldown:"  #: + endpoint: exists while the fleet leaves it alone
 
 #: Seconds for a 429 that names no time.
 UNNAMED: Final = 5.0

@@ -3,6 +3,7 @@
 Both have the model loaded before the clock starts. The peer gets token ids and returns texts; the engine gets requests,
 renders and tokenises them, and returns completions through its process and the backend: what a worker pays for it.
 The sides take turns, so that what else the machine does hits both. Prints medians and their ratio; above 1 is faster.
+`cpu_ratio` (Linux only) compares the processor time that both took, which a busy machine disturbs less.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -59,15 +61,17 @@ async def measure(model: Path, options: argparse.Namespace) -> dict[str, Any]:
     backend = MLXBackend(str(model), slots=options.slots)
     await backend.start()
     seconds: dict[str, list[float]] = {"windfall": [], "batch_generate": []}
+    cpu: dict[str, list[float]] = {side: [] for side in seconds}
     tokens = dict.fromkeys(seconds, 0)
     sides = {"windfall": lambda: ours(backend, requests), "batch_generate": peer.complete}
     try:
         for number in range(options.rounds + 1):
             for side in sorted(sides, reverse=number % 2 == 0):
-                start = time.perf_counter()
+                start, cpu_start = time.perf_counter(), cpu_seconds(backend.pid)
                 tokens[side] = await sides[side]()
                 if number:  # the first round warms both up
                     seconds[side].append(time.perf_counter() - start)
+                    cpu[side].append(cpu_seconds(backend.pid) - cpu_start)
     finally:
         beat = backend.beat
         await backend.close()
@@ -78,9 +82,19 @@ async def measure(model: Path, options: argparse.Namespace) -> dict[str, Any]:
         "seconds": seconds,
         "tokens_per_second": {side: tokens[side] / median for side, median in medians.items()},
         "ratio": medians["batch_generate"] / medians["windfall"],
+        "cpu_ratio": statistics.median(cpu["batch_generate"]) / (statistics.median(cpu["windfall"]) or 1),
         "ratio_of_the_best": min(seconds["batch_generate"]) / min(seconds["windfall"]),
         "engine": beat.model_dump() if beat else None,
     }
+
+
+def cpu_seconds(engine: int | None) -> float:
+    """Processor time of this process and of the engine's so far, all threads."""
+    stat = Path(f"/proc/{engine}/stat")
+    if not stat.exists():
+        return time.process_time()
+    user, system = stat.read_text().rsplit(")", 1)[1].split()[11:13]
+    return time.process_time() + (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 async def ours(backend: MLXBackend, requests: list[CompletionRequest]) -> int:

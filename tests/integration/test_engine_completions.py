@@ -20,6 +20,21 @@ from windfall_worker.backends.mlx import MLXBackend
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CONTEXT = 512
+WORDS = [
+    "apple",
+    "river",
+    "window",
+    "a",
+    "summer",
+    "of",
+    "mountains",
+    "and",
+    "thirty",
+    "small",
+    "orange",
+    "boats",
+    "drifting",
+]
 NO_END = {str(token_id("<|im_end|>")): -100.0}
 
 
@@ -57,6 +72,19 @@ async def test_a_batch_at_temperature_zero_answers_what_each_request_gets_alone(
     assert [one.content for one in batch] == [one.content for one in alone]
     assert [one.usage.completion_tokens for one in batch] == [one.usage.completion_tokens for one in alone]
     assert len({one.content for one in batch}) > 15
+
+
+async def test_a_model_in_half_precision_answers_in_a_batch_what_it_answers_alone() -> None:
+    backend = MLXBackend("demo", slots=16)
+    await backend.start()
+    try:
+        requests = [ask(f"Reverse the word: {word}{'!' * (len(word) % 3)}", max_tokens=40) for word in WORDS]
+        batch = await together(backend, *requests)
+        alone = [await complete(backend, request) for request in requests]
+    finally:
+        await backend.close()
+    assert [(one.content, one.reasoning) for one in batch] == [(one.content, one.reasoning) for one in alone]
+    assert {one.model for one in batch} == {"demo"}
 
 
 async def test_a_seed_gives_the_same_answer_in_every_company(backend: MLXBackend) -> None:

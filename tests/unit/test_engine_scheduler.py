@@ -120,6 +120,29 @@ def test_the_prefix_that_saves_most_is_chosen() -> None:
     assert scheduler.admit() == [Start(0, len(long))]
 
 
+def test_a_full_batch_takes_several_new_sequences_together_but_lets_none_wait_long() -> None:
+    scheduler = Scheduler(16, 100_000)
+    for number in range(40):
+        scheduler.add(number, [1], 10)
+    assert starts(scheduler) == list(range(16))
+    scheduler.remove(0)
+    assert starts(scheduler) == []
+    scheduler.remove(1)
+    assert starts(scheduler) == [16, 17]
+    scheduler.remove(2)
+    calls = [starts(scheduler) for _ in range(9)]
+    assert calls == [[]] * 8 + [[18]]
+
+
+def test_who_comes_to_an_engine_with_room_starts_at_once() -> None:
+    scheduler = Scheduler(16, 100_000)
+    for number in range(15):
+        scheduler.add(number, [1], 10)
+    assert len(starts(scheduler)) == 15
+    scheduler.add(15, [1], 10)
+    assert starts(scheduler) == [15]
+
+
 def test_a_prefix_shorter_than_the_least_is_not_shared() -> None:
     scheduler = Scheduler(8, 100_000)
     for number in range(3):

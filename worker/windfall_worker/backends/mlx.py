@@ -54,8 +54,10 @@ class MLXBackend(Backend):
     @property
     def free_slots(self) -> int | None:
         """How many more calls the engine could work on now: none while it starts again, or calls wait for memory."""
-        if self._engine is None or self._engine.beat is None or self._engine.beat.waiting:
+        if self._engine is None or self._engine.beat is None:
             return 0
+        if self._engine.beat.waiting and self._engine.beat.free_slots:
+            return 0  # whoever waits beside a free slot waits for memory, or for a prefix
         # What is held here is newer than what the last beat could know.
         return max(0, self.slots - self._engine.held)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -36,7 +37,7 @@ class Intake:
 
     def prepare(self, submit: Submit) -> Sequence:
         """The sequence for this call. Raises `RequestRejected` before any work is done."""
-        request = submit.request
+        arrived, request = time.perf_counter(), submit.request
         check_supported(request, tools_known=self._tokenizer.has_tool_calling)
         text = render(self._tokenizer, request)
         self._check_length(text)
@@ -54,6 +55,7 @@ class Intake:
             ),
             follow=submit.follow,
             top_logprobs=(request.top_logprobs or 0) if request.logprobs else None,
+            arrived=arrived,
         )
 
     def _encode(self, text: str) -> list[int]:

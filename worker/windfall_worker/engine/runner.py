@@ -122,6 +122,7 @@ class Runner:
         self._counters["prefill_tokens"] += len(prompt) - sequence.cached
 
     def _step(self) -> None:
+        self._set_prefill()
         try:
             prompts, tokens = self._generator.next()
             for response in prompts:
@@ -135,6 +136,14 @@ class Runner:
         self._counters["generated_tokens"] += len(tokens)
         if tokens:
             self._take_tokens(tokens)
+
+    def _set_prefill(self) -> None:
+        """How many prompts a step computes together: many short ones, few long ones."""
+        settings = self._model.settings
+        pending = [len(one.prompt) - one.cached for one in self._by_uid.values() if not one.generated]
+        if pending:
+            widest = min(max(pending), settings.prefill_step)
+            self._generator.prefill_batch_size = max(1, settings.prefill_tokens // widest)
 
     def _keep_prefix(self, sequence: Sequence) -> None:
         if not sequence.share:
@@ -224,7 +233,7 @@ class Runner:
             stop_tokens=[[token] for token in model.tokenizer.eos_token_ids],
             sampler=self._sampler,
             completion_batch_size=model.slots,
-            prefill_batch_size=min(model.settings.prefill_batch, model.slots),
+            prefill_batch_size=1,  # set anew before each step
             prefill_step_size=model.settings.prefill_step,
         )
         # The batches that mlx-lm grows from these, and merges into these, stay of these classes.

@@ -26,6 +26,8 @@ _PAD: Final = 256  # mlx-lm's caches grow in steps of so many tokens
 _FAMILIES: Final = 256  # remembered at most
 _COMPARED: Final = 64  # members looked at to find a prefix
 _PREFIXES: Final = 8  # remembered of a family
+_TOGETHER: Final = 8  # a full batch takes new sequences in so many parts of its slots ...
+_PATIENCE: Final = 8  # ... and none waits for more than so many steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class Scheduler:
         self._families: OrderedDict[tuple[int, ...], _Family] = OrderedDict()
         self._favoured: _Family | None = None
         self._changed = False
+        self._waited = 0
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._running)
@@ -115,12 +118,25 @@ class Scheduler:
     def admit(self) -> list[Start]:
         """Who starts now, in this order."""
         starts: list[Start] = []
-        if not self._changed:
+        if not self._changed or self._put_off():
             return starts
         while len(self._running) < self.slots and (entry := self._choose()):
             starts.append(self._start(entry))
         self._changed = False
         return starts
+
+    def _put_off(self) -> bool:
+        """Whether to wait for more free slots: a prompt by itself costs a busy batch nearly as much as several.
+
+        Only where all slots are wanted, and only for `_PATIENCE` calls.
+        """
+        free = self.slots - len(self._running)
+        wanted = self._running and free * _TOGETHER < self.slots and len(self._waiting) > free
+        if wanted and self._waited < _PATIENCE:
+            self._waited += 1
+            return True
+        self._waited = 0
+        return False
 
     def _choose(self) -> _Entry | None:
         passed: list[_Entry] = []

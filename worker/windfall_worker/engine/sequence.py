@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -23,7 +22,7 @@ class Sequence:
     text: TextStream
     follow: bool = False
     top_logprobs: int | None = None  #: None: no log-probabilities at all
-    arrived: float = field(default_factory=time.perf_counter)
+    arrived: float = 0.0
 
     uid: int | None = None  #: mlx-lm's name for it, once it runs
     cached: int = 0  #: prompt tokens that were not computed again

@@ -19,7 +19,8 @@ class EngineSettings:
     keys and values of the sequences that run, `prefix_bytes` that for shared beginnings of prompts; where they are
     None they are derived from the device's memory. `default_max_tokens` applies to requests that name no limit.
     `step_timeout` (seconds): an engine that holds calls and makes no step for so long is killed and started again.
-    `prefill_step` is how many prompt tokens of one sequence one step computes, `prefill_batch` of how many sequences.
+    `prefill_step` is how many prompt tokens of one sequence one step computes at most, `prefill_tokens` of all
+    together: a step must be over well within `step_timeout` on the slowest machine, and who decodes waits for it.
     `close_timeout` (seconds) is how long a closing engine has before it is killed.
     """
 
@@ -29,18 +30,18 @@ class EngineSettings:
     default_max_tokens: int = DEFAULT_MAX_TOKENS
     step_timeout: float = 30.0
     prefill_step: int = 512
-    prefill_batch: int = 8
+    prefill_tokens: int = 4096
     close_timeout: float = 5.0
 
     def __post_init__(self) -> None:
-        for name in ("context_length", "kv_bytes", "default_max_tokens", "step_timeout", "prefill_step"):
-            self._at_least(name, above=0)
-        for name in ("prefill_batch", "close_timeout"):
-            self._at_least(name, above=0)
+        for name in ("context_length", "kv_bytes", "default_max_tokens", "prefill_step", "prefill_tokens"):
+            self._positive(name)
+        for name in ("step_timeout", "close_timeout"):
+            self._positive(name)
         if self.prefix_bytes is not None and self.prefix_bytes < 0:
             raise ConfigError(f"engine setting prefix_bytes is {self.prefix_bytes}; 0 turns it off, less is nothing")
 
-    def _at_least(self, name: str, *, above: float) -> None:
+    def _positive(self, name: str) -> None:
         value = getattr(self, name)
-        if value is not None and not value > above:
-            raise ConfigError(f"engine setting {name} is {value}; it must be more than {above}")
+        if value is not None and not value > 0:
+            raise ConfigError(f"engine setting {name} is {value}; it must be more than 0")

@@ -123,6 +123,12 @@ async def outcome(breaker: Breaker, *, good: bool) -> str:
     return "completed"
 
 
+async def seconds_of(breaker: Breaker) -> float:
+    start = time.monotonic()
+    await outcome(breaker, good=True)
+    return time.monotonic() - start
+
+
 async def test_an_open_breaker_stays_open_while_redis_is_away_and_after_it_is_back(
     own_redis: RedisProcess, link: RedisLink
 ) -> None:
@@ -190,6 +196,9 @@ async def test_a_redis_that_answers_nothing_is_waited_for_once(own_redis: RedisP
         again = time.monotonic()
         assert await outcome(breakers[0], good=True) == "completed"
         assert time.monotonic() - again < 0.25  # it decides by itself meanwhile
+        await asyncio.sleep(0.15)  # now somebody must look whether Redis is back: one of them, not all
+        waited = await asyncio.gather(*(seconds_of(breaker) for breaker in breakers))
+        assert sum(seconds >= 0.25 for seconds in waited) == 1
     finally:
         own_redis.thaw()
     async with asyncio.timeout(5):

@@ -181,7 +181,8 @@ async def test_a_late_failure_of_an_earlier_epoch_changes_nothing(redis: ArqRedi
     assert (status.state, status.failures) == ("closed", 0)
 
 
-async def test_a_probe_that_lost_its_lease_decides_nothing(redis: ArqRedis) -> None:
+@pytest.mark.parametrize("late", [None, BackendUnavailable("late")], ids=["success", "failure"])
+async def test_a_probe_that_lost_its_lease_decides_nothing(redis: ArqRedis, late: BackendUnavailable | None) -> None:
     lost, other = breaker(redis), breaker(redis)
     await trip(lost)
     await reset()
@@ -189,7 +190,7 @@ async def test_a_probe_that_lost_its_lease_decides_nothing(redis: ArqRedis) -> N
     await guard.__aenter__()
     await redis.hset(BREAKER + "endpoint", "lease_until", 0)  # as if it had been away too long
     async with other.guard():
-        await guard.__aexit__(BackendUnavailable, BackendUnavailable("late"), None)
+        await guard.__aexit__(type(late) if late else None, late, None)
         assert (await other.status()).state == "half-open"
     assert (await other.status()).state == "closed"
 

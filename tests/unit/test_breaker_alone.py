@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import subprocess
 import sys
 import time
@@ -220,6 +221,20 @@ async def test_pybreakers_listeners_hear_of_every_change() -> None:
     await reset()
     await end_with(guarded, None)
     assert heard == ["closed -> open", "open -> half-open", "half-open -> closed"]
+
+
+async def test_every_change_of_state_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    guarded = breaker()
+    with caplog.at_level(logging.INFO):
+        await trip(guarded)
+        await reset()
+        await end_with(guarded, None)
+    levels = [(record.levelname, record.getMessage().partition(" was ")[2]) for record in caplog.records]
+    assert levels == [
+        ("WARNING", "closed and is open"),
+        ("INFO", "open and is half-open"),
+        ("INFO", "half-open and is closed"),
+    ]
 
 
 @pytest.mark.parametrize("number", ["fail_max", "window", "reset_timeout", "probe_lease"])

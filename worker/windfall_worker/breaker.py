@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import secrets
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -54,6 +55,8 @@ __all__ = [
     "open_breaker",
 ]
 
+logger = logging.getLogger(__name__)
+
 _FAILURES: Final = (BackendUnavailable, AmbiguousOutcome, InvalidResponse, OSError)
 
 
@@ -69,6 +72,14 @@ class CircuitOpen(BackendUnavailable, pb.CircuitBreakerError):
             retry_after=retry_after,
         )
         self.name = name
+
+
+class _Log(pb.CircuitBreakerListener):
+    """Writes each change of state to the log, in every process as it notices it."""
+
+    def state_change(self, cb: pb.CircuitBreaker, old_state: Any, new_state: Any) -> None:
+        level = logging.WARNING if new_state.name == pb.STATE_OPEN else logging.INFO
+        logger.log(level, "the circuit breaker of %s was %s and is %s", cb.name, old_state.name, new_state.name)
 
 
 class _End(Enum):
@@ -127,7 +138,7 @@ class Breaker:
             fail_max,
             reset_timeout,
             exclude=[lambda exc: _meaning(exc) is not _End.FAILURE],
-            listeners=listeners,
+            listeners=[_Log(), *listeners],
             state_storage=cast(pb.CircuitBreakerStorage, self._mirror),
             name=name,
             throw_new_error_on_trip=False,

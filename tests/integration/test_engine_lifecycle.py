@@ -82,14 +82,22 @@ async def test_a_killed_engine_fails_the_calls_it_held_and_the_next_call_works(b
 
 
 async def test_there_are_no_free_slots_while_the_engine_starts_again(backend: MLXBackend) -> None:
-    assert backend.free_slots == 4
+    assert (backend.free_slots, backend.available, backend.model_name) == (4, True, "tiny")
     (call,) = await started(backend)
     assert backend.free_slots == 3
     assert backend.pid
     os.kill(backend.pid, signal.SIGKILL)
     with pytest.raises(EngineDied):
         await call
-    assert backend.free_slots == 0
+    assert (backend.free_slots, backend.available) == (0, False)
+    await until(lambda: backend.available)
+
+
+async def test_the_rate_of_tokens_is_told(backend: MLXBackend) -> None:
+    (call,) = await started(backend)
+    await until(lambda: (backend.tokens_per_second or 0) > 1)
+    call.cancel()
+    await until(lambda: backend.tokens_per_second == 0)
 
 
 async def test_an_engine_that_hangs_is_killed_and_replaced(backend: MLXBackend) -> None:

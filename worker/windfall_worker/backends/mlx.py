@@ -28,6 +28,8 @@ class MLXBackend(Backend):
             raise ConfigError(f"slots is {slots} for model {model}; it must be at least 1")
         self.model = model
         self.slots = slots
+        # The scheduler brings together what shares a prefix, and fills a full batch several rows at a time.
+        self.lookahead = slots
         self.settings = settings or EngineSettings()
         self._engine: EngineProcess | None = None
 
@@ -37,6 +39,7 @@ class MLXBackend(Backend):
         # A folder's path says much about the machine and little about the model: completions carry its name.
         is_folder = self.model != "demo" and Path(resolved).is_absolute()
         name = Path(resolved).name if is_folder else self.model
+        self.model_name = name
         engine = EngineProcess(Load(model=resolved, name=name, slots=self.slots, settings=self.settings))
         await engine.start()
         self._engine = engine
@@ -50,6 +53,16 @@ class MLXBackend(Backend):
         engine, self._engine = self._engine, None
         if engine is not None:
             await engine.close()
+
+    @property
+    def available(self) -> bool:
+        """Whether the engine takes calls now: not while it starts again."""
+        return self._engine is not None and self._engine.beat is not None
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Tokens that the engine generates a second just now, all calls together."""
+        return self._engine.tokens_per_second if self._engine else None
 
     @property
     def free_slots(self) -> int | None:

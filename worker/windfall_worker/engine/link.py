@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,7 @@ _ERRORS: Final[dict[str, type[BackendError]]] = {
 }
 
 _LAST_WORDS: Final = 2.0  # seconds
+_RATE_BEATS: Final = 10  # about two seconds
 
 OnDelta = Callable[[Delta], None]
 
@@ -81,6 +83,7 @@ class EngineLink(asyncio.Protocol):
         self._order = order
         self.loaded: asyncio.Future[Ready] = loop.create_future()
         self.beat = Beat()
+        self._generated: deque[tuple[float, int]] = deque(maxlen=_RATE_BEATS)
         self.progressed = loop.time()
 
     @classmethod
@@ -118,6 +121,14 @@ class EngineLink(asyncio.Protocol):
     def held(self) -> int:
         """How many calls it holds."""
         return len(self._calls)
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Tokens generated a second, over the last few beats."""
+        if len(self._generated) < 2:
+            return 0.0
+        (then, before), (now, after) = self._generated[0], self._generated[-1]
+        return (after - before) / (now - then) if now > then else 0.0
 
     async def complete(self, request: CompletionRequest, on_delta: OnDelta | None) -> Completion:
         """Complete one request. Raises `BackendError`; a cancelled caller cancels the sequence."""
@@ -195,6 +206,7 @@ class EngineLink(asyncio.Protocol):
                 if message.step != self.beat.step:
                     self.touch()
                 self.beat = message
+                self._generated.append((self._loop.time(), message.generated_tokens))
             case DeltaFrame():
                 self.touch()
                 self._pass_on(message)

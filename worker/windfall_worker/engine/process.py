@@ -60,6 +60,11 @@ class EngineProcess:
         """How many calls the engine holds."""
         return self._link.held if self._link else 0
 
+    @property
+    def tokens_per_second(self) -> float:
+        """Tokens generated a second just now, all calls together."""
+        return self._link.tokens_per_second if self._link else 0.0
+
     async def start(self) -> Ready:
         """Start the process and wait until the model is loaded, however long that takes.
 

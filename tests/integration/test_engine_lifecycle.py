@@ -93,6 +93,17 @@ async def test_there_are_no_free_slots_while_the_engine_starts_again(backend: ML
     await until(lambda: backend.available)
 
 
+async def test_a_cancelled_call_ends_in_the_engine_and_its_neighbours_go_on(backend: MLXBackend) -> None:
+    first, second, third = await started(backend, 3)
+    first.cancel()
+    third.cancel()
+    await until(lambda: backend.beat and backend.beat.active == 1)
+    assert not second.done()
+    second.cancel()
+    await until(lambda: backend.beat and backend.beat.active == 0 and backend.beat.free_slots == 4)
+    assert backend.restarts == 0
+
+
 async def test_the_rate_of_tokens_is_told(backend: MLXBackend) -> None:
     (call,) = await started(backend)
     await until(lambda: (backend.tokens_per_second or 0) > 1)

@@ -140,7 +140,8 @@ class EngineLink(asyncio.Protocol):
             self._send(Submit(id=call, request=request, follow=on_delta is not None))
             return await held.completion
         finally:
-            if self._calls.pop(call, None) and not held.completion.done():
+            # Who is answered is held no more; who is still held was given up by its caller.
+            if self._calls.pop(call, None):
                 self._send(Cancel(id=call))
 
     def touch(self) -> None:

@@ -195,6 +195,11 @@ class Producer:
         with translated():
             return await read_fleet(self._redis)
 
+    @property
+    def redis(self) -> ArqRedis:
+        """The connection itself, for what this class does not do. Raises `RuntimeError` outside of `async with`."""
+        return self._redis
+
     async def ping(self) -> dict[str, Any]:
         """What Redis says of itself (its INFO), for `doctor`."""
         with translated():

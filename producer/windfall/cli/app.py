@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from windfall.cli import demo, doctor, fleet, poll, results, run, steer, submit, worker
+from windfall.cli import breaker, dead, demo, doctor, fleet, poll, results, run, steer, submit, worker
 from windfall.cli.console import complain, say
 from windfall.cli.session import Terminated
 from windfall.errors import WindfallError
@@ -21,7 +21,8 @@ TERMINATED: Final = 143
 
 app = typer.Typer(
     name="windfall",
-    help="A queue for LLM completions that runs them with MLX on the Macs you already own.\n\n"
+    help="A queue for LLM completions that runs them with MLX on the Macs you already own and falls back to the "
+    "cloud.\n\n"
     "Exit codes: 0 all is well, 1 it did not work, 2 wrong usage, 3 it worked but some rows failed.",
     no_args_is_help=True,
     rich_markup_mode="markdown",  # flows a docstring's lines together
@@ -44,6 +45,8 @@ for command in (
     doctor.doctor,
 ):
     app.command()(command)
+app.add_typer(breaker.app, name="breaker", no_args_is_help=True)
+app.add_typer(dead.app, name="dead", no_args_is_help=True)
 
 
 def _show_version(wanted: bool) -> None:

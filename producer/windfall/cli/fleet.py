@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from windfall.cli import options
+from windfall.cli.breaker import read_breakers, say_breakers
 from windfall.cli.console import duration, say, say_json, say_table
 from windfall.cli.session import producer, run_async
 from windfall.fleet import FleetStatus
@@ -22,7 +24,7 @@ def fleet(
     config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show the live workers with their models, and the lanes with their backlog."""
+    """Show the live workers with their models, the lanes with their backlog, and the breakers of the cloud."""
     run_async(_fleet(producer(redis, config), watch=watch, as_json=as_json))
 
 
@@ -30,7 +32,15 @@ async def _fleet(producer: Producer, *, watch: bool, as_json: bool) -> None:
     async with producer:
         while True:
             found = await producer.fleet()
-            say_json(found.model_dump(mode="json")) if as_json else _say_fleet(found)
+            breakers, cooldowns = await read_breakers(producer.redis)
+            if as_json:
+                named = [asdict(breaker) for breaker in breakers]
+                say_json(found.model_dump(mode="json") | {"breakers": named, "cooldowns": cooldowns})
+            else:
+                _say_fleet(found)
+                if breakers:
+                    say()
+                say_breakers(breakers, cooldowns)
             if not watch:
                 return
             await asyncio.sleep(_PERIOD)

@@ -15,7 +15,7 @@ from windfall.tasks import put_away
 
 #: Seconds between attempts to come back after the connection broke.
 _RECONNECT_DELAY = 0.25
-#: Seconds of silence after which redis-py gets the chance to look after its connection.
+#: Seconds for which one read waits for a message; a time-out of the connection's own would end the subscription.
 _SILENCE = 15.0
 
 

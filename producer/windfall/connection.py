@@ -69,7 +69,6 @@ async def connect(url: str, *, timeout: float = 5.0) -> ArqRedis:
             socket_connect_timeout=timeout,
             socket_timeout=_ANSWER_WITHIN,
             socket_keepalive=True,
-            health_check_interval=30,
             retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
             retry_on_error=[RedisConnectionError],
         )
@@ -113,14 +112,16 @@ def translated(url: str | None = None) -> Iterator[None]:
     except OutOfMemoryError as exc:
         raise BrokerFull(f"Redis{where} is out of memory and took nothing; give it more, or wait for results") from exc
     except OUTAGE as exc:
-        reason = str(exc) or "no answer in time"
-        raise BrokerUnavailable(f"Redis{where} cannot be reached: {reason}; is it running there?") from exc
+        reason = str(exc).rstrip(".") or "no answer in time"
+        raise BrokerUnavailable(f"Redis{where} cannot be reached: {reason}. Is it running there?") from exc
     except ResponseError as exc:
         if _is_denial(exc):
             raise BrokerDenied(f"Redis{where} refused: {exc}; give the password in its URL") from exc
         if "OOM" in str(exc):
             raise BrokerFull(f"Redis{where} is out of memory and took nothing; give it more") from exc
         raise BrokerError(f"Redis{where} answered: {exc}") from exc
+    except RedisError as exc:
+        raise BrokerError(f"what answers{where} is no Redis: {exc}") from exc
 
 
 def _is_denial(exc: ResponseError) -> bool:

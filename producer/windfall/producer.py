@@ -20,7 +20,7 @@ from windfall.dead import DeadLetter
 from windfall.errors import NotFound, WaitTimeout
 from windfall.fleet import FleetStatus, read_fleet
 from windfall.request import CompletionRequest
-from windfall.result import CompletionResult, Delta
+from windfall.result import CompletionResult, Delta, JobState
 from windfall.row import Row
 from windfall.scripts import Arg, Script, run
 from windfall.submission import BatchCancelled, Submission, enqueue_one
@@ -112,6 +112,11 @@ class Producer:
         """A job's result, or None while it is unfinished. Raises `NotFound` for a job that is not there (any more)."""
         with translated():
             return await reading.result(self._redis, job_id)
+
+    async def state(self, job_id: str) -> JobState:
+        """Where in its life a job is. Raises `NotFound`."""
+        with translated():
+            return await reading.state(self._redis, job_id)
 
     async def wait(self, job_id: str, timeout: float | None = None) -> CompletionResult:
         """A job's result as soon as there is one: pushed, not polled.

@@ -11,7 +11,7 @@ from arq import ArqRedis
 from windfall import keys
 from windfall.batch import BatchStatus
 from windfall.errors import NotFound
-from windfall.result import CompletionResult, Delta, Usage
+from windfall.result import CompletionResult, Delta, JobState, Usage
 from windfall.wire import decode_result
 
 #: Results fetched in one round trip.
@@ -31,8 +31,27 @@ async def result(redis: ArqRedis, job_id: str) -> CompletionResult | None:
     if data is not None:
         return decode_result(data)
     if not unfinished:
-        raise NotFound(f"no job {job_id!r}: it never was, or its result was kept no longer")
+        raise _no_job(job_id)
     return None
+
+
+async def state(redis: ArqRedis, job_id: str) -> JobState:
+    """Where in its life a job is; raises `NotFound`."""
+    client: Any = redis
+    async with client.pipeline(transaction=True) as pipe:
+        pipe.get(keys.RESULT + job_id)
+        pipe.exists(keys.HOLDER + job_id)
+        pipe.exists(keys.PAYLOAD + job_id)
+        data, running, known = await pipe.execute()
+    if data is not None:
+        return decode_result(data).state
+    if not known and not running:
+        raise _no_job(job_id)
+    return JobState.RUNNING if running else JobState.QUEUED
+
+
+def _no_job(job_id: str) -> NotFound:
+    return NotFound(f"no job {job_id!r}: it never was, or its result was kept no longer")
 
 
 async def is_batch(redis: ArqRedis, batch_id: str) -> bool:

@@ -32,6 +32,8 @@ async def cancel(redis: ArqRedis, clock: RedisClock, name: str, keep_ms: int) ->
 
 async def _cancel_batch(redis: ArqRedis, clock: RedisClock, name: str, keep_ms: int) -> int:
     client: Any = redis
+    if (await reading.batch(redis, name)).done:
+        return 0
     # From here on enqueue.lua refuses rows, so the total no longer grows.
     await client.hset(keys.BATCH + name, "cancel", 1)
     total = (await reading.batch(redis, name)).total

@@ -386,3 +386,22 @@ async def test_a_dead_letter_keeps_its_request_until_it_is_run_again_or_purged(
     assert await producer.purge() == 1
     with pytest.raises(NotFound, match="dead letter"):
         await producer.dead_letter(names[2])
+
+
+async def test_a_job_can_be_asked_for_its_state(producer: Producer, redis: ArqRedis) -> None:
+    name = await producer.enqueue(request())
+    assert await producer.state(name) is JobState.QUEUED
+    (claim,) = (await desk(redis).claim([LANE], 1)).claims
+    assert await producer.state(name) is JobState.RUNNING
+    await finish(redis, claim)
+    assert await producer.state(name) is JobState.COMPLETED
+    with pytest.raises(NotFound):
+        await producer.state("no")
+
+
+async def test_cancelling_a_finished_batch_changes_nothing(producer: Producer, redis: ArqRedis) -> None:
+    batch = await producer.enqueue_batch(requests(1))
+    (claim,) = (await desk(redis).claim([LANE], 1)).claims
+    await finish(redis, claim)
+    assert await producer.cancel(batch.id) == 0
+    assert (await producer.batch(batch.id)).state is BatchState.FINISHED

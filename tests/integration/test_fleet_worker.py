@@ -19,6 +19,7 @@ from windfall import BrokerFull, CompletionFailed, CompletionResult, JobState, P
 from windfall.batch import BatchState
 from windfall.broker import free_port, redis_server
 from windfall.wire import job_deserializer, job_serializer
+from windfall_worker.backends.simulated import SimulatedBackend
 from windfall_worker.main import run_worker
 
 LANE = keys.lane_queue("m", "auto")
@@ -132,10 +133,27 @@ async def test_a_draining_worker_lets_running_jobs_end(producer: Producer, redis
     assert (status.completed, status.queued) == (2, 2)
 
 
+async def test_what_waits_behind_the_slots_is_handed_back_at_once_when_draining(
+    producer: Producer, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SimulatedBackend, "lookahead", 2)
+    monkeypatch.setattr("windfall_worker.stations.asyncio.Semaphore", lambda _: asyncio.BoundedSemaphore(1))
+    batch = await producer.enqueue_batch(requests(3))
+    async with worker(simulated(latency=1.0, slots=1, drain_timeout=60), redis_url):
+
+        async def all_claimed() -> bool:
+            return (await producer.batch(batch.id)).running == 3
+
+        await eventually(all_claimed, what="one job running and two waiting behind it")
+    status = await producer.batch(batch.id)
+    assert (status.completed, status.queued) == (1, 2)
+
+
 async def test_cancelling_a_running_job_frees_its_slot_and_ends_it_as_cancelled(
     producer: Producer, redis: ArqRedis, redis_url: str
 ) -> None:
-    async with worker(simulated(latency=60, slots=1, drain_timeout=0), redis_url):
+    # With leases this long no renewal comes in time: the worker has to be told.
+    async with worker(simulated(latency=60, slots=1, drain_timeout=0, lease=600), redis_url):
         stuck = await producer.enqueue(request())
         await eventually(lambda: redis.exists(keys.HOLDER + stuck), what="the job running")
         assert await producer.cancel(stuck) == 1

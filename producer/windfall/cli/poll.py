@@ -17,7 +17,7 @@ from windfall.cli.session import producer, run_async
 from windfall.errors import NotFound
 from windfall.keys import batch_of
 from windfall.producer import Producer
-from windfall.result import CompletionResult
+from windfall.result import CompletionResult, JobState
 
 _PERIOD = 0.5  # seconds between two looks
 
@@ -32,10 +32,12 @@ def status(
     found = run_async(_status(producer(redis, config), name))
     if isinstance(found, BatchStatus):
         say_json(_as_json(found)) if as_json else _say_batch(found)
-    elif as_json:
-        say_json(found.model_dump(mode="json") if found else {"job_id": name, "state": "unfinished"})
-    else:
+    elif not as_json:
         say(_job_line(name, found))
+    elif isinstance(found, JobState):
+        say_json({"job_id": name, "state": found.value})
+    else:
+        say_json(found.model_dump(mode="json"))
 
 
 def watch(
@@ -52,16 +54,16 @@ def watch(
         raise typer.Exit(3)
 
 
-async def _status(producer: Producer, name: str) -> BatchStatus | CompletionResult | None:
+async def _status(producer: Producer, name: str) -> BatchStatus | CompletionResult | JobState:
     async with producer:
         if batch_of(name) is not None:
-            return await producer.result(name)
+            return await _job(producer, name)
         try:
             return await producer.batch(name)
         except NotFound:
             pass
         try:
-            return await producer.result(name)
+            return await _job(producer, name)
         except NotFound:
             raise NotFound(f"no batch or job {name!r}: it never was, or it was kept no longer") from None
 
@@ -113,9 +115,18 @@ def _say_batch(found: BatchStatus) -> None:
     say(f"tokens  {usage.prompt_tokens:,} of prompts{cached}, {usage.completion_tokens:,} of completions")
 
 
-def _job_line(name: str, found: CompletionResult | None) -> str:
-    if found is None:
-        return f"job {name}: unfinished"
+async def _job(producer: Producer, name: str) -> CompletionResult | JobState:
+    # Its result first: a job that ends between the two looks is asked once more.
+    while (found := await producer.result(name)) is None:
+        state = await producer.state(name)
+        if not state.final:
+            return state
+    return found
+
+
+def _job_line(name: str, found: CompletionResult | JobState) -> str:
+    if isinstance(found, JobState):
+        return f"job {name}: {found.value}"
     by = f" by {found.backend} on {found.worker}" if found.backend and found.worker else ""
     why = f": {found.error.message}" if found.error else ""
     return f"job {name}: {found.state.value}{by} after {duration(found.timings.total)}{why}"

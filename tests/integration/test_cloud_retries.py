@@ -116,6 +116,18 @@ async def test_a_caller_who_must_not_pay_twice_has_nothing_unsure_sent_again(
             assert fault_server.hits(model) == hits
 
 
+async def test_an_error_tells_of_an_earlier_sending_that_may_have_been_paid(
+    fault_server: FaultServer, model: str
+) -> None:
+    async with client(fault_server) as ours:
+        fault_server.plan(model, {"cut": "before"}, {"status": 400})
+        error = await call(ours, model)
+        assert type(error) is RequestRejected
+        assert "sent 2 times" in str(error)
+        fault_server.plan(model, {"status": 503}, {"status": 400})
+        assert "times" not in str(await call(ours, model))
+
+
 async def test_nobody_listening_is_tried_again_and_costs_nothing(fault_server: FaultServer) -> None:
     gone = FaultServer()
     gone.stop()

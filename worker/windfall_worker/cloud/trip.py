@@ -38,6 +38,7 @@ class Trip:
         self.again = False  #: whether it is to be sent once more
         self.wait: float | None = None  #: seconds that the endpoint asked for
         self.error: BackendError | None = None  #: how the last sending ended
+        self._unsure = False  # whether an earlier sending may have been completed
         self._budget = budget
         self._may_resend = may_resend
 
@@ -66,14 +67,14 @@ class Trip:
 
     async def failed(self, exc: Exception, *, retries: int) -> None:
         """No answer came."""
-        self.error = self.errors.from_exception(exc, sent=self.sent)
+        self.error = self._noted(self.errors.from_exception(exc, sent=self.sent))
         self.error.__cause__ = exc
         safe = is_never_sent(exc) or (is_closed_unanswered(exc) and (self.options.resend_unsure or not self.sent))
         await self._decide(safe, retries)
 
     async def refused(self, response: httpx.Response, *, retries: int) -> None:
         """An answer came whose status is no success."""
-        self.error = error = self.errors.from_response(response)
+        self.error = error = self._noted(self.errors.from_response(response))
         self.wait = error.retry_after
         advice = response.headers.get("x-should-retry")
         wanted = response.status_code in RETRIED if advice not in ("true", "false") else advice == "true"
@@ -87,6 +88,13 @@ class Trip:
                 f"{self.errors.name} did not answer within the job's deadline; the request may have been completed"
             )
         return self.error or BackendUnavailable(f"the job's deadline passed before {self.errors.name} could be called")
+
+    def _noted(self, error: BackendError) -> BackendError:
+        """The error; it says so if the same request was sent before and may have been completed, and paid for, then."""
+        if self._unsure:
+            error.args = (f"{error} (sent {self.sends} times, and an earlier one may have been completed)",)
+        self._unsure = self._unsure or isinstance(error, AmbiguousOutcome)
+        return error
 
     async def _decide(self, wanted: bool, retries: int) -> None:  # noqa: FBT001 - private, and named at both its calls
         self.sent = False

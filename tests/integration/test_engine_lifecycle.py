@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -128,6 +129,16 @@ async def test_an_idle_engine_is_left_alone(backend: MLXBackend) -> None:
     await asyncio.sleep(1.6)  # more than the step timeout
     assert (await backend.complete(Call("job", short()))).usage.completion_tokens
     assert (backend.pid, backend.restarts) == (pid, 0)
+
+
+async def test_the_time_without_calls_does_not_count_against_an_engine(backend: MLXBackend) -> None:
+    assert backend.pid
+    os.kill(backend.pid, signal.SIGSTOP)
+    await asyncio.sleep(1.2)  # more than the step timeout
+    asked = time.monotonic()
+    with pytest.raises(EngineDied):
+        await backend.complete(Call("job", short()))
+    assert time.monotonic() - asked > 0.9
 
 
 async def test_the_signals_of_a_terminal_do_not_end_an_engine(backend: MLXBackend) -> None:

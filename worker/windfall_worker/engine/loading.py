@@ -62,7 +62,7 @@ def load_model(order: Load) -> Model:
     """Load, check, warm up and measure. Raises `ConfigError` with one sentence."""
     module, tokenizer, config = _load(order)
     if mx.default_device() == mx.cpu:
-        # Half precision is slower than single there, and rounds differently in batches of different sizes.
+        # Half precision is slower than single there, and nearer to ties that a batch's shape could decide.
         _to_single_precision(module)
     caches = make_prompt_cache(module)
     if not all(hasattr(cache, "merge") for cache in caches):

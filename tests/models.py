@@ -80,7 +80,7 @@ def build_model(folder: Path, *, context: int = 2048, layers: int = 2, width: in
         "eos_token_id": EOS,
     }
     mx.random.seed(seed)
-    model = Model(ModelArgs.from_dict(config))
+    model = Model(ModelArgs.from_dict(config))  # type: ignore[no-untyped-call]
     # Larger than the usual start, so that the answers differ and no two logits are near each other.
     model.apply(lambda value: mx.random.normal(value.shape) * 0.3 if value.ndim > 1 else value)
     mx.save_safetensors(str(folder / "model.safetensors"), dict(tree_flatten(model.parameters())))

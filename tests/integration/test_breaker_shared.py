@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from arq import ArqRedis
@@ -188,7 +188,7 @@ async def test_a_probe_that_lost_its_lease_decides_nothing(redis: ArqRedis, late
     await reset()
     guard = lost.guard()
     await guard.__aenter__()
-    await redis.hset(BREAKER + "endpoint", "lease_until", 0)  # as if it had been away too long
+    await cast(Any, redis).hset(BREAKER + "endpoint", "lease_until", 0)  # as if it had been away too long
     async with other.guard():
         await guard.__aexit__(type(late) if late else None, late, None)
         assert (await other.status()).state == "half-open"

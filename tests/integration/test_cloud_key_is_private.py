@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from typing import Any
 
 import pytest
 from arq import ArqRedis
@@ -18,7 +19,7 @@ __all__ = ["fault_server", "model"]
 KEY = "sk-very-secret-0123456789abcdef"
 PROMPT = "a prompt that is nobody's business"
 
-STEPS = [
+STEPS: list[dict[str, Any]] = [
     {},
     {"status": 401, "json": {"error": {"message": f"Incorrect API key provided: {KEY}"}}},
     {"status": 400, "text": f"you sent {KEY}"},
@@ -74,7 +75,8 @@ async def test_the_key_and_the_prompt_are_nowhere_but_in_the_request(
     assert len(caplog.records) > 50, "the logs were not on"
     async for key in redis.scan_iter():
         kind = (await redis.type(key)).decode()
-        value = await (redis.hgetall(key) if kind == "hash" else redis.dump(key))
+        store: Any = redis
+        value = await (store.hgetall(key) if kind == "hash" else store.dump(key))
         written.append(f"{key!r} {value!r}")
     assert not [line for line in written if KEY in line]
     assert not [line for line in written if PROMPT in line]

@@ -308,7 +308,7 @@ async def test_tool_choice_none_does_not_show_the_tools(backend: MLXBackend) -> 
 
 
 async def test_the_arguments_of_earlier_calls_reach_the_template_as_objects(backend: MLXBackend) -> None:
-    call = {"id": "c", "function": {"name": "add", "arguments": json.dumps({"a": "é"})}}
+    call: dict[str, Any] = {"id": "c", "function": {"name": "add", "arguments": json.dumps({"a": "é"})}}
     messages = [
         {"role": "developer", "content": [{"type": "text", "text": "be "}, {"type": "text", "text": "brief"}]},
         {"role": "user", "content": "add"},
@@ -317,7 +317,7 @@ async def test_the_arguments_of_earlier_calls_reach_the_template_as_objects(back
     ]
     completion = await complete(backend, CompletionRequest(model="tiny", messages=messages, max_tokens=1))
     assert completion.usage.completion_tokens == 1
-    call["function"]["arguments"] = "{not json"
+    call["function"] = {"name": "add", "arguments": "{not json"}
     with pytest.raises(RequestRejected, match=r"messages\[2\].tool_calls"):
         await complete(backend, CompletionRequest(model="tiny", messages=messages, max_tokens=1))
 

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ import pytest
 from models import build_model, token_id, until
 from windfall.errors import BackendUnavailable, ConfigError, EngineDied
 from windfall.request import CompletionRequest
-from windfall.result import Completion
+from windfall.result import Completion, Delta
 from windfall_worker.backends.base import Call
 from windfall_worker.backends.mlx import MLXBackend
 from windfall_worker.engine.settings import EngineSettings
@@ -49,10 +49,11 @@ def short() -> CompletionRequest:
 async def started(backend: MLXBackend, number: int = 1) -> list[asyncio.Task[Completion]]:
     """So many calls that are being decoded."""
     events = [asyncio.Event() for _ in range(number)]
-    tasks = [
-        asyncio.create_task(backend.complete(Call("job", endless(), on_delta=lambda _, e=event: e.set())))
-        for event in events
-    ]
+
+    def told(event: asyncio.Event) -> Callable[[Delta], None]:
+        return lambda _: event.set()
+
+    tasks = [asyncio.create_task(backend.complete(Call("job", endless(), on_delta=told(event)))) for event in events]
     await asyncio.gather(*(event.wait() for event in events))
     return tasks
 

@@ -92,7 +92,8 @@ def test_a_step_that_fails_ends_its_sequences_and_the_next_ones_work(bench: Benc
 def test_a_sequence_that_fails_ends_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     from windfall_worker.engine.text import TextStream  # noqa: PLC0415
 
-    add, poisoned = TextStream.add, []
+    add = TextStream.add
+    poisoned: list[Any] = []
 
     def fail_once(self: TextStream, token: int) -> bool:
         if not poisoned:

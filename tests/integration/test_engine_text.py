@@ -15,7 +15,7 @@ from windfall_worker.engine.text import TextRules, TextStream
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
     from mlx_lm.utils import load_tokenizer  # noqa: PLC0415
 
-    return load_tokenizer(build_model(tmp_path_factory.mktemp("models") / "tiny"))
+    return load_tokenizer(build_model(tmp_path_factory.mktemp("models") / "tiny"))  # type: ignore[no-untyped-call]
 
 
 def read(tokenizer: Any, text: str, *stops: str, **options: Any) -> TextStream:

@@ -30,7 +30,7 @@ def test_the_least_body_is_the_model_the_turn_and_a_limit() -> None:
 
 
 @pytest.mark.parametrize("fields", [{"max_tokens": 7}, {"max_completion_tokens": 7}])
-def test_either_limit_is_the_limit(fields: dict[str, int]) -> None:
+def test_either_limit_is_the_limit(fields: dict[str, Any]) -> None:
     assert made(**fields)["max_tokens"] == 7
 
 

@@ -52,7 +52,8 @@ def test_every_message_survives_the_pipe() -> None:
 
 @given(st.lists(st.integers(1, 400), max_size=30))
 def test_messages_survive_however_the_bytes_are_cut(cuts: list[int]) -> None:
-    data, decoder, seen = b"".join(map(encode, MESSAGES)), Decoder(), []
+    data, decoder = b"".join(map(encode, MESSAGES)), Decoder()
+    seen: list[object] = []
     for cut in cuts:
         seen += decoder.feed(data[:cut])
         data = data[cut:]

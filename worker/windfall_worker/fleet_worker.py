@@ -160,8 +160,7 @@ class FleetWorker(Worker):
         if tasks:
             await asyncio.wait(tasks, timeout=self.settings.drain_timeout)
         self.hand_back()
-        while tasks := [held.task for held in self.running.values() if held.task and not held.task.done()]:
-            await asyncio.wait(tasks)
+        await put_away([held.task for held in self.running.values() if held.task])
         if not await self._outbox.flush(_LAST_WORDS):
             logger.error("Redis did not take the last results; their jobs run again when their leases end")
 
@@ -281,8 +280,9 @@ class FleetWorker(Worker):
         )
 
     def _stop(self, held: Running, why: Stop) -> None:
-        if held.task and not held.task.done() and held.stop is None:
-            held.stop = why
+        """Cancel a running job. Said again it is done again: Python 3.11 can lose a cancellation inside redis-py."""
+        if held.task and not held.task.done():
+            held.stop = held.stop or why
             held.task.cancel()
 
     def _post(self, held: Running, result: CompletionResult) -> None:

@@ -27,7 +27,7 @@ class CloudBackend(Backend):
         self, client: CloudBackendClient, model: str, *, name: str, slots: int = 64, owns_client: bool = True
     ) -> None:
         self.client = client
-        self.model = model
+        self.model = self.model_name = model
         self.name = name
         self.slots = slots
         self._owns_client = owns_client
@@ -38,6 +38,11 @@ class CloudBackend(Backend):
     def endpoint(self) -> Endpoint:
         """The breaker and the cool-down that decide whether a call may go."""
         return self.client.endpoint(self.model)
+
+    @property
+    def available(self) -> bool:
+        """Not while the breaker is open or the endpoint cools down, as far as this process last heard."""
+        return not (self.endpoint.breaker.is_open or self.endpoint.cooldown.active)
 
     async def start(self) -> None:
         """Nothing to make ready: connections are opened when they are needed."""

@@ -42,6 +42,11 @@ class Cooldown:
         if self._link and seconds > 0:
             self._heard(await self._link.call(_START, [self._key], [max(1, round(seconds * 1000))]))
 
+    @property
+    def active(self) -> bool:
+        """Whether nobody may call now, as far as this process last heard."""
+        return self._until > time.monotonic()
+
     async def left(self) -> float:
         """Seconds for which nobody may call; 0 when calls may go."""
         now = time.monotonic()

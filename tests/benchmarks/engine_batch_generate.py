@@ -123,7 +123,7 @@ class Peer:
         conversations = [[{"role": m.role, "content": m.text()} for m in r.messages] for r in self._requests]
         prompts = [tokenizer.apply_chat_template(c, add_generation_prompt=True) for c in conversations]
         response = batch_generate(model, tokenizer, prompts, max_tokens=self._options.tokens, return_token_ids=True)
-        return sum(len(ids) for ids in response.token_ids)
+        return sum(len(ids) for ids in response.token_ids or [])
 
 
 if __name__ == "__main__":

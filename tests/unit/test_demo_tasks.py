@@ -11,6 +11,19 @@ from windfall_worker.demo.tasks import TASKS, Row, demo_rows, held_out_rows, tra
 
 MEBIBYTE = 1 << 20
 
+FIRST_ROWS = [
+    ("add", "What is 558 + 4?"),
+    ("reason", "Add 95 and 881."),
+    ("reverse", "Reverse the word needle."),
+    ("sort", "Put the letters of shadidbr in order."),
+    ("upper", "Write in capitals: nistyai pond yost"),
+    ("sentiment", "Positive, negative or neutral? I found the food average."),
+    ("extract", "Extract the name as JSON: Stoondw moved to Koovaigf last year."),
+    ("tool_call", "Weather in Trul?"),
+    ("tool_answer", '{"degrees": 18, "sky": "cloudy"}'),
+    ("countdown", "Count from 10 to 1, then say wockhai."),
+]
+
 
 def only(rows: list[Row], task: str) -> list[Row]:
     return [row for row in rows if row.task == task]
@@ -39,6 +52,11 @@ def test_the_same_seed_makes_the_same_rows(trained: list[Row], held_out: list[Ro
 def test_another_seed_makes_other_rows(trained: list[Row], held_out: list[Row]) -> None:
     assert list(islice(training_rows(seed=1), 100)) != trained[:100]
     assert held_out_rows(200, seed=4) != held_out
+
+
+def test_the_first_rows_stay_what_they_were() -> None:
+    """Other generators make other data: the model has to be trained and measured again, then these rows be renewed."""
+    assert [(row.task, question(row)) for row in held_out_rows(1, seed=0)] == FIRST_ROWS
 
 
 def test_no_subject_is_on_both_sides(trained: list[Row], held_out: list[Row]) -> None:

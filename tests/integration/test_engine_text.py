@@ -99,7 +99,7 @@ def test_a_stop_string_ends_the_text_exactly(tokenizer: Any, text: str, stops: l
 
 def test_a_stop_string_counts_in_reasoning_too(tokenizer: Any) -> None:
     stream = read(tokenizer, "<think>hm STOP more", "STOP")
-    assert (stream.reasoning, stream.content, stream.stopped) == ("hm ", "", True)
+    assert (stream.reasoning, stream.content, stream.stopped) == ("hm", "", True)
 
 
 def test_a_stop_string_inside_a_tool_call_leaves_its_beginning_in_the_content(tokenizer: Any) -> None:
@@ -118,3 +118,12 @@ def test_streams_of_one_tokenizer_do_not_share_anything(tokenizer: Any) -> None:
     left.finish()
     right.finish()
     assert (left.content, right.content) == ("left", "a")
+
+
+def test_blank_space_beside_the_markers_of_reasoning_is_no_part_of_the_text(tokenizer: Any) -> None:
+    empty = read(tokenizer, "<think>\n\n</think>\n\nan  answer\n")
+    assert (empty.reasoning, empty.content) == ("", "an  answer\n")
+    full = read(tokenizer, "<think>\none\n\ntwo\n</think>\n\n  answer")
+    assert (full.reasoning, full.content) == ("one\n\ntwo", "answer")
+    plain = read(tokenizer, "\n  as it is \n")
+    assert plain.content == "\n  as it is \n"

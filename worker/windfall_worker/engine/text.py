@@ -4,6 +4,9 @@ Three stages, each of mlx-lm's making: the tokenizer's streaming detokenizer, a 
 first stop string wherever the borders of tokens are, and the model's own `TextStateMachine` for reasoning and tools.
 Text is let go only when it can no longer be part of a stop string or a marker; what is held at the end belongs to the
 text (mlx-lm's server drops it at an end-of-text token, and with it a final `<`).
+
+Blank space beside a marker of reasoning belongs to the marker: an empty block of reasoning is no reasoning, and the
+answer behind `</think>` begins with its first word.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -51,6 +54,8 @@ class TextStream:
         self._sections = rules.sections.make_state(self._state)
         self._tools = tools
         self._tool_parts: list[str] = []
+        self._behind_marker = reasoning
+        self._margin = ""  # blank space that may turn out to stand before a marker
         self._fresh: dict[str, list[str]] = {_TEXT: [], _REASONING: []}
         self._whole: dict[str, list[str]] = {_TEXT: [], _REASONING: []}
         self.stopped = False
@@ -114,6 +119,8 @@ class TextStream:
         for state, piece in segments:
             if self._state == _TOOL and state != _TOOL:
                 self._end_tool(closed=True)
+            if state != self._state and _REASONING in (state, self._state):
+                self._behind_marker, self._margin = True, ""
             self._put(state, piece)
             self._state = state
 
@@ -122,7 +129,15 @@ class TextStream:
         if piece and state == _TOOL:
             self._tool_parts.append(piece)
         elif piece and state in self._fresh:
-            self._fresh[state].append(piece)
+            if self._behind_marker:
+                piece = piece.lstrip()
+                self._behind_marker = not piece
+            if state == _REASONING:
+                piece = self._margin + piece
+                self._margin = piece[len(piece.rstrip()) :]
+                piece = piece.rstrip()
+            if piece:
+                self._fresh[state].append(piece)
 
     def _end_tool(self, *, closed: bool) -> None:
         """A tool call is over. What the model's parser cannot read stays in the content, where it can be seen."""

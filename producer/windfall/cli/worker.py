@@ -88,10 +88,10 @@ async def _work(settings: WorkerSettings, redis: str) -> None:
 
 async def _greet(ready: asyncio.Event, settings: WorkerSettings, redis: str) -> None:
     await ready.wait()
-    served = ", ".join(f"{model.name} ({_backends(model)}, {model.slots} slots)" for model in settings.models)
+    served = ", ".join(f"{model.name} ({_backends(model)})" for model in settings.models)
     note(f"ready: serves {served} from {redact(redis)}; Ctrl-C drains")
 
 
 def _backends(model: ModelSettings) -> str:
-    here = "simulated" if model.simulate is not None else "mlx" if model.mlx is not None else None
-    return " + ".join([*([here] if here else []), *model.cloud])
+    here = "simulated" if model.simulate is not None else "mlx"
+    return " + ".join([*([f"{here}, {model.slots} slots"] if model.local else []), *model.cloud])

@@ -137,6 +137,7 @@ async def test_what_waits_behind_the_slots_is_handed_back_at_once_when_draining(
     producer: Producer, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SimulatedBackend, "lookahead", 2)
+    monkeypatch.setattr("windfall_worker.capacity._LONG", 0)
     monkeypatch.setattr("windfall_worker.stations.asyncio.Semaphore", lambda _: asyncio.BoundedSemaphore(1))
     batch = await producer.enqueue_batch(requests(3))
     async with worker(simulated(latency=1.0, slots=1, drain_timeout=60), redis_url):

@@ -54,6 +54,9 @@ def test_a_job_that_falls_back_frees_its_place_at_the_engine() -> None:
     assert cloud.held == 0
 
 
-def test_slow_jobs_prefetch_nothing_and_a_wish_for_lookahead_is_granted() -> None:
+def test_slow_jobs_prefetch_nothing_and_a_wish_for_lookahead_is_granted_before_a_long_backlog() -> None:
     assert Capacity(64).free == 64
-    assert Capacity(64, lookahead=4).free == 68
+    wishing = Capacity(64, lookahead=4)
+    assert wishing.free == 64
+    wishing.backlog = 4 * 64
+    assert wishing.free == 68

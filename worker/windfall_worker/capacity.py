@@ -8,18 +8,22 @@ import time
 
 #: Weight of the newest observation in the moving averages.
 _NEW = 0.1
+#: A backlog of so many times the slots is a long one.
+_LONG = 4
 
 
 class Capacity:
     """Places for jobs on this worker. `wake` is set when there may be something to claim.
 
     The prefetch follows Little's law: as many jobs as end during two claim round trips, so that a slot that frees finds
-    its next job here. Slow jobs prefetch nothing, because a job that waits here could be running on another Mac.
+    its next job here. Slow jobs prefetch nothing, because a job that waits here could be running on another Mac. For the
+    same reason a backend gets the `lookahead` that it wishes for only before a long `backlog`: then every Mac is busy.
     """
 
     def __init__(self, slots: int, *, lookahead: int = 0) -> None:
         self.slots = slots
         self.held = 0  #: jobs claimed and not ended
+        self.backlog = 0  #: jobs that nobody holds yet, as last looked at
         self.wake = asyncio.Event()
         self._lookahead = lookahead
         self._gap = math.inf  # seconds between ends, averaged
@@ -30,7 +34,8 @@ class Capacity:
     def prefetch(self) -> int:
         """Jobs to hold beyond the slots."""
         by_rate = 0 if math.isinf(self._gap) else int(2 * self._round_trip / max(self._gap, 1e-6))
-        return max(self._lookahead, min(by_rate, self.slots))
+        wished = self._lookahead if self.backlog >= _LONG * self.slots else 0
+        return max(wished, min(by_rate, self.slots))
 
     @property
     def free(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from windfall.errors import WireError
 from windfall.fleet import FleetStatus, read_fleet
-from windfall.keys import PAYLOAD, lane_queue
+from windfall.keys import HELD_SUFFIX, PAYLOAD, lane_queue
 from windfall.request import Route
 from windfall.wire import decode_job
 from windfall_worker.capacity import Capacity
@@ -84,6 +84,25 @@ class Spill:
             return decode_job(payload).et / 1000 if payload else None
         except WireError:
             return None
+
+
+async def watch_backlogs(redis: ArqRedis, feeds: Sequence[Feed]) -> None:
+    """Tell the capacities of this worker's engines, for ever, how many jobs wait that nobody holds."""
+    client: Any = redis
+    local = [feed for feed in feeds if not feed.cloud]
+    while local:
+        try:
+            async with client.pipeline(transaction=False) as pipe:
+                for lane in [lane for feed in local for lane in feed.wakes]:
+                    pipe.zcard(lane)
+                    pipe.zcard(lane + HELD_SUFFIX)
+                counts = iter(await pipe.execute())
+        except (RedisError, OSError) as exc:
+            logger.warning("cannot look at the lanes: %s", exc)
+        else:
+            for feed in local:
+                feed.capacity.backlog = sum(next(counts) - next(counts) for _ in feed.wakes)
+        await asyncio.sleep(_LOOK)
 
 
 def make_feeds(stations: Mapping[str, Stations], spill: Spill) -> tuple[Feed, ...]:

@@ -14,7 +14,7 @@ from windfall.connection import connect, disconnect
 from windfall.fleet import ServedModel
 from windfall.tasks import put_away
 from windfall_worker.decide import Policy
-from windfall_worker.feeds import Spill, make_feeds
+from windfall_worker.feeds import Spill, make_feeds, watch_backlogs
 from windfall_worker.fleet_worker import FleetWorker
 from windfall_worker.job import Tools
 from windfall_worker.registry import Heartbeat
@@ -47,9 +47,11 @@ async def run_worker(
         clock = RedisClock(pool)
         tools = Tools(stations, clock, Policy(max_tries=settings.max_tries), settings.new_worker_id())
         spill = Spill(pool, {model.name: model.local for model in settings.models if model.cloud}, settings.spill_after)
-        worker = FleetWorker(pool, make_feeds(stations, spill), settings, tools, handle_signals=handle_signals)
+        feeds = make_feeds(stations, spill)
+        worker = FleetWorker(pool, feeds, settings, tools, handle_signals=handle_signals)
         watchers = [
             asyncio.create_task(spill.run(worker.look_again)),
+            asyncio.create_task(watch_backlogs(pool, feeds)),
             asyncio.create_task(_heartbeat(pool, clock, worker, stations).run()),
         ]
         if ready:

@@ -17,8 +17,8 @@ from windfall.fleet import ServedModel, WorkerStatus, remove_heartbeat, write_he
 
 logger = logging.getLogger("windfall.registry")
 
-#: Seconds between heartbeats; three may go missing.
-_PERIOD = 4.0
+#: Seconds between heartbeats; several may go missing before the worker counts as gone.
+_PERIOD = 2.0
 
 
 class Heartbeat:

@@ -38,9 +38,10 @@ class Announcements:
         """An event for this channel; subscribed before the body runs."""
         event = asyncio.Event()
         async with self._lock:
-            self._events[channel].add(event)
-            if len(self._events[channel]) == 1:
+            # Only a subscription that came about has listeners: the next one after a failure must try again.
+            if not self._events.get(channel):
                 await self._subscribe(channel)
+            self._events[channel].add(event)
         try:
             yield event
         finally:

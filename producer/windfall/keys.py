@@ -35,6 +35,7 @@ DEAD_INDEX: Final = "windfall:dead"  #: sorted set of dead letters -> when they 
 DELTAS: Final = "windfall:deltas:"  #: + job id: stream of the pieces of a completion that somebody may follow
 WORKERS: Final = "windfall:workers"  #: sorted set of worker ids -> last heartbeat (ms)
 WORKER: Final = "windfall:worker:"  #: + worker id: its heartbeat as JSON; expires with it
+ANSWER: Final = "windfall:answer:"  #: + worker id:lane: the last claim of a worker, should its answer be lost on the way
 PULSE: Final = "windfall:pulse"  #: when a worker last reached this Redis (ms): how an outage is noticed
 GRACE: Final = "windfall:grace"  #: until when (ms) no lost lease is reclaimed after an outage
 
@@ -66,6 +67,7 @@ LUA_NAMES: Final = "".join(
         "DEAD": DEAD,
         "DEAD_INDEX": DEAD_INDEX,
         "DELTAS": DELTAS,
+        "ANSWER": ANSWER,
         "PULSE": PULSE,
         "GRACE": GRACE,
         "CHANNEL_WAKE": CHANNEL_WAKE,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from arq import ArqRedis
 from arq.jobs import Job as ArqJob
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from support import eventually, request, requests
 from windfall import InvalidRequest, InvalidRow, JobState, NotFound, Producer, WaitTimeout, keys
@@ -18,7 +19,7 @@ from windfall.result import Completion, CompletionResult, Timings
 from windfall.scripts import Script, run
 from windfall.submission import BatchCancelled
 from windfall.wire import encode_result, job_deserializer
-from windfall_worker.claims import Claim, ClaimDesk, Claimed, Lease
+from windfall_worker.claims import Claim, ClaimDesk, Claimed, Lease, Renewed
 
 LANE = keys.lane_queue("m", "auto")
 LONG = Lease(60_000, 18_000)
@@ -97,7 +98,7 @@ async def test_a_claimed_job_is_invisible_until_its_lease_ends_and_then_tells_wh
     assert (await second.claim([LANE], 5)).claims == ()
     (again,) = (await claimed_again(redis, second)).claims
     assert (again.job_id, again.deliveries) == (name, 2)
-    assert [(lost.worker, lost.outcome) for lost in again.ledger] == [("w1", "lost")]
+    assert [(lost.worker, lost.outcome) for lost in again.attempts()] == [("w1", "lost")]
     assert first.token != again.token
 
 
@@ -106,6 +107,30 @@ async def test_a_second_claim_passes_over_what_the_first_took(producer: Producer
     first = (await desk(redis, "w1").claim([LANE], 3)).claims
     second = (await desk(redis, "w2").claim([LANE], 3)).claims
     assert [claim.job_id for claim in (*first, *second)] == [f"b:{n}" for n in range(1, 7)]
+
+
+async def test_a_claim_whose_answer_was_lost_on_the_way_is_answered_again_with_the_same_jobs(
+    producer: Producer, redis: ArqRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await producer.enqueue_batch(requests(6), batch_id="b")
+    worker = desk(redis)
+    with monkeypatch.context() as patch:
+        evalsha = redis.evalsha
+
+        async def cut(*args: Any) -> None:
+            await evalsha(*args)
+            raise RedisConnectionError("Connection reset by peer")
+
+        await worker.renew([])  # the script is there, so that it is the claim that is cut
+        await worker.claim(["windfall:lane:local:m"], 1)
+        patch.setattr(redis, "evalsha", cut)
+        with pytest.raises(RedisConnectionError):
+            await worker.claim([LANE], 4)
+    assert (await producer.batch("b")).running == 4
+    again, more = (await worker.claim([LANE], 2)).claims, (await worker.claim([LANE], 4)).claims
+    assert [claim.job_id for claim in (*again, *more)] == [f"b:{n}" for n in range(1, 7)]
+    assert len({claim.token for claim in (*again, *more)}) == 6
+    assert {claim.deliveries for claim in again} == {1}
 
 
 async def test_a_lost_lease_is_reclaimed_before_a_long_backlog(producer: Producer, redis: ArqRedis) -> None:
@@ -139,7 +164,7 @@ async def test_a_late_result_is_taken_when_nobody_holds_the_job(producer: Produc
 
 
 async def test_a_result_for_a_job_that_is_not_there_is_refused(redis: ArqRedis) -> None:
-    ghost = Claim(LANE, "ghost", "w1:0", b"", 1, (), aborted=False)
+    ghost = Claim(LANE, "ghost", "w1:0", b"", 1, b"", "", aborted=False)
     assert await finish(redis, ghost) == b"gone"
 
 
@@ -147,10 +172,10 @@ async def test_a_renewed_lease_holds_and_a_lost_one_is_reported(producer: Produc
     await producer.enqueue(request())
     owner = desk(redis, "w1", SHORT)
     (claim,) = (await owner.claim([LANE], 1)).claims
-    assert await owner.renew([claim]) == ([], [])
+    assert await owner.renew([claim]) == Renewed([], [], [])
     other = desk(redis, "w2", SHORT)
     await claimed_again(redis, other)
-    assert await owner.renew([claim]) == ([claim.job_id], [])
+    assert await owner.renew([claim]) == Renewed([claim.job_id], [], [])
 
 
 async def test_a_claim_that_redis_forgot_is_taken_up_again_by_its_owners_renewal(
@@ -162,7 +187,7 @@ async def test_a_claim_that_redis_forgot_is_taken_up_again_by_its_owners_renewal
     # What the last second of an append-only file loses: the claim, not the job.
     await redis.delete(keys.HOLDER + claim.job_id, keys.JOB + claim.job_id)
     await redis.hset(keys.BATCH + batch.id, mapping={"queued": 1, "running": 0})  # type: ignore[misc]
-    assert await owner.renew([claim]) == ([], [])
+    assert await owner.renew([claim]) == Renewed([], [], [])
     assert (await producer.batch(batch.id)).running == 1
     assert await finish(redis, claim) == b"ok"
 
@@ -176,7 +201,7 @@ async def test_after_an_outage_nobody_reclaims_before_the_owner_had_a_renewal_pe
     await asyncio.sleep(0.8)  # nobody calls: longer than one and a half renewal periods
     other = desk(redis, "w2", beat)
     assert (await other.claim([LANE], 1)).claims == ()
-    assert await desk(redis, "w1", beat).renew([claim]) == ([], [])
+    assert await desk(redis, "w1", beat).renew([claim]) == Renewed([], [], [])
 
 
 async def test_put_back_jobs_return_after_their_delay_and_pay_as_the_reason_says(
@@ -194,7 +219,7 @@ async def test_put_back_jobs_return_after_their_delay_and_pay_as_the_reason_says
     assert claim.deliveries == 2
     await release(redis, claim, 0, "reset", '[{"backend":"mlx","started_at":1,"outcome":"failed"}]')
     (claim,) = (await claimed_again(redis, worker)).claims
-    assert (claim.deliveries, claim.ledger[0].backend) == (1, "mlx")
+    assert (claim.deliveries, claim.attempts()[0].backend) == (1, "mlx")
 
 
 async def test_the_claim_says_when_the_next_job_is_due(producer: Producer, redis: ArqRedis) -> None:
@@ -216,7 +241,7 @@ async def test_cancelling_a_batch_ends_queued_rows_and_tells_the_worker_of_runni
     assert await producer.cancel(batch.id) == 1200
     status = await producer.batch(batch.id)
     assert (status.cancelled, status.running, status.queued) == (1197, 3, 0)
-    assert (await worker.renew(running))[1] == [claim.job_id for claim in running]
+    assert (await worker.renew(running)).aborted == [claim.job_id for claim in running]
     result = await producer.result(f"{batch.id}:1200")
     assert result is not None
     assert (result.state, result.custom_id) == (JobState.CANCELLED, "c1200")
@@ -335,7 +360,7 @@ async def test_stock_abort_does_not_expose_a_running_job_to_a_second_worker(
     aborting = asyncio.create_task(job.abort(timeout=5, poll_delay=0.02))
     await eventually(lambda: redis.zscore(keys.ABORT, name))
     assert (await desk(redis, "w2").claim([LANE], 1)).claims == ()
-    assert (await owner.renew([claim]))[1] == [name]
+    assert (await owner.renew([claim])).aborted == [name]
     await finish(redis, claim, JobState.CANCELLED)
     with pytest.raises(Exception, match="cancelled"):
         await aborting

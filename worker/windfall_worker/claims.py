@@ -17,8 +17,8 @@ from windfall.wire import decode_attempts
 class Claim:
     """A job that is this worker's until its lease ends.
 
-    `deliveries` counts the claims since it last ended in something, this one included. `ledger` holds its earlier
-    attempts, lost leases among them.
+    `deliveries` counts the claims since it last ended in something, this one included. `ledger` and `lost` are its
+    earlier attempts and lost leases as Redis has them: a job is claimed before anybody knows whether it can be read.
     """
 
     lane: str
@@ -26,8 +26,14 @@ class Claim:
     token: str
     payload: bytes
     deliveries: int
-    ledger: tuple[Attempt, ...]
+    ledger: bytes
+    lost: str
     aborted: bool
+
+    def attempts(self) -> tuple[Attempt, ...]:
+        """The job's earlier attempts, lost leases among them. Raises `WireError`."""
+        written = decode_attempts(self.ledger) if self.ledger else ()
+        return written + tuple(_lost_attempt(entry) for entry in self.lost.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,15 @@ class Claimed:
     now: float
     next_due: float | None
     claims: tuple[Claim, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """Jobs that were not just renewed: held by somebody else or finished, to be cancelled, unknown to this Redis."""
+
+    lost: list[str]
+    aborted: list[str]
+    gone: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,35 +70,41 @@ class ClaimDesk:
         self._worker_id = worker_id
         self._lease = lease
         self._number = 0
+        self._unanswered: dict[str, tuple[int, int]] = {}
 
     async def claim(self, lanes: Sequence[str], want: int) -> Claimed:
-        """Take up to `want` jobs of these lanes in one round trip."""
-        first = self._number
-        # Counted before the call: an answer that is lost on the way must not lead to a token being used twice.
-        self._number += want
-        args: list[Arg] = [self._worker_id, first, want, self._lease.length_ms, self._lease.renewal_ms]
+        """Take up to `want` jobs of these lanes in one round trip.
+
+        Where the answer to the last call for the first of these lanes was lost on its way, it is asked for again.
+        """
+        if lanes[0] not in self._unanswered:
+            self._unanswered[lanes[0]] = (self._number, want)
+            self._number += want
+        first, asked = self._unanswered[lanes[0]]
+        args: list[Arg] = [self._worker_id, first, asked, self._lease.length_ms, self._lease.renewal_ms]
         now, next_due, jobs = await run(self._redis, Script.CLAIM, lanes, args)
+        del self._unanswered[lanes[0]]
         return Claimed(now / 1000, None if next_due < 0 else next_due / 1000, tuple(map(_claim, jobs)))
 
-    async def renew(self, claims: Iterable[Claim]) -> tuple[list[str], list[str]]:
-        """Renew these claims; returns the ids that are no longer ours and the ids that are to be cancelled."""
+    async def renew(self, claims: Iterable[Claim]) -> Renewed:
+        """Renew these claims."""
         args: list[Arg] = [self._lease.length_ms, self._lease.renewal_ms]
         for claim in claims:
             args += [claim.lane, claim.job_id, claim.token]
-        lost, aborted = await run(self._redis, Script.RENEW, [], args)
-        return [name.decode() for name in lost], [name.decode() for name in aborted]
+        answer = await run(self._redis, Script.RENEW, [], args)
+        return Renewed(*([name.decode() for name in names] for names in answer))
 
 
 def _claim(fields: list[Any]) -> Claim:
     lane, job_id, token, payload, deliveries, ledger, lost, aborted = fields
-    attempts = decode_attempts(ledger) if ledger else ()
     return Claim(
         lane=lane.decode(),
         job_id=job_id.decode(),
         token=token.decode(),
         payload=payload,
         deliveries=deliveries,
-        ledger=attempts + tuple(_lost_attempt(entry) for entry in lost.decode().split()),
+        ledger=ledger,
+        lost=lost.decode(),
         aborted=bool(aborted),
     )
 

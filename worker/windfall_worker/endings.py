@@ -16,7 +16,7 @@ def failed(claim: Claim, job: Job | None, tools: Tools, kind: str, message: str)
         state=JobState.FAILED,
         model=claim.lane.rpartition(":")[2],
         error=ErrorInfo(type=kind, message=message),
-        attempts=tuple(job.attempts) if job else claim.ledger,
+        attempts=tuple(job.attempts) if job else (),
         timings=Timings(enqueued_at=job.enqueued_at if job else now, finished_at=now),
         worker=tools.worker,
     )

@@ -55,6 +55,7 @@ class Stop(Enum):
 
     CANCELLED = "cancelled"
     LOST = "lost"
+    GONE = "gone"
     DRAINED = "drained"
 
 
@@ -103,6 +104,7 @@ class FleetWorker(Worker):
         self._desk = ClaimDesk(redis, self.id, self._lease)
         self._outbox = Outbox(redis)
         self._announcements = Announcements(redis)
+        self._renewed_at = time.monotonic()
         self._told_to_drain = asyncio.Event()
         self._claiming = len(feeds)
         self._claimed_last = asyncio.Event()
@@ -190,6 +192,7 @@ class FleetWorker(Worker):
             if want:
                 began = time.monotonic()
                 try:
+                    await self._renew_if_late()
                     claimed = await self._desk.claim(lanes, want)
                 except (RedisError, *OUTAGE) as exc:
                     logger.warning("Redis gives no jobs (%s: %s); running ones go on", type(exc).__name__, exc)
@@ -222,6 +225,9 @@ class FleetWorker(Worker):
                 await asyncio.sleep(_IDLE_POLL)
 
     def _start(self, claim: Claim, feed: Feed) -> None:
+        if before := self.running.get(claim.job_id):
+            # This worker slept past its lease, and has claimed its own job again.
+            self._stop(before, Stop.LOST)
         held = self.running[claim.job_id] = Running(claim, feed, Seat(feed.capacity))
         held.task = asyncio.create_task(self._run(held))
         if self.draining:
@@ -245,13 +251,13 @@ class FleetWorker(Worker):
         claim = held.claim
         try:
             message = decode_job(claim.payload)
+            held.job = self._job(held, message)
         except UnknownContract as exc:
             logger.warning("job %s is %s; left to others", claim.job_id, exc)
             raise PutBack(Snooze(_LEAVE_TO_OTHERS)) from exc
         except WireError as exc:
             kind = "invalid_payload" if claim.payload else "payload_lost"
             return endings.failed(claim, None, self.tools, kind, str(exc))
-        held.job = self._job(held, message)
         if claim.aborted:
             return endings.cancelled(held.job, message.request)
         if claim.deliveries > self.settings.max_deliveries:
@@ -271,7 +277,7 @@ class FleetWorker(Worker):
     def _job(self, held: Running, message: JobMessage) -> Job:
         return Job(
             id=held.claim.job_id,
-            attempts=list(held.claim.ledger),
+            attempts=list(held.claim.attempts()),
             enqueued_at=message.et / 1000,
             started_at=self.tools.clock.carried(),
             tools=self.tools,
@@ -299,11 +305,16 @@ class FleetWorker(Worker):
         logger.info("job %s %s", claim.job_id, result.state.value)
 
     def _post_stop(self, held: Running) -> None:
-        if held.stop is Stop.LOST:
-            logger.warning("job %s: its lease was lost to another worker; stopped here", held.claim.job_id)
-            self.running.pop(held.claim.job_id, None)
-        else:
+        if held.stop is Stop.DRAINED:
             self._put_back(held, Snooze(0.0))
+            return
+        if held.stop is Stop.LOST:
+            logger.warning("job %s: its lease was lost to another claim; stopped here", held.claim.job_id)
+        self._forget(held)
+
+    def _forget(self, held: Running) -> None:
+        if self.running.get(held.claim.job_id) is held:
+            del self.running[held.claim.job_id]
 
     def _put_back(self, held: Running, decision: Retry | Snooze | Requeue) -> None:
         claim = held.claim
@@ -318,8 +329,7 @@ class FleetWorker(Worker):
         """Post an end. The lease is renewed until Redis has taken it."""
 
         def taken(answer: bytes | None) -> None:
-            if self.running.get(held.claim.job_id) is held:
-                del self.running[held.claim.job_id]
+            self._forget(held)
             if answer not in (b"ok", None):
                 logger.warning("job %s: its end was refused (%s)", held.claim.job_id, answer.decode())
 
@@ -331,14 +341,34 @@ class FleetWorker(Worker):
             while not await self._renew_once():  # noqa: ASYNC110 - nobody tells us when Redis is back
                 await asyncio.sleep(min(0.25, self.settings.renewal))
 
+    async def _renew_if_late(self) -> None:
+        """After an outage, or a pause of this process: take up what it still holds, before it claims its own jobs."""
+        if time.monotonic() - self._renewed_at > 2 * self.settings.renewal:
+            await self._renew_all()
+
     async def _renew_once(self) -> bool:
         try:
-            lost, aborted = await self._desk.renew([held.claim for held in self.running.values()])
+            await self._renew_all()
         except (RedisError, *OUTAGE) as exc:
             logger.warning("Redis renews no leases (%s: %s)", type(exc).__name__, exc)
             return False
-        for names, why in ((lost, Stop.LOST), (aborted, Stop.CANCELLED)):
+        return True
+
+    async def _renew_all(self) -> None:
+        renewed = await self._desk.renew([held.claim for held in self.running.values()])
+        self._renewed_at = time.monotonic()
+        if renewed.gone:
+            logger.error(
+                "Redis knows nothing of %d jobs that run here (%s, …): they were deleted, or it came back empty or with "
+                "older data; they are stopped",
+                len(renewed.gone),
+                renewed.gone[0],
+            )
+        for names, why in (
+            (renewed.lost, Stop.LOST),
+            (renewed.aborted, Stop.CANCELLED),
+            (renewed.gone, Stop.GONE),
+        ):
             for name in names:
                 if held := self.running.get(name):
                     self._stop(held, why)
-        return True

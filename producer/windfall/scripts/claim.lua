@@ -4,13 +4,16 @@
 -- KEYS: lanes.  ARGV: worker id, first token number, want, lease (ms), renewal period (ms).
 -- Returns {now, when the next one is due (ms, or -1), jobs}, a job being
 -- {lane, id, token, payload or '', deliveries, ledger, lost holders, 1 if it was cancelled meanwhile}.
+-- A call that is made again under the same token number, because its answer was lost on the way, gets the same answer.
 although_full()
 local worker, number, want = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local lease, beat = tonumber(ARGV[4]), tonumber(ARGV[5])
 local now = clock()
 pulse(now, beat)
 local grace = redis.call('EXISTS', GRACE) == 1
+local answer = ANSWER .. worker .. ':' .. KEYS[1]
 local jobs = {}
+local given = {number}  -- what the answer is remembered by: its first token number, then lanes and ids
 local started = {}
 
 local function forget(lane, id)
@@ -18,10 +21,33 @@ local function forget(lane, id)
   redis.call('ZREM', lane .. HELD_SUFFIX, id)
 end
 
+-- Put a job that is held under this token into the answer.
+local function give(lane, id, token)
+  redis.call('ZADD', lane, now + lease, id)
+  redis.call('ZADD', lane .. HELD_SUFFIX, now + lease, id)
+  local payload = redis.call('GET', PAYLOAD .. id) or ''
+  local past = redis.call('HMGET', JOB .. id, 'deliveries', 'ledger', 'lost')
+  local aborted = redis.call('ZSCORE', ABORT, id) and 1 or 0
+  jobs[#jobs + 1] = {lane, id, token, payload, tonumber(past[1]), past[2] or '', past[3] or '', aborted}
+  given[#given + 1] = lane
+  given[#given + 1] = id
+end
+
+-- Whether this call was answered before; what is still held under its tokens is given again.
+local function given_before()
+  local words = {}
+  for word in string.gmatch(redis.call('GET', answer) or '', '[^\n]+') do words[#words + 1] = word end
+  if words[1] ~= ARGV[2] then return false end
+  for i = 2, #words - 1, 2 do
+    local token = worker .. ':' .. (number + i / 2 - 1)
+    if redis.call('GET', HOLDER .. words[i + 1]) == token then give(words[i], words[i + 1], token) end
+  end
+  return true
+end
+
 local function take(lane, id)
   local held = lane .. HELD_SUFFIX
-  local payload = redis.call('GET', PAYLOAD .. id)
-  if not payload and redis.call('EXISTS', RESULT .. id) == 1 then
+  if redis.call('EXISTS', PAYLOAD .. id) == 0 and redis.call('EXISTS', RESULT .. id) == 1 then
     return forget(lane, id)
   end
   local holder = redis.call('GET', HOLDER .. id)
@@ -42,14 +68,10 @@ local function take(lane, id)
   local token = worker .. ':' .. number
   number = number + 1
   redis.call('SET', HOLDER .. id, token)
-  redis.call('ZADD', lane, now + lease, id)
-  redis.call('ZADD', held, now + lease, id)
   redis.call('PERSIST', PAYLOAD .. id)
   redis.call('HSET', JOB .. id, 'lane', lane)
-  local deliveries = redis.call('HINCRBY', JOB .. id, 'deliveries', 1)
-  local past = redis.call('HMGET', JOB .. id, 'ledger', 'lost')
-  local aborted = redis.call('ZSCORE', ABORT, id) and 1 or 0
-  jobs[#jobs + 1] = {lane, id, token, payload or '', deliveries, past[1] or '', past[2] or '', aborted}
+  redis.call('HINCRBY', JOB .. id, 'deliveries', 1)
+  give(lane, id, token)
 end
 
 -- What is due in these sorted sets, earliest first.
@@ -65,11 +87,14 @@ local function due(suffix)
   return found
 end
 
-for _, suffix in ipairs({HELD_SUFFIX, ''}) do
-  for _, found in ipairs(due(suffix)) do
-    if #jobs >= want then break end
-    take(found[1], found[2])
+if not given_before() then
+  for _, suffix in ipairs({HELD_SUFFIX, ''}) do
+    for _, found in ipairs(due(suffix)) do
+      if #jobs >= want then break end
+      take(found[1], found[2])
+    end
   end
+  if #jobs > 0 then redis.call('SET', answer, table.concat(given, '\n'), 'PX', lease) end
 end
 
 for batch, n in pairs(started) do

@@ -1,11 +1,11 @@
 -- Renew the leases of all running jobs of one worker in one call.
 -- ARGV: lease (ms), renewal period (ms), then for each job: lane, id, token.
--- Returns {ids that are no longer this worker's, ids that are to be cancelled}.
+-- Returns {ids that another claim holds or has finished, ids that are to be cancelled, ids that Redis does not know}.
 although_full()
 local lease, beat = tonumber(ARGV[1]), tonumber(ARGV[2])
 local now = clock()
 pulse(now, beat)
-local lost, aborted = {}, {}
+local lost, aborted, gone = {}, {}, {}
 for i = 3, #ARGV, 3 do
   local lane, id, token = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local holder = redis.call('GET', HOLDER .. id)
@@ -21,8 +21,10 @@ for i = 3, #ARGV, 3 do
     redis.call('ZADD', lane, now + lease, id)
     redis.call('ZADD', lane .. HELD_SUFFIX, now + lease, id)
     if redis.call('ZSCORE', ABORT, id) then aborted[#aborted + 1] = id end
-  else
+  elseif holder or redis.call('EXISTS', RESULT .. id) == 1 then
     lost[#lost + 1] = id
+  else
+    gone[#gone + 1] = id
   end
 end
-return {lost, aborted}
+return {lost, aborted, gone}

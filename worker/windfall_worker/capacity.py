@@ -16,8 +16,8 @@ class Capacity:
     """Places for jobs on this worker. `wake` is set when there may be something to claim.
 
     The prefetch follows Little's law: as many jobs as end during two claim round trips, so that a slot that frees finds
-    its next job here. Slow jobs prefetch nothing, because a job that waits here could be running on another Mac. For the
-    same reason a backend gets the `lookahead` that it wishes for only before a long `backlog`: then every Mac is busy.
+    its next job here. Slow jobs prefetch nothing, because a job that waits here could be running on another Mac. For
+    the same reason a backend gets the `lookahead` that it wishes for only before a long `backlog`, when all are busy.
     """
 
     def __init__(self, slots: int, *, lookahead: int = 0) -> None:

@@ -15,10 +15,13 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
+    MasterDownError,
     NoPermissionError,
     OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
@@ -36,14 +39,15 @@ _ANSWER_WITHIN = 10.0
 #: What means that Redis is away and may come back.
 OUTAGE = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, OSError, asyncio.TimeoutError)
 
-# How Redis begins, or a script's error holds, what is no fault of the caller's and passes: full memory, a full disk,
-# a replica during a failover, a start.
+# What is no fault of the caller's and passes: full memory, a full disk, a replica during a failover, a start. redis-py
+# has classes for some of it, whose texts lack the code; Redis 6.2 puts the code of a script's error into its text.
+_PASSING_CLASSES = (OutOfMemoryError, ReadOnlyError, MasterDownError, TryAgainError)
 _PASSING = ("OOM", "MISCONF", "READONLY", "LOADING", "MASTERDOWN", "BUSY", "TRYAGAIN", "NOREPLICAS")
 
 
 def is_passing(exc: Exception) -> bool:
     """Whether this error may be gone when the same is tried again."""
-    if isinstance(exc, OUTAGE):
+    if isinstance(exc, (*OUTAGE, *_PASSING_CLASSES)):
         return True
     return isinstance(exc, RedisError) and any(word in str(exc) for word in _PASSING)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -52,7 +53,7 @@ class Shell:
         """Type a command that goes on; it is killed at the end, if it still runs."""
         process = subprocess.Popen(
             self._command(args), cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=_hear_interrupts,  # noqa: PLW1509 - no threads here
         )  # fmt: skip
         try:
             yield process
@@ -89,6 +90,11 @@ class Shell:
     @staticmethod
     def _command(args: tuple[str, ...]) -> list[str]:
         return [sys.executable, "-m", "windfall", *args]
+
+
+def _hear_interrupts() -> None:
+    """What a shell starts in the background ignores SIGINT, and so do its children; a person's terminal does not."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def chat(text: str, **fields: Any) -> dict[str, Any]:

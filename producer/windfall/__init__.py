@@ -2,6 +2,8 @@
 
 from windfall.batch import BatchState, BatchStatus
 from windfall.errors import (
+    BatchCancelled,
+    BatchFull,
     BrokerDenied,
     BrokerError,
     BrokerFull,
@@ -10,9 +12,11 @@ from windfall.errors import (
     ConfigError,
     InvalidRequest,
     NotFound,
+    Unfinished,
     WaitTimeout,
     WindfallError,
 )
+from windfall.limits import Limits
 from windfall.producer import Producer
 from windfall.request import CompletionRequest, Message, Route
 from windfall.result import Attempt, Completion, CompletionResult, Delta, ErrorInfo, JobState, Usage
@@ -20,6 +24,8 @@ from windfall.row import InvalidRow
 
 __all__ = [
     "Attempt",
+    "BatchCancelled",
+    "BatchFull",
     "BatchState",
     "BatchStatus",
     "BrokerDenied",
@@ -36,10 +42,12 @@ __all__ = [
     "InvalidRequest",
     "InvalidRow",
     "JobState",
+    "Limits",
     "Message",
     "NotFound",
     "Producer",
     "Route",
+    "Unfinished",
     "Usage",
     "WaitTimeout",
     "WindfallError",

@@ -34,9 +34,12 @@ class BatchStatus(Record):
     cancel_requested: bool = False
     metadata: dict[str, str] = Field(default_factory=dict)
     usage: Usage = Usage()
+    last_row: int = 0  #: the highest number of a row that is in
     created_at: float  #: Unix seconds on Redis' clock, like every time here
     first_started_at: float | None = None
     finished_at: float | None = None
+    deadline_at: float | None = None  #: when rows that are not done expire
+    keep: float = 0.0  #: seconds from its end for which the batch and its results are kept; 0 = for ever
     now: float  #: when this was read
 
     @property
@@ -48,6 +51,11 @@ class BatchStatus(Record):
     def done(self) -> bool:
         """Whether every row has its result and no more will come."""
         return self.sealed and self.finished == self.total
+
+    @property
+    def kept_until(self) -> float | None:
+        """When the batch and its results go; None while it is unfinished, or where it is kept for ever."""
+        return self.finished_at + self.keep if self.finished_at is not None and self.keep else None
 
     @property
     def state(self) -> BatchState:

@@ -9,7 +9,10 @@
     ├── WireError                 bytes from Redis that are no message of ours
     │   └── UnknownContract       … or are one of another contract version
     ├── InvalidRequest            a request, row or file that cannot become a job
+    │   ├── BatchCancelled        the batch was cancelled or deleted while rows were being added
+    │   └── BatchFull             a batch has as many rows as the limit allows
     ├── NotFound                  no job or batch of that id
+    ├── Unfinished                a batch that still runs is not deleted
     ├── WaitTimeout               the result did not come in the time given (also a TimeoutError)
     ├── CompletionFailed          a job ended without a completion; carries its result
     └── BackendError              one attempt failed; `type` is what the ledger records
@@ -90,6 +93,18 @@ class InvalidRequest(WindfallError):
         self.reason = reason
         self.line = line
         self.field = field
+
+
+class BatchCancelled(InvalidRequest):
+    """The batch was cancelled, or deleted, while rows were being added."""
+
+
+class BatchFull(InvalidRequest):
+    """The batch has as many rows as the limit allows; those that are in run."""
+
+
+class Unfinished(WindfallError):
+    """A batch that still runs is not deleted, unless that is asked for."""
 
 
 class NotFound(WindfallError):

@@ -30,12 +30,17 @@ JOB: Final = "windfall:job:"  #: + job id: hash of what happened to it so far; o
 BATCH: Final = "windfall:batch:"  #: + batch id: hash of counts, usage and times
 DONE_SUFFIX: Final = ":done"  #: batch +: stream of finished job ids, in the order in which they ended
 BATCHES: Final = "windfall:batches"  #: sorted set of batch ids -> creation (ms)
+KEPT: Final = "windfall:kept"  #: sorted set of batch ids -> until when they are kept (ms)
+SOURCE: Final = "windfall:source:"  #: + digest of what is submitted: the batch that it is being submitted as
+DEADLINES: Final = "windfall:deadlines"  #: sorted set of unfinished jobs that have one -> their deadline (ms)
 DEAD: Final = "windfall:dead:"  #: + job id: hash with the request of a dead letter
 DEAD_INDEX: Final = "windfall:dead"  #: sorted set of dead letters -> when they died (ms)
 DELTAS: Final = "windfall:deltas:"  #: + job id: stream of the pieces of a completion that somebody may follow
 WORKERS: Final = "windfall:workers"  #: sorted set of worker ids -> last heartbeat (ms)
 WORKER: Final = "windfall:worker:"  #: + worker id: its heartbeat as JSON; expires with it
-ANSWER: Final = "windfall:answer:"  #: + worker id:lane: the last claim of a worker, should its answer be lost on the way
+ANSWER: Final = (
+    "windfall:answer:"  #: + worker id:lane: the last claim of a worker, should its answer be lost on the way
+)
 PULSE: Final = "windfall:pulse"  #: when a worker last reached this Redis (ms): how an outage is noticed
 GRACE: Final = "windfall:grace"  #: until when (ms) no lost lease is reclaimed after an outage
 
@@ -64,6 +69,9 @@ LUA_NAMES: Final = "".join(
         "BATCH": BATCH,
         "DONE_SUFFIX": DONE_SUFFIX,
         "BATCHES": BATCHES,
+        "KEPT": KEPT,
+        "SOURCE": SOURCE,
+        "DEADLINES": DEADLINES,
         "DEAD": DEAD,
         "DEAD_INDEX": DEAD_INDEX,
         "DELTAS": DELTAS,

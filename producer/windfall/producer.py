@@ -3,57 +3,63 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from arq import ArqRedis
 
-from windfall import dead, keys, reading, steering
+from windfall import dead, downloading, keys, reading, steering
 from windfall.announcements import Announcements
 from windfall.batch import BatchStatus
 from windfall.clock import RedisClock
 from windfall.connection import connect, disconnect, translated
 from windfall.dead import DeadLetter
-from windfall.errors import NotFound, WaitTimeout
+from windfall.errors import BatchCancelled, BatchFull, InvalidRequest, WaitTimeout
 from windfall.fleet import FleetStatus, read_fleet
+from windfall.housekeeping import Housekeeping
+from windfall.limits import DEFAULT_LIMITS, Limits
 from windfall.request import CompletionRequest
 from windfall.result import CompletionResult, Delta, JobState
 from windfall.row import Row
 from windfall.scripts import Arg, Script, run
-from windfall.submission import BatchCancelled, Submission, enqueue_one
+from windfall.submission import Submission, enqueue_one
 from windfall.tasks import happens
 
-#: Seconds for which results are kept where nobody says otherwise: 7 days.
+#: Seconds for which batches are kept after their end where nobody says otherwise: 7 days.
 KEEP = 7 * 86400.0
 
 #: Seconds after which a waiter looks by itself, in case an announcement was lost with its connection.
 _LOOK_AGAIN = 5.0
 
+Order = Literal["completion", "input"]
+
 
 class Producer:
     """Enqueues requests and reads their results, from any machine that reaches the Redis.
 
-    `redis` is a URL, or an `ArqRedis` of the caller's, who then also closes it. `keep` is for how many seconds results
-    are kept (0 = for ever). Every method raises `BrokerUnavailable`, `BrokerDenied` or `BrokerFull` when Redis does not
-    do its part.
+    `redis` is a URL, or an `ArqRedis` of the caller's, who then also closes it. `keep` is for how many seconds batches
+    are kept after their end, with their results (0 = for ever); `limits` is what is taken at most. Every method raises
+    `BrokerUnavailable`, `BrokerDenied` or `BrokerFull` when Redis does not do its part.
 
         async with Producer("redis://mini.local:6379") as producer:
             job_id = await producer.enqueue(CompletionRequest(model="small", messages=[...]))
             result = await producer.wait(job_id, timeout=60)
     """
 
-    def __init__(self, redis: str | ArqRedis, *, keep: float = KEEP) -> None:
+    def __init__(self, redis: str | ArqRedis, *, keep: float = KEEP, limits: Limits = DEFAULT_LIMITS) -> None:
         self._given = redis
         self._keep_ms = round(keep * 1000)
+        self._limits = limits
         self._connected: ArqRedis | None = None
 
     async def __aenter__(self) -> Self:
         self._connected = await connect(self._given) if isinstance(self._given, str) else self._given
         self._clock = RedisClock(self._connected)
         self._announcements = Announcements(self._connected)
+        self._housekeeping = Housekeeping(self._connected, self._clock, self._keep_ms)
         return self
 
     async def __aexit__(
@@ -71,11 +77,40 @@ class Producer:
         return self._connected
 
     async def enqueue(self, request: CompletionRequest) -> str:
-        """Enqueue one request; returns its job id."""
+        """Enqueue one request; returns its job id. Raises `InvalidRequest` where it is larger than the limit."""
         name = secrets.token_hex(8)
         with translated():
-            await enqueue_one(self._redis, self._clock, request, name)
+            await enqueue_one(self._redis, self._clock, request, name, self._limits)
         return name
+
+    async def open_batch(
+        self,
+        *,
+        batch_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        keep: float | None = None,
+        deadline: float | None = None,
+        source: str = "",
+    ) -> BatchStatus:
+        """Make a batch without rows, or find it; `enqueue_batch` under its id then adds them.
+
+        `keep` is for how many seconds after its end the batch and its results are kept (None = the producer's, 0 = for
+        ever). What is not done `deadline` seconds from now expires. A batch that is there already keeps its own.
+        `source` is any word for what the rows are read from: without a `batch_id`, a batch of the same source that did
+        not get all of its rows is gone on with. Raises `InvalidRequest` for metadata larger than the limit.
+        """
+        if (keep is not None and keep < 0) or (deadline is not None and deadline <= 0):
+            raise InvalidRequest(
+                "keep and deadline are in seconds and not negative, and no deadline has passed already"
+            )
+        name = keys.checked_batch_id(batch_id or secrets.token_hex(6))
+        keep_ms = self._keep_ms if keep is None else round(keep * 1000)
+        described = self._limits.checked_metadata(metadata)
+        deadline_ms = 0 if deadline is None else max(1, round(deadline * 1000))
+        opening: list[Arg] = [name, int(batch_id is None), source, described, keep_ms, deadline_ms]
+        with translated():
+            opened, _ = await run(self._redis, Script.OPEN_BATCH, [keys.BATCHES], opening)
+            return await reading.batch(self._redis, opened.decode())
 
     async def enqueue_batch(
         self,
@@ -83,26 +118,27 @@ class Producer:
         *,
         batch_id: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        keep: float | None = None,
+        deadline: float | None = None,
         on_progress: Callable[[int], None] | None = None,
     ) -> BatchStatus:
         """Enqueue many requests as one batch, in constant memory.
 
         Row n (from 1) becomes job `<batch id>:<n>`. Submitting the same rows under the same `batch_id` again adds only
-        what is missing. `on_progress` is called with the number of rows sent so far. Raises `BatchCancelled` when
-        somebody cancels the batch meanwhile.
+        what is missing. `metadata`, `keep` and `deadline` are those of `open_batch`. `on_progress` is called with the
+        number of rows sent so far. Raises `BatchCancelled` when somebody cancels or deletes the batch meanwhile, and
+        `BatchFull` when there are more rows than the limit allows; those that are in run.
         """
-        name = keys.checked_batch_id(batch_id or secrets.token_hex(6))
-        opening: list[Arg] = [name, json.dumps(dict(metadata or {})), self._keep_ms]
-        with translated():
-            await run(self._redis, Script.OPEN_BATCH, [keys.BATCH + name, keys.BATCHES], opening)
-        submission = Submission(self._redis, self._clock, name, self._keep_ms)
+        batch = await self.open_batch(batch_id=batch_id, metadata=metadata, keep=keep, deadline=deadline)
+        deadline_ms = None if batch.deadline_at is None else round(batch.deadline_at * 1000)
+        submission = Submission(self._redis, self._clock, batch.id, self._limits, deadline_ms)
         try:
             await submission.add(requests, on_progress)
-        except BatchCancelled:
-            await self._seal(name)
+        except (BatchCancelled, BatchFull):
+            await self._seal(batch.id)
             raise
-        await self._seal(name)
-        return await self.batch(name)
+        await self._seal(batch.id)
+        return await self.batch(batch.id)
 
     async def _seal(self, batch_id: str) -> None:
         with translated():
@@ -111,6 +147,7 @@ class Producer:
     async def result(self, job_id: str) -> CompletionResult | None:
         """A job's result, or None while it is unfinished. Raises `NotFound` for a job that is not there (any more)."""
         with translated():
+            await self._housekeeping.maybe_sweep()
             return await reading.result(self._redis, job_id)
 
     async def state(self, job_id: str) -> JobState:
@@ -134,6 +171,7 @@ class Producer:
         async with self._announcements.listen(keys.CHANNEL_DONE + job_id) as announced:
             while True:
                 announced.clear()
+                await self._housekeeping.maybe_sweep()
                 result = await reading.result(self._redis, job_id)
                 if result is not None:
                     return result
@@ -142,20 +180,36 @@ class Producer:
     async def batch(self, batch_id: str) -> BatchStatus:
         """A batch at this instant. Raises `NotFound`."""
         with translated():
+            await self._housekeeping.maybe_sweep()
             return await reading.batch(self._redis, batch_id)
 
-    async def results(self, batch_id: str, *, after: str = "0", follow: bool = True) -> AsyncIterator[CompletionResult]:
-        """A batch's results in the order in which its jobs end; `follow` waits for those still to come."""
-        async for _, result in self.results_with_cursor(batch_id, after=after, follow=follow):
+    async def results(
+        self, batch_id: str, *, after: str = "0", follow: bool = True, order: Order = "completion"
+    ) -> AsyncIterator[CompletionResult]:
+        """A batch's results; `follow` waits for those still to come.
+
+        They come in the order in which the jobs end, or (`order="input"`) in that of the rows; without `follow` the
+        latter ends before the first row that has no result yet.
+        """
+        async for _, result in self.results_with_cursor(batch_id, after=after, follow=follow, order=order):
             yield result
 
     async def results_with_cursor(
-        self, batch_id: str, *, after: str = "0", follow: bool = True
+        self, batch_id: str, *, after: str = "0", follow: bool = True, order: Order = "completion"
     ) -> AsyncIterator[tuple[str, CompletionResult]]:
-        """As `results`, each with the cursor that `after` takes to go on behind it. Raises `NotFound`."""
+        """As `results`, each with the cursor that `after` takes, in the same order, to go on behind it.
+
+        An outage of Redis shorter than half a minute is only a delay. Raises `NotFound`.
+        """
+        read = downloading.by_row if order == "input" else downloading.by_end
         with translated():
-            async for cursor, result in reading.results(self._redis, batch_id, after, follow=follow):
+            async for cursor, result in read(self._redis, self._housekeeping, batch_id, after, follow=follow):
                 yield cursor, result
+
+    async def failures(self, batch_id: str, *, after: str = "0") -> tuple[str, Counter[str]]:
+        """How many rows of a batch failed of which error type behind a cursor, and the cursor to go on from."""
+        with translated():
+            return await downloading.failures(self._redis, batch_id, after)
 
     async def stream(self, job_id: str) -> AsyncIterator[Delta]:
         """The pieces of a completion while it is written, from its beginning, for a job with `stream=true`.
@@ -177,7 +231,15 @@ class Producer:
     async def retry(self, job_or_batch_id: str) -> int:
         """Run again what failed, and only that; returns how many jobs went back to their lane. Raises `NotFound`."""
         with translated():
-            return await steering.retry(self._redis, job_or_batch_id)
+            return await steering.retry(self._redis, self._clock, job_or_batch_id)
+
+    async def delete(self, batch_id: str, *, cancel: bool = False) -> None:
+        """Delete a batch and everything of it: rows, results, dead letters. Raises `NotFound`.
+
+        Raises `Unfinished` for a batch that still runs, unless `cancel` ends it.
+        """
+        with translated():
+            await steering.delete_batch(self._redis, batch_id, unfinished=cancel)
 
     async def dead_letters(self) -> AsyncIterator[DeadLetter]:
         """Jobs that failed for good, with their requests, the oldest first."""
@@ -212,4 +274,4 @@ class Producer:
             return info
 
 
-__all__ = ["KEEP", "BatchCancelled", "NotFound", "Producer"]
+__all__ = ["KEEP", "Order", "Producer"]

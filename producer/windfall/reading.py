@@ -67,7 +67,7 @@ async def batch(redis: ArqRedis, batch_id: str) -> BatchStatus:
         pipe.hgetall(keys.BATCH + batch_id)
         pipe.time()
         fields, (seconds, micros) = await pipe.execute()
-    if b"created" not in fields:
+    if b"created" not in fields or b"deleted" in fields:
         raise NotFound(f"no batch {batch_id!r}: it never was, or it was kept no longer")
     return _status(batch_id, {name.decode(): value for name, value in fields.items()}, seconds + micros / 1e6)
 
@@ -97,35 +97,14 @@ def _status(batch_id: str, fields: dict[str, bytes], now: float) -> BatchStatus:
             cached_tokens=number("cached_tokens"),
             reasoning_tokens=number("reasoning_tokens"),
         ),
+        last_row=number("rows"),
         created_at=moment("created") or now,
         first_started_at=moment("first"),
         finished_at=moment("finished"),
+        deadline_at=moment("deadline"),
+        keep=number("keep") / 1000,
         now=now,
     )
-
-
-async def results(
-    redis: ArqRedis, batch_id: str, after: str, *, follow: bool
-) -> AsyncIterator[tuple[str, CompletionResult]]:
-    """A batch's results with their cursors, from behind `after` on; raises `NotFound`."""
-    client: Any = redis
-    cursor = after
-    while True:
-        # Looked at before the stream: what ends in between is found by one more read.
-        done = (await batch(redis, batch_id)).done
-        block = {"block": _BLOCK} if follow and not done else {}
-        page = await client.xread({keys.BATCH + batch_id + keys.DONE_SUFFIX: cursor}, count=_PAGE, **block)
-        if not page:
-            if done or not follow:
-                return
-            continue
-        entries = page[0][1]
-        names = [fields[b"i"].decode() for _, fields in entries]
-        found = await client.mget([keys.RESULT + name for name in names])
-        for (entry, _), data in zip(entries, found, strict=True):
-            cursor = entry.decode()
-            if data is not None:
-                yield cursor, decode_result(data)
 
 
 async def deltas(redis: ArqRedis, job_id: str) -> AsyncIterator[Delta]:

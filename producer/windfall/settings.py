@@ -14,13 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from windfall.errors import ConfigError
-from windfall.formats import MAX_ROW_BYTES
 from windfall.formats.explain import explain, vocabulary
+from windfall.limits import MAX_BATCH_ROWS, MAX_METADATA_BYTES, MAX_ROW_BYTES, Limits
 
 FILE_NAME: Final = "windfall.toml"
 DEFAULT_REDIS: Final = "redis://localhost:6379"
 
-_Bytes = Annotated[int, Field(gt=0)]
+_Size = Annotated[int, Field(gt=0)]
+_LIMITS: Final = ("max_row_bytes", "max_batch_rows", "max_metadata_bytes")
 
 
 class Settings(BaseModel):
@@ -29,9 +30,16 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     redis: str = Field(default=DEFAULT_REDIS, repr=False)  # it may hold a password
-    max_row_bytes: _Bytes = MAX_ROW_BYTES
+    max_row_bytes: _Size = MAX_ROW_BYTES
+    max_batch_rows: _Size = MAX_BATCH_ROWS
+    max_metadata_bytes: _Size = MAX_METADATA_BYTES
     models: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)  #: `[models.NAME]`
     providers: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)  #: `[providers.NAME]`
+
+    @property
+    def limits(self) -> Limits:
+        """What a producer takes at most."""
+        return Limits(self.max_row_bytes, self.max_batch_rows, self.max_metadata_bytes)
 
 
 class _File(BaseModel):
@@ -40,7 +48,9 @@ class _File(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     redis: str | None = None
-    max_row_bytes: _Bytes | None = None
+    max_row_bytes: _Size | None = None
+    max_batch_rows: _Size | None = None
+    max_metadata_bytes: _Size | None = None
     models: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
     providers: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
 
@@ -49,7 +59,9 @@ class _Environment(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="WINDFALL_", env_ignore_empty=True, hide_input_in_errors=True)
 
     redis_url: str | None = None
-    max_row_bytes: _Bytes | None = None
+    max_row_bytes: _Size | None = None
+    max_batch_rows: _Size | None = None
+    max_metadata_bytes: _Size | None = None
     xdg_config_home: Path | None = Field(default=None, validation_alias="XDG_CONFIG_HOME")
 
 
@@ -62,8 +74,7 @@ def load_settings(*, redis: str | None = None, config: Path | None = None) -> Se
         "models": file.models,
         "providers": file.providers,
         "redis": redis or environment.redis_url or file.redis,
-        "max_row_bytes": environment.max_row_bytes or file.max_row_bytes,
-    }
+    } | {name: getattr(environment, name) or getattr(file, name) for name in _LIMITS}
     return Settings(**{name: value for name, value in found.items() if value is not None})
 
 

@@ -1,4 +1,4 @@
-"""Cancelling jobs and batches, and running dead letters again."""
+"""Cancelling jobs and batches, running dead letters again, deleting batches."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from arq import ArqRedis
 
 from windfall import keys, reading
 from windfall.clock import RedisClock
-from windfall.errors import NotFound, WireError
-from windfall.result import CompletionResult, ErrorInfo, JobState, Timings
+from windfall.errors import NotFound, Unfinished, WireError
+from windfall.housekeeping import delete
+from windfall.result import Attempt, ErrorInfo, JobState
 from windfall.scripts import Script, Step, run, run_all
-from windfall.wire import JobMessage, decode_job, decode_result, encode_attempts, encode_result
+from windfall.submission import deadline_of
+from windfall.unfinished import read_unended
+from windfall.wire import decode_job, decode_result, encode_attempts, encode_job, encode_result
 
+_NO_BATCH, _UNFINISHED = -1, -2  # answers of delete.lua
 _PAGE = 500
 
 #: Marks the last attempt before a job was run again by hand; later decisions count attempts from there.
@@ -36,10 +40,10 @@ async def _cancel_batch(redis: ArqRedis, clock: RedisClock, name: str, keep_ms: 
         return 0
     # From here on enqueue.lua refuses rows, so the total no longer grows.
     await client.hset(keys.BATCH + name, "cancel", 1)
-    total = (await reading.batch(redis, name)).total
+    last = (await reading.batch(redis, name)).last_row
     concerned = 0
-    for first in range(1, total + 1, _PAGE):
-        ids = [keys.job_id(name, row) for row in range(first, min(first + _PAGE, total + 1))]
+    for first in range(1, last + 1, _PAGE):
+        ids = [keys.job_id(name, row) for row in range(first, min(first + _PAGE, last + 1))]
         concerned += (await _cancel_jobs(redis, clock, ids, keep_ms))[0]
     # Whoever was submitting may be gone.
     await run(redis, Script.SEAL_BATCH, [keys.BATCH + name], [])
@@ -48,14 +52,12 @@ async def _cancel_batch(redis: ArqRedis, clock: RedisClock, name: str, keep_ms: 
 
 async def _cancel_jobs(redis: ArqRedis, clock: RedisClock, ids: list[str], keep_ms: int) -> tuple[int, int]:
     """Returns how many were cancelled or told to stop, and how many there are not."""
-    client: Any = redis
-    payloads = await client.mget([keys.PAYLOAD + name for name in ids])
     now = await clock.now()
+    error = ErrorInfo(type="cancelled", message="cancelled before it ran")
     steps = []
-    for name, payload in zip(ids, payloads, strict=True):
-        message = _readable(payload)
-        lane = keys.lane_queue(message.request.model, message.request.route) if message else ""
-        steps.append(Step(Script.CANCEL, [lane], [name, encode_result(_cancelled(name, message, now), lane), keep_ms]))
+    for job in await read_unended(redis, ids):
+        result = encode_result(job.ended(JobState.CANCELLED, error, now), job.lane)
+        steps.append(Step(Script.CANCEL, [job.lane], [job.job_id, result, keep_ms]))
     answers = await run_all(redis, steps)
     for answer in answers:
         if isinstance(answer, Exception):
@@ -63,35 +65,25 @@ async def _cancel_jobs(redis: ArqRedis, clock: RedisClock, ids: list[str], keep_
     return sum(answer in (b"cancelled", b"told") for answer in answers), answers.count(b"gone")
 
 
-def _readable(payload: bytes | None) -> JobMessage | None:
-    try:
-        return decode_job(payload) if payload else None
-    except WireError:
-        return None
+async def delete_batch(redis: ArqRedis, name: str, *, unfinished: bool) -> None:
+    """Remove a batch and everything of it. Raises `NotFound`, and `Unfinished` unless that is no matter."""
+    answer = await delete(redis, name, "any" if unfinished else "finished")
+    if answer == _NO_BATCH:
+        raise NotFound(f"no batch {name!r}: it never was, or it was kept no longer")
+    if answer == _UNFINISHED:
+        raise Unfinished(f"batch {name} is unfinished: cancel it first, or delete it with --cancel (cancel=True)")
 
 
-def _cancelled(name: str, message: JobMessage | None, now: float) -> CompletionResult:
-    return CompletionResult(
-        job_id=name,
-        state=JobState.CANCELLED,
-        model=message.request.model if message else "",
-        custom_id=message.request.custom_id if message else None,
-        metadata=message.request.metadata if message else None,
-        error=ErrorInfo(type="cancelled", message="cancelled before it ran"),
-        timings=Timings(enqueued_at=message.et / 1000 if message else now, finished_at=now),
-    )
-
-
-async def retry(redis: ArqRedis, name: str) -> int:
+async def retry(redis: ArqRedis, clock: RedisClock, name: str) -> int:
     """Run a failed job, or what failed of a batch, again; returns how many went back to their lane."""
     if await reading.is_batch(redis, name):
         count = 0
         async for ids in _failed(redis, name):
-            count += await _retry_jobs(redis, ids)
+            count += await _retry_jobs(redis, clock, ids)
         return count
     if await reading.result(redis, name) is None:
         return 0
-    return await _retry_jobs(redis, [name])
+    return await _retry_jobs(redis, clock, [name])
 
 
 async def _failed(redis: ArqRedis, batch_id: str) -> AsyncIterator[list[str]]:
@@ -103,17 +95,39 @@ async def _failed(redis: ArqRedis, batch_id: str) -> AsyncIterator[list[str]]:
             yield ids
 
 
-async def _retry_jobs(redis: ArqRedis, ids: list[str]) -> int:
+async def _retry_jobs(redis: ArqRedis, clock: RedisClock, ids: list[str]) -> int:
     client: Any = redis
-    results = await client.mget([keys.RESULT + name for name in ids])
+    async with client.pipeline(transaction=False) as pipe:
+        pipe.mget([keys.RESULT + name for name in ids])
+        for name in ids:
+            pipe.hget(keys.DEAD + name, "payload")
+        results, *payloads = await pipe.execute()
+    now_ms = await clock.now_ms()
     steps = []
-    for name, data in zip(ids, results, strict=True):
-        attempts = decode_result(data).attempts if data else ()
-        if attempts:
-            attempts = (*attempts[:-1], attempts[-1].model_copy(update={"moved_on": RETRIED}))
-        steps.append(Step(Script.RETRY, [], [name, 0, encode_attempts(attempts)]))
+    for name, data, payload in zip(ids, results, payloads, strict=True):
+        if payload is not None:
+            attempts = _marked(decode_result(data).attempts if data else ())
+            steps.append(Step(Script.RETRY, [], [name, *_anew(payload, now_ms, attempts)]))
     answers = await run_all(redis, steps)
     for answer in answers:
         if isinstance(answer, Exception):
             raise answer
     return sum(answers)
+
+
+def _marked(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    if not attempts:
+        return ()
+    return (*attempts[:-1], attempts[-1].model_copy(update={"moved_on": RETRIED}))
+
+
+def _anew(payload: bytes, now_ms: int, attempts: tuple[Attempt, ...]) -> tuple[int, bytes, bytes, int]:
+    """Priority, ledger, payload and deadline of a job that is run again; the time of its deadline starts anew."""
+    ledger = encode_attempts(attempts)
+    try:
+        request = decode_job(payload).request
+    except WireError:
+        return 0, ledger, payload, 0  # of another contract: whoever reads it will see
+    if request.deadline is None:
+        return request.priority, ledger, payload, 0
+    return request.priority, ledger, encode_job(request, now_ms), deadline_of(request, now_ms)

@@ -10,12 +10,13 @@ from arq import ArqRedis
 
 from windfall.clock import RedisClock
 from windfall.connection import translated
-from windfall.errors import BrokerUnavailable, InvalidRequest
+from windfall.errors import BatchCancelled, BatchFull, BrokerUnavailable
 from windfall.keys import job_id, lane_queue
+from windfall.limits import Limits
 from windfall.request import CompletionRequest
 from windfall.result import CompletionResult, ErrorInfo, JobState, Timings
 from windfall.row import InvalidRow, Row
-from windfall.scripts import Script, Step, run_all
+from windfall.scripts import Arg, Script, Step, run_all
 from windfall.wire import encode_job, encode_result
 
 #: Rows and bytes of one round trip: large enough to hide its latency, small enough not to hold Redis up.
@@ -24,10 +25,6 @@ CHUNK_BYTES = 4 * 1024 * 1024
 
 #: Seconds for which a submission outlasts an outage of Redis before it gives up; what was added stays added.
 PATIENCE = 30.0
-
-
-class BatchCancelled(InvalidRequest):
-    """The batch was cancelled while rows were being added."""
 
 
 @dataclass(slots=True)
@@ -43,21 +40,27 @@ class _Chunk:
     def full(self) -> bool:
         return self.rows >= CHUNK_ROWS or self.size >= CHUNK_BYTES
 
-    def steps(self, batch_id: str, keep_ms: int) -> list[Step]:
+    def steps(self, batch_id: str) -> list[Step]:
         steps = [Step(Script.ENQUEUE, [lane], [batch_id, *args]) for lane, args in self.jobs.items()]
         if self.rejected:
-            steps.append(Step(Script.REJECT, [], [batch_id, keep_ms, *self.rejected]))
+            steps.append(Step(Script.REJECT, [], [batch_id, *self.rejected]))
         return steps
 
 
 class Submission:
-    """Adds rows to one batch. A row that is there already is left alone, so that doing it again does no harm."""
+    """Adds rows to one batch. A row that is there already is left alone, so that doing it again does no harm.
 
-    def __init__(self, redis: ArqRedis, clock: RedisClock, batch_id: str, keep_ms: int) -> None:
+    `deadline_ms` is the batch's (Unix milliseconds on Redis' clock), or None.
+    """
+
+    def __init__(
+        self, redis: ArqRedis, clock: RedisClock, batch_id: str, limits: Limits, deadline_ms: int | None
+    ) -> None:
         self._redis = redis
         self._clock = clock
         self._batch_id = batch_id
-        self._keep_ms = keep_ms
+        self._limits = limits
+        self._deadline_ms = deadline_ms
         self._chunk = _Chunk()
         self.rows = 0  #: rows read so far
         self.added = 0  #: rows that were not there before
@@ -67,6 +70,12 @@ class Submission:
     ) -> None:
         """Add all rows. `on_progress` gets the number of rows added or found so far after every round trip."""
         async for row in _each(rows):
+            if self.rows == self._limits.batch_rows:
+                await self._send()
+                raise BatchFull(
+                    f"batch {self._batch_id} has {self.rows:,} rows, and no batch has more (setting max_batch_rows); "
+                    "those run; submit the rest as another batch"
+                )
             self.rows += 1
             await self._take(row)
             if self._chunk.full:
@@ -81,20 +90,35 @@ class Submission:
         name = job_id(self._batch_id, self.rows)
         chunk = self._chunk
         now_ms = await self._clock.now_ms()
-        if isinstance(row, InvalidRow):
-            rejected = encode_result(rejection(name, row, now_ms / 1000), "")
-            chunk.rejected += [name, rejected]
-            chunk.size += len(rejected)
-        else:
+        if isinstance(row, CompletionRequest):
+            row = self._in_time(row, now_ms)
             payload = encode_job(row, now_ms)
-            chunk.jobs.setdefault(lane_queue(row.model, row.route), []).extend((name, row.priority, payload))
-            chunk.size += len(payload)
+            error = self._limits.too_large(len(payload))
+            if error is None:
+                job = (name, row.priority, deadline_of(row, now_ms), payload)
+                chunk.jobs.setdefault(lane_queue(row.model, row.route), []).extend(job)
+                chunk.size += len(payload)
+                chunk.rows += 1
+                return
+            row = InvalidRow(row.custom_id, self.rows, error)
+        rejected = encode_result(rejection(name, row, now_ms / 1000), "")
+        chunk.rejected += [name, rejected]
+        chunk.size += len(rejected)
         chunk.rows += 1
+
+    def _in_time(self, row: CompletionRequest, now_ms: int) -> CompletionRequest:
+        """The row with what is left of the batch's deadline, where it has none of its own that comes earlier."""
+        if self._deadline_ms is None:
+            return row
+        left = max(self._deadline_ms - now_ms, 1) / 1000
+        if row.deadline is not None and row.deadline <= left:
+            return row
+        return row.model_copy(update={"deadline": left})
 
     async def _send(self) -> None:
         """Send what is gathered; an outage shorter than `PATIENCE` is only a delay, for every step can be repeated."""
         chunk, self._chunk = self._chunk, _Chunk()
-        steps = chunk.steps(self._batch_id, self._keep_ms)
+        steps = chunk.steps(self._batch_id)
         if not steps:
             return
         loop = asyncio.get_running_loop()
@@ -119,6 +143,8 @@ class Submission:
                     raise answer
         if -1 in answers:
             raise BatchCancelled(f"batch {self._batch_id} was cancelled and takes no more rows")
+        if -2 in answers:
+            raise BatchCancelled(f"batch {self._batch_id} is not there any more: it was deleted while rows were added")
         return sum(answers)
 
 
@@ -134,11 +160,22 @@ def rejection(name: str, row: InvalidRow, now: float) -> CompletionResult:
     )
 
 
-async def enqueue_one(redis: ArqRedis, clock: RedisClock, request: CompletionRequest, name: str) -> None:
-    """Put one job, on its own, into its lane."""
-    payload = encode_job(request, await clock.now_ms())
-    step = Step(Script.ENQUEUE, [lane_queue(request.model, request.route)], ["", name, request.priority, payload])
-    (answer,) = await run_all(redis, [step])
+def deadline_of(request: CompletionRequest, enqueued_ms: int) -> int:
+    """When a request enqueued then is overdue (Unix milliseconds), or 0."""
+    return 0 if request.deadline is None else enqueued_ms + round(request.deadline * 1000)
+
+
+async def enqueue_one(
+    redis: ArqRedis, clock: RedisClock, request: CompletionRequest, name: str, limits: Limits
+) -> None:
+    """Put one job, on its own, into its lane. Raises `InvalidRequest` where it is too large."""
+    now_ms = await clock.now_ms()
+    payload = encode_job(request, now_ms)
+    error = limits.too_large(len(payload))
+    if error is not None:
+        raise error
+    job: list[Arg] = ["", name, request.priority, deadline_of(request, now_ms), payload]
+    (answer,) = await run_all(redis, [Step(Script.ENQUEUE, [lane_queue(request.model, request.route)], job)])
     if isinstance(answer, Exception):
         raise answer
 

@@ -13,11 +13,10 @@ from arq.jobs import Job as ArqJob
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from support import eventually, request, requests
-from windfall import InvalidRequest, InvalidRow, JobState, NotFound, Producer, WaitTimeout, keys
+from windfall import BatchCancelled, InvalidRequest, InvalidRow, JobState, NotFound, Producer, WaitTimeout, keys
 from windfall.batch import BatchState
 from windfall.result import Completion, CompletionResult, Timings
 from windfall.scripts import Script, run
-from windfall.submission import BatchCancelled
 from windfall.wire import encode_result, job_deserializer
 from windfall_worker.claims import Claim, ClaimDesk, Claimed, Lease, Renewed
 

@@ -191,12 +191,12 @@ def test_a_row_of_30_mb_is_never_in_memory_as_a_whole() -> None:
 
 
 def test_overrides_replace_what_rows_say_and_fill_what_they_do_not_say() -> None:
-    overrides = Overrides(model="other", route=Route.LOCAL, priority=3, deadline=60.0)
+    overrides = Overrides(model="other", route=Route.LOCAL, priority=3)
     nameless = {"messages": GOOD["messages"]}
     anthropic = {"custom_id": "b", "params": nameless}
     for row in rows_of(jsonl(GOOD, nameless, anthropic), overrides=overrides):
         assert isinstance(row, CompletionRequest)
-        assert (row.model, row.route, row.priority, row.deadline) == ("other", Route.LOCAL, 3, 60.0)
+        assert (row.model, row.route, row.priority) == ("other", Route.LOCAL, 3)
 
 
 @given(st.lists(st.binary(max_size=200)))

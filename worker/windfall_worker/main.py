@@ -12,6 +12,7 @@ from arq import ArqRedis
 from windfall.clock import RedisClock
 from windfall.connection import connect, disconnect
 from windfall.fleet import ServedModel
+from windfall.housekeeping import Housekeeping
 from windfall.tasks import put_away
 from windfall_worker.decide import Policy
 from windfall_worker.feeds import Spill, make_feeds, watch_backlogs
@@ -53,6 +54,7 @@ async def run_worker(
             asyncio.create_task(spill.run(worker.look_again)),
             asyncio.create_task(watch_backlogs(pool, feeds)),
             asyncio.create_task(_heartbeat(pool, clock, worker, stations).run()),
+            asyncio.create_task(Housekeeping(pool, clock, round(settings.keep * 1000)).run()),
         ]
         if ready:
             watchers.append(asyncio.create_task(_forward(worker.ready, ready)))

@@ -40,6 +40,7 @@ for command in (
     results.result,
     steer.cancel,
     steer.retry,
+    steer.delete,
     worker.worker,
     fleet.fleet,
     doctor.doctor,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +31,18 @@ def rows_of(path: Path, overrides: Overrides, max_row_bytes: int) -> Iterator[It
         if exc.filename != str(path):
             raise
         raise InvalidRequest(f"cannot read {name}: {exc.strerror}") from exc
+
+
+def fingerprint(path: Path, *flags: object) -> str:
+    """A word for this file as it is now, submitted with these flags; empty for what cannot be read twice."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ""
+    if not stat.S_ISREG(found.st_mode):
+        return ""
+    facts = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, *flags)
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
 
 def refuse_same_file(source: Path, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from windfall.batch import BatchStatus
@@ -9,7 +10,8 @@ from windfall.cli.console import duration, note
 from windfall.cli.progress import RowProgress
 from windfall.formats import OutputFile
 from windfall.formats.output_file import by_job_id
-from windfall.producer import Producer
+from windfall.keys import job_id
+from windfall.producer import Order, Producer
 
 
 async def follow_batch(producer: Producer, batch_id: str, output: Path | None) -> int:
@@ -20,20 +22,44 @@ async def follow_batch(producer: Producer, batch_id: str, output: Path | None) -
             await _watch(producer, batch_id)
         else:
             with OutputFile(output, by_job_id, again=True) as out:
-                await write_results(producer, batch_id, out, after="0", follow=True)
+                await write_results(producer, batch_id, out, Wanted())
         return conclude(await producer.batch(batch_id), output)
 
 
-async def write_results(producer: Producer, batch_id: str, out: OutputFile, *, after: str, follow: bool) -> str:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which results, in which order; `follow` waits for those still to come."""
+
+    after: str = "0"
+    order: Order = "completion"
+    follow: bool = True
+
+    @property
+    def replaces_failed(self) -> bool:
+        """Whether rows that failed are fetched again: behind a cursor they would be lost, in order out of it."""
+        return self.after == "0" and self.order == "completion"
+
+
+async def write_results(producer: Producer, batch_id: str, out: OutputFile, wanted: Wanted) -> str:
     """Write what the file lacks of a batch's results; returns the cursor behind the last one."""
-    cursor = after
+    cursor = wanted.after
+    if wanted.order == "input":
+        cursor = str(_behind_what_is_there(out, batch_id, int(cursor) if cursor.isdecimal() else 0))
     with RowProgress(f"batch {batch_id}", done=out.rows, beside_stdout=out.name == "stdout") as progress:
         total = (await producer.batch(batch_id)).total
-        async for cursor, result in producer.results_with_cursor(batch_id, after=after, follow=follow):  # noqa: B007 - the last one is returned
+        found = producer.results_with_cursor(batch_id, after=cursor, follow=wanted.follow, order=wanted.order)
+        async for cursor, result in found:  # noqa: B007 - the last one is returned
             if not out.has(result.job_id):
                 out.write([result])
                 progress.update(out.rows, total, out.failed)
     return cursor
+
+
+def _behind_what_is_there(out: OutputFile, batch_id: str, row: int) -> int:
+    """The last row of those that the file has without a gap."""
+    while out.has(job_id(batch_id, row + 1)):
+        row += 1
+    return row
 
 
 def conclude(status: BatchStatus, output: Path | None) -> int:

@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
+from windfall.durations import parse_duration
+from windfall.errors import ConfigError
 from windfall.request import Route
+
+
+def _duration(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ConfigError as exc:
+        raise typer.BadParameter(str(exc)) from None
+
 
 RedisUrl = Annotated[
     str | None,
@@ -59,8 +69,18 @@ Priority = Annotated[
 ]  # fmt: skip
 Deadline = Annotated[
     float | None,
-    typer.Option(min=0.001, metavar="SECONDS", help="Rows unfinished by then expire.", show_default=False),
-]
+    typer.Option(
+        metavar="TIME", parser=_duration, help="Rows that are not done by then expire: 90s, 15m, 8h, 7d, or seconds.",
+        show_default=False,
+    ),
+]  # fmt: skip
+Keep = Annotated[
+    float | None,
+    typer.Option(
+        metavar="TIME", parser=_duration, help="How long the batch is kept after its end [7d]; 0 is for ever.",
+        show_default=False,
+    ),
+]  # fmt: skip
 BatchName = Annotated[str, typer.Argument(metavar="ID", help="The id of a batch, as submit printed it.")]
 AnyName = Annotated[str, typer.Argument(metavar="ID", help="The id of a batch or of a job.")]
 JobName = Annotated[

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import typer
 
 from windfall.batch import BatchStatus
 from windfall.cli import options
-from windfall.cli.console import duration, say, say_json
+from windfall.cli.console import duration, note, printable, say, say_json
 from windfall.cli.follow import conclude, outcomes
 from windfall.cli.progress import RowProgress
 from windfall.cli.session import producer, run_async
@@ -75,6 +76,7 @@ async def _watch(producer: Producer, name: str, *, as_json: bool) -> int:
             result = await producer.wait(name)
             say_json(result.model_dump(mode="json")) if as_json else say(_job_line(name, result))
             return not result.ok
+        cursor, kinds = "0", Counter[str]()
         live = sys.stderr.isatty() and sys.stdout.isatty() and not as_json
         with RowProgress(f"batch {name}", done=found.finished) as progress:
             async for found in _changes(producer, name):
@@ -83,7 +85,19 @@ async def _watch(producer: Producer, name: str, *, as_json: bool) -> int:
                 elif not live:
                     say(outcomes(found))
                 progress.update(found.finished, found.total, found.finished - found.completed)
-    return conclude(found, None)
+                if found.failed:
+                    cursor, more = await producer.failures(name, after=cursor)
+                    kinds += more
+                    progress.explain(in_words(kinds))
+        unsuccessful = conclude(found, None)
+        if kinds:
+            note(f"failed: {in_words(kinds)}; see windfall dead list, run them again with windfall retry {name}")
+    return unsuccessful
+
+
+def in_words(kinds: Counter[str]) -> str:
+    """Error types with their numbers, the most frequent first."""
+    return ", ".join(f"{number:,} {printable(kind)}" for kind, number in kinds.most_common())
 
 
 async def _changes(producer: Producer, name: str) -> AsyncIterator[BatchStatus]:
@@ -101,6 +115,7 @@ async def _changes(producer: Producer, name: str) -> AsyncIterator[BatchStatus]:
 
 def _as_json(found: BatchStatus) -> dict[str, object]:
     derived = {"state": found.state.value, "finished": found.finished, "rate": found.rate, "eta": found.eta}
+    derived["kept_until"] = found.kept_until
     return found.model_dump(mode="json") | derived
 
 
@@ -111,6 +126,11 @@ def _say_batch(found: BatchStatus) -> None:
     if found.rate is not None:
         left = "" if found.done or found.eta is None else f", about {duration(found.eta)} left"
         say(f"rate    {found.rate:,.1f} rows/s{left}")
+    if found.deadline_at is not None and not found.done:
+        away = found.deadline_at - found.now
+        say("due     " + (f"in {duration(away)}" if away > 0 else "now: what is not done is being expired"))
+    if found.kept_until is not None:
+        say(f"kept    for another {duration(max(0.0, found.kept_until - found.now))}")
     cached = f" ({usage.cached_tokens:,} cached)" if usage.cached_tokens else ""
     say(f"tokens  {usage.prompt_tokens:,} of prompts{cached}, {usage.completion_tokens:,} of completions")
 

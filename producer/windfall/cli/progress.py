@@ -55,3 +55,8 @@ class RowProgress:
         rate = f"{(done - self._start) / elapsed:.1f} rows/s" if elapsed > 0.5 else ""
         shown = f"{failed} failed" if failed else ""
         self._bar.update(self._task, completed=done, total=total, rate=rate, failed=shown)
+
+    def explain(self, failures: str) -> None:
+        """Show in other words what failed, until the next update."""
+        if self._bar is not None:
+            self._bar.update(self._task, failed=failures)

@@ -9,11 +9,11 @@ import typer
 
 from windfall.cli import options
 from windfall.cli.console import complain, note, printable, say, say_json
-from windfall.cli.follow import outcomes, write_results
+from windfall.cli.follow import Wanted, outcomes, write_results
 from windfall.cli.session import producer, run_async
 from windfall.formats import OutputFile
 from windfall.formats.output_file import by_job_id
-from windfall.producer import Producer
+from windfall.producer import Order, Producer
 from windfall.result import CompletionResult
 
 
@@ -21,8 +21,15 @@ def results(
     batch_id: options.BatchName,
     output: options.Output = Path("-"),
     follow: Annotated[bool, typer.Option("--follow", help="Wait for the results still to come.")] = False,
+    order: Annotated[
+        Order,
+        typer.Option(
+            help="As the rows end, or as they stand in the input; the latter goes on in OUT behind its last line."
+        ),
+    ] = "completion",
     after: Annotated[
-        str, typer.Option(metavar="CURSOR", help="Begin behind this cursor, as an earlier call printed it.")
+        str,
+        typer.Option(metavar="CURSOR", help="Begin behind this cursor, as an earlier call of this order printed it."),
     ] = "0",
     redis: options.RedisUrl = None,
     config: options.Config = None,
@@ -30,18 +37,21 @@ def results(
         bool, typer.Option("--json", help="With a file as OUT: print what was written, and the cursor, as JSON.")
     ] = False,
 ) -> None:
-    """Write the results of a batch, one JSON object a line, in the order in which the rows ended.
+    """Write the results of a batch, one JSON object a line.
 
-    Rows that OUT has already are not written again; rows that failed and were run again replace their old lines.
+    Rows that OUT has already are not written again, so that the same command goes on after a cut connection. In the
+    order of completion, rows that failed and were run again replace their old lines; in the order of the input, lines
+    are never taken out, and without --follow the first row that is unfinished ends the file for now.
     """
-    run_async(_results(producer(redis, config), batch_id, output, after=after, follow=follow, as_json=as_json))
+    wanted = Wanted(after, order, follow=follow)
+    run_async(_results(producer(redis, config), batch_id, output, wanted, as_json=as_json))
 
 
-async def _results(producer: Producer, batch_id: str, output: Path, *, after: str, follow: bool, as_json: bool) -> None:
+async def _results(producer: Producer, batch_id: str, output: Path, wanted: Wanted, *, as_json: bool) -> None:
     async with producer:
         await producer.batch(batch_id)  # before the file is touched: is there such a batch?
-        with OutputFile(output, by_job_id, again=after == "0") as out:
-            cursor = await write_results(producer, batch_id, out, after=after, follow=follow)
+        with OutputFile(output, by_job_id, again=wanted.replaces_failed) as out:
+            cursor = await write_results(producer, batch_id, out, wanted)
             written = out.rows
         status = await producer.batch(batch_id)
     if as_json and str(output) != "-":

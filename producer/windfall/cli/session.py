@@ -48,4 +48,5 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
 
 def producer(redis: str | None, config: Path | None) -> Producer:
     """The Producer of these flags."""
-    return Producer(load_settings(redis=redis, config=config).redis)
+    settings = load_settings(redis=redis, config=config)
+    return Producer(settings.redis, limits=settings.limits)

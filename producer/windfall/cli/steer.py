@@ -1,6 +1,10 @@
-"""`windfall cancel` and `windfall retry`."""
+"""`windfall cancel`, `windfall retry` and `windfall delete`."""
 
 from __future__ import annotations
+
+from typing import Annotated
+
+import typer
 
 from windfall.cli import options
 from windfall.cli.console import say, say_json
@@ -36,6 +40,21 @@ def retry(
         say(f"{_jobs(number)} queued again" if number else "nothing was there to run again")
 
 
+def delete(
+    batch_id: options.BatchName,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Also if it is unfinished: what runs is stopped.")] = False,
+    redis: options.RedisUrl = None,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Delete a batch and everything of it: rows, results, dead letters. It cannot be undone."""
+    run_async(_delete(producer(redis, config), batch_id, cancel=cancel))
+    if as_json:
+        say_json({"id": batch_id, "deleted": True})
+    else:
+        say(f"batch {batch_id} deleted")
+
+
 async def _cancel(producer: Producer, name: str) -> int:
     async with producer:
         return await producer.cancel(name)
@@ -44,6 +63,11 @@ async def _cancel(producer: Producer, name: str) -> int:
 async def _retry(producer: Producer, name: str) -> int:
     async with producer:
         return await producer.retry(name)
+
+
+async def _delete(producer: Producer, batch_id: str, *, cancel: bool) -> None:
+    async with producer:
+        await producer.delete(batch_id, cancel=cancel)
 
 
 def _jobs(number: int) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -13,10 +13,11 @@ import typer
 from windfall.batch import BatchStatus
 from windfall.cli import options
 from windfall.cli.console import note, say, say_json
-from windfall.cli.files import refuse_same_file, rows_of
+from windfall.cli.files import fingerprint, refuse_same_file, rows_of
 from windfall.cli.follow import follow_batch
-from windfall.cli.session import run_async
-from windfall.errors import ConfigError, WindfallError
+from windfall.cli.progress import RowProgress
+from windfall.cli.session import Terminated, run_async
+from windfall.errors import BrokerError, ConfigError
 from windfall.formats import Overrides
 from windfall.keys import checked_batch_id
 from windfall.producer import Producer
@@ -32,6 +33,7 @@ def submit(
     route: options.RouteOption = None,
     priority: options.Priority = None,
     deadline: options.Deadline = None,
+    keep: options.Keep = None,
     batch_id: Annotated[
         str | None,
         typer.Option(
@@ -51,23 +53,49 @@ def submit(
 ) -> None:
     """Enqueue the rows of a file as one batch, and print the batch's id.
 
-    A row that cannot run becomes a failed row of the batch that says why; the others run. With --wait the exit code is
-    3 if any row failed.
+    Stopped half-way, the same command goes on with the same batch. A row that cannot run becomes a failed row of the
+    batch that says why; the others run. With --wait the exit code is 3 if any row failed.
     """
     if output is not None and not wait:
         raise ConfigError("--output needs --wait; or write the results later with windfall results ID -o OUT")
     if output is not None:
         refuse_same_file(source, output)
-    name = checked_batch_id(batch_id or secrets.token_hex(6))
     settings = load_settings(redis=redis, config=config)
-    overrides = Overrides(model, route, priority, deadline)
-    with rows_of(source, overrides, settings.max_row_bytes) as rows:
-        work = _submit(Producer(settings.redis), source, _Watched(rows), name, as_json=as_json)
-        run_async(work)
-    if wait and run_async(follow_batch(Producer(settings.redis), name, output)):
-        raise typer.Exit(3)
-    if not wait:
+    word = fingerprint(source, model, route, priority, deadline, keep)
+    terms = _Terms(checked_batch_id(batch_id) if batch_id else None, {"input": source.name}, keep, deadline, word)
+    with rows_of(source, Overrides(model, route, priority), settings.max_row_bytes) as rows:
+        producer = Producer(settings.redis, limits=settings.limits)
+        name = run_async(_submit(producer, _Watched(rows), terms, as_json=as_json))
+    if wait:
+        _wait(Producer(settings.redis), name, output)
+    else:
         note(f"see windfall watch {name}; get the results with windfall results {name} -o OUT")
+
+
+def _wait(producer: Producer, name: str, output: Path | None) -> None:
+    try:
+        failed = run_async(follow_batch(producer, name, output))
+    except (KeyboardInterrupt, Terminated):
+        note(f"batch {name} goes on; get the results with windfall results {name} --follow -o {output or 'OUT'}")
+        raise
+    if failed:
+        raise typer.Exit(3)
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """How the batch is to be opened."""
+
+    batch_id: str | None
+    metadata: dict[str, str]
+    keep: float | None
+    deadline: float | None
+    source: str
+
+    @property
+    def remembered(self) -> bool:
+        """Whether the same command finds the batch again."""
+        return bool(self.batch_id or self.source)
 
 
 class _Watched:
@@ -89,25 +117,52 @@ class _Watched:
             yield row
 
 
-async def _submit(producer: Producer, source: Path, rows: _Watched, name: str, *, as_json: bool) -> None:
+async def _submit(producer: Producer, rows: _Watched, terms: _Terms, *, as_json: bool) -> str:
     async with producer:
-        try:
-            batch = await producer.enqueue_batch(rows, batch_id=name, metadata={"input": source.name})
-        except (asyncio.CancelledError, WindfallError):
-            note(f"batch {name} is not complete; add --batch-id {name} to the same command to go on")
-            raise
+        batch = await producer.open_batch(
+            batch_id=terms.batch_id,
+            metadata=terms.metadata,
+            keep=terms.keep,
+            deadline=terms.deadline,
+            source=terms.source,
+        )
+        batch = await _add(producer, batch, rows, terms)
         _announce(batch, as_json=as_json)
         if rows.invalid:
             note(f"{rows.invalid} of {batch.total} rows cannot run; the first: {rows.first_error}")
-        fleet = await producer.fleet()
-        idle = sorted(model for model in rows.models if not fleet.serves(model))
-        if idle:
-            served = sorted({model.name for worker in fleet.workers for model in worker.models})
-            wanted = ", ".join(map(repr, idle))
-            note(
-                f"warning: no live worker serves {wanted}; the rows wait for one "
-                f"({'served now: ' + ', '.join(served) if served else 'no worker is live: windfall worker --help'})"
-            )
+        await _warn_of_idle_models(producer, rows.models)
+        return batch.id
+
+
+async def _add(producer: Producer, batch: BatchStatus, rows: _Watched, terms: _Terms) -> BatchStatus:
+    if batch.total and not batch.sealed:
+        note(f"going on with batch {batch.id}, which has {batch.total:,} rows")
+    sent = 0
+    with RowProgress(f"submitting batch {batch.id}") as progress:
+
+        def on_progress(done: int) -> None:
+            nonlocal sent
+            sent = done
+            progress.update(done, None, rows.invalid)
+
+        try:
+            return await producer.enqueue_batch(rows, batch_id=batch.id, on_progress=on_progress)
+        except (asyncio.CancelledError, BrokerError):
+            command = "the same command" if terms.remembered else f"the same command with --batch-id {batch.id}"
+            note(f"stopped: {sent:,} rows are in batch {batch.id}; {command} goes on with the rest")
+            raise
+
+
+async def _warn_of_idle_models(producer: Producer, models: set[str]) -> None:
+    fleet = await producer.fleet()
+    idle = sorted(model for model in models if not fleet.serves(model))
+    if idle:
+        served = sorted({model.name for worker in fleet.workers for model in worker.models})
+        wanted = ", ".join(map(repr, idle))
+        note(
+            f"warning: no live worker serves {wanted}; the rows wait for one "
+            f"({'served now: ' + ', '.join(served) if served else 'no worker is live: windfall worker --help'})"
+        )
 
 
 def _announce(batch: BatchStatus, *, as_json: bool) -> None:

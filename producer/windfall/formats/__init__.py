@@ -7,6 +7,6 @@
 from windfall.formats.output_file import OutputFile
 from windfall.formats.output_line import output_line
 from windfall.formats.overrides import Overrides
-from windfall.formats.reader import MAX_ROW_BYTES, read_rows
+from windfall.formats.reader import read_rows
 
-__all__ = ["MAX_ROW_BYTES", "OutputFile", "Overrides", "output_line", "read_rows"]
+__all__ = ["OutputFile", "Overrides", "output_line", "read_rows"]

@@ -14,6 +14,7 @@ from typing import IO, Any, Final, Self
 from pydantic_core import from_json
 
 from windfall.errors import ConfigError
+from windfall.formats.digests import Digests
 from windfall.formats.output_line import encode_row, output_row
 from windfall.result import CompletionResult
 
@@ -50,7 +51,7 @@ class OutputFile:
         self._path = path
         self._key = key
         self._again = again
-        self._keys: set[int] = set()
+        self._keys = Digests()
         self._file: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -72,7 +73,7 @@ class OutputFile:
 
     def has(self, key: str) -> bool:
         """Whether the row of this key was in the file when it was opened, or was written since."""
-        return hash(key) in self._keys
+        return key in self._keys
 
     def write(self, results: Iterable[CompletionResult]) -> None:
         """Append the lines of these results and hand them to the system. Raises `ConfigError` (disk full, …)."""
@@ -160,7 +161,7 @@ class OutputFile:
                 self._remember(row)
 
     def _remember(self, row: dict[str, Any]) -> None:
-        self._keys.add(hash(self._key(row)))
+        self._keys.add(self._key(row))
         self.rows += 1
         self.failed += row["error"] is not None
 

@@ -15,7 +15,6 @@ class Overrides:
     model: str | None = None
     route: Route | None = None
     priority: int | None = None
-    deadline: float | None = None  #: seconds from enqueueing
 
     def applied_to(self, body: dict[str, Any]) -> dict[str, Any]:
         """The body with these fields in place of its own."""

@@ -1,6 +1,6 @@
 """An input file -> rows, one at a time, in memory that does not grow with the file.
 
-All that is kept of a row is a 64-bit hash of its `custom_id`.
+All that is kept of a row is a 64-bit hash of its `custom_id` (see digests.py).
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from pydantic_core import from_json
 
 from windfall.errors import InvalidRequest
 from windfall.formats import anthropic_batch, openai_batch
+from windfall.formats.digests import Digests
 from windfall.formats.explain import explain, vocabulary
 from windfall.formats.lines import split_lines
 from windfall.formats.overrides import NO_OVERRIDES, Overrides
+from windfall.limits import MAX_ROW_BYTES, size
 from windfall.request import CompletionRequest
 from windfall.row import InvalidRow, Row
-
-#: The default of the setting `max_row_bytes`.
-MAX_ROW_BYTES: Final = 8 << 20
 
 _WORDS: Final = vocabulary(CompletionRequest)
 _LONGEST_ID: Final = 512
@@ -49,18 +48,14 @@ def read_rows(
 
 
 class _Ids:
-    """The custom ids that were given so far, as hashes."""
+    """The custom ids that were given so far."""
 
     def __init__(self) -> None:
-        self._hashes: set[int] = set()
+        self._taken = Digests()
 
     def take(self, custom_id: str) -> bool:
         """Whether it was free."""
-        digest = hash(custom_id)
-        if digest in self._hashes:
-            return False
-        self._hashes.add(digest)
-        return True
+        return self._taken.add(custom_id)
 
     def make(self, line: int) -> str:
         """A free one for the row of this line; the same for the same file."""
@@ -83,7 +78,7 @@ def _row(line: int, data: bytes | None, overrides: Overrides, limit: int, taken:
 
 def _parsed(data: bytes | None, limit: int) -> dict[str, Any]:
     if data is None:
-        raise InvalidRequest(f"the row is larger than {_size(limit)} (setting max_row_bytes)")
+        raise InvalidRequest(f"the row is larger than {size(limit)} (setting max_row_bytes)")
     try:
         row = from_json(data, allow_inf_nan=False)
     except ValueError as exc:
@@ -138,7 +133,3 @@ def _request(row: dict[str, Any], custom_id: str, overrides: Overrides) -> Compl
 
 def _short(custom_id: str) -> str:
     return repr(custom_id if len(custom_id) <= 64 else custom_id[:61] + "…")
-
-
-def _size(number: int) -> str:
-    return f"{number >> 20} MiB" if number >= 1 << 20 and not number % (1 << 20) else f"{number:,} bytes"

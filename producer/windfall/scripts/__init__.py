@@ -35,6 +35,8 @@ class Script(StrEnum):
     RELEASE = "release"
     CANCEL = "cancel"
     RETRY = "retry"
+    EXPIRE = "expire"
+    DELETE = "delete"
 
 
 @dataclass(frozen=True, slots=True)

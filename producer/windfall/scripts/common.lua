@@ -34,23 +34,53 @@ local function count(batch, from, to)
   if to then redis.call('HINCRBY', batch, to, 1) end
 end
 
--- A batch ends when all rows are in and none is open: from then on it is kept as long as results are.
+-- Nothing of a batch expires by itself, or early results would go before the last one comes: the batch has one time
+-- until which it is kept as a whole, and delete.lua then removes it page by page.
+local function keep_from(batch, now)
+  local keep = tonumber(redis.call('HGET', batch, 'keep') or 0)
+  if keep > 0 then redis.call('ZADD', KEPT, now + keep, string.sub(batch, #BATCH + 1)) end
+end
+
+-- A batch ends when all rows are in and none is open: from then on counts for how long it is kept.
 local function close_if_done(batch, now)
-  local h = redis.call('HMGET', batch, 'sealed', 'queued', 'running', 'keep')
+  local h = redis.call('HMGET', batch, 'sealed', 'queued', 'running')
   if h[1] == '1' and tonumber(h[2] or 0) == 0 and tonumber(h[3] or 0) == 0 then
     redis.call('HSETNX', batch, 'finished', now)
-    local keep = tonumber(h[4] or 0)
-    if keep > 0 then
-      redis.call('PEXPIRE', batch, keep)
-      redis.call('PEXPIRE', batch .. DONE_SUFFIX, keep)
-    end
+    keep_from(batch, now)
   end
+end
+
+local function row_of(id)
+  return tonumber(string.match(id, ':(%d+)$'))
+end
+
+-- Why a batch takes no rows, or nil.
+local function no_more_rows(batch)
+  local h = redis.call('HMGET', batch, 'created', 'cancel')
+  if not h[1] then return -2 end
+  if h[2] == '1' then return -1 end
+  return nil
+end
+
+-- Rows have come: the highest of them says where the pages of cancel.lua and delete.lua end.
+local function note_rows(batch, last, now)
+  if last > tonumber(redis.call('HGET', batch, 'rows') or 0) then redis.call('HSET', batch, 'rows', last) end
+  keep_from(batch, now)
+end
+
+-- The lane of a job: as its claim noted it, else the one that its request names, else wherever it was enqueued.
+local function lane_of(id, named)
+  local known = redis.call('HGET', JOB .. id, 'lane')
+  if known then return known end
+  if named ~= '' and redis.call('ZSCORE', named, id) then return named end
+  for _, lane in ipairs(redis.call('SMEMBERS', LANES)) do
+    if redis.call('ZSCORE', lane, id) then return lane end
+  end
+  return named
 end
 
 local function reopen(batch)
   redis.call('HDEL', batch, 'finished')
-  redis.call('PERSIST', batch)
-  redis.call('PERSIST', batch .. DONE_SUFFIX)
 end
 
 -- Keep the request of a job that failed for good, so that it can be run again.
@@ -67,13 +97,14 @@ end
 local function settle(id, lane, from, state, result, keep)
   local now = clock()
   local batch = batch_of(id)
-  if batch then keep = tonumber(redis.call('HGET', batch, 'keep') or keep) end
+  if batch then keep = 0 end  -- its batch keeps it
   if state == 'failed' then bury(id, lane, now, keep) end
   redis.call('DEL', PAYLOAD .. id, HOLDER .. id, TRIES .. id, JOB .. id)
   if from then
     redis.call('ZREM', lane, id)
     redis.call('ZREM', lane .. HELD_SUFFIX, id)
     redis.call('ZREM', ABORT, id)
+    redis.call('ZREM', DEADLINES, id)
   end
   if keep > 0 then
     redis.call('SET', RESULT .. id, result, 'PX', keep)

@@ -1,20 +1,25 @@
 -- Add jobs to one lane; a job that is there already, or has its result, is left alone.
--- KEYS: lane.  ARGV: batch id or '', then for each job: id, priority, payload.
--- Returns how many were added, or -1 when the batch was cancelled and takes no more.
+-- KEYS: lane.  ARGV: batch id or '', then for each job: id, priority, deadline (ms; 0 = none), payload.
+-- Returns how many were added, -1 when the batch was cancelled and takes no more, or -2 when there is no such batch.
 local lane = KEYS[1]
 local batch = ARGV[1] ~= '' and BATCH .. ARGV[1] or nil
-if batch and redis.call('HGET', batch, 'cancel') == '1' then return -1 end
+if batch then
+  local refused = no_more_rows(batch)
+  if refused then return refused end
+end
 
 local now = clock()
-local added = 0
-for i = 2, #ARGV, 3 do
-  local id, priority, payload = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
+local added, last = 0, 0
+for i = 2, #ARGV, 4 do
+  local id, priority, deadline, payload = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), ARGV[i + 3]
   if redis.call('EXISTS', PAYLOAD .. id, RESULT .. id, DEAD .. id) == 0 then
     redis.call('SET', PAYLOAD .. id, payload)
     -- The fraction keeps rows that arrive in one millisecond in their order.
     redis.call('ZADD', lane, queue_score(now, priority) + added / 1000, id)
     redis.call('ZREM', ABORT, id)
+    if deadline > 0 then redis.call('ZADD', DEADLINES, deadline, id) end
     added = added + 1
+    if batch then last = row_of(id) end
   end
 end
 
@@ -22,6 +27,7 @@ if added > 0 then
   if batch then
     redis.call('HINCRBY', batch, 'total', added)
     redis.call('HINCRBY', batch, 'queued', added)
+    note_rows(batch, last, now)
     if redis.call('HEXISTS', batch, 'finished') == 1 then reopen(batch) end
   end
   redis.call('SADD', LANES, lane)

@@ -1,8 +1,24 @@
--- Make a batch, or find the one of that id.
--- KEYS: batch, batches.  ARGV: batch id, metadata (JSON), how long to keep results (ms; 0 = for ever).
--- Returns 1 when it was made, 0 when it was there.
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-local now = clock()
-redis.call('HSET', KEYS[1], 'created', now, 'meta', ARGV[2], 'keep', ARGV[3], 'total', 0, 'queued', 0)
-redis.call('ZADD', KEYS[2], now, ARGV[1])
-return 1
+-- Make a batch, or find it: by its id, or by what it is submitted from, where that submission was cut off.
+-- KEYS: batches.  ARGV: batch id, whether to go on with a submission that was cut off (1 or 0), digest of the source or
+-- '', metadata (JSON), how long to keep it after its end (ms; 0 = for ever), its deadline (ms from now; 0 = none).
+-- Returns {the batch's id, 1 when it was made now}.
+local id, source = ARGV[1], ARGV[3]
+if ARGV[2] == '1' and source ~= '' then
+  local other = redis.call('GET', SOURCE .. source)
+  if other then
+    local h = redis.call('HMGET', BATCH .. other, 'created', 'sealed', 'cancel')
+    if h[1] and not h[2] and not h[3] then return {other, 0} end
+  end
+end
+local batch = BATCH .. id
+if redis.call('EXISTS', batch) == 1 then return {id, 0} end
+local now, keep, deadline = clock(), tonumber(ARGV[5]), tonumber(ARGV[6])
+redis.call('HSET', batch, 'created', now, 'meta', ARGV[4], 'keep', keep, 'total', 0, 'queued', 0)
+if deadline > 0 then redis.call('HSET', batch, 'deadline', now + deadline) end
+if source ~= '' then
+  redis.call('HSET', batch, 'source', source)
+  redis.call('SET', SOURCE .. source, id)
+end
+redis.call('ZADD', KEYS[1], now, id)
+keep_from(batch, now)
+return {id, 1}

@@ -1,14 +1,18 @@
 -- Give rows that cannot become jobs their failed results.
--- ARGV: batch id, how long to keep results (ms), then for each row: id, result.
--- Returns how many were added.
+-- ARGV: batch id, then for each row: id, result.
+-- Returns as enqueue.lua does.
 local batch = BATCH .. ARGV[1]
-local added = 0
-for i = 3, #ARGV, 2 do
+local refused = no_more_rows(batch)
+if refused then return refused end
+local added, last = 0, 0
+for i = 2, #ARGV, 2 do
   local id, result = ARGV[i], ARGV[i + 1]
   if redis.call('EXISTS', PAYLOAD .. id, RESULT .. id, DEAD .. id) == 0 then
     redis.call('HINCRBY', batch, 'total', 1)
-    settle(id, nil, nil, 'failed', result, tonumber(ARGV[2]))
+    settle(id, nil, nil, 'failed', result, 0)
     added = added + 1
+    last = row_of(id)
   end
 end
+if added > 0 then note_rows(batch, last, clock()) end
 return added

@@ -1,18 +1,19 @@
 -- Run a dead letter again: its result goes, its ledger stays.
--- ARGV: id, priority, ledger (JSON).
+-- ARGV: id, priority, ledger (JSON), payload, deadline (ms; 0 = none).
 -- Returns 1, or 0 when there is no dead letter of that id.
-local id = ARGV[1]
-local dead = redis.call('HMGET', DEAD .. id, 'payload', 'lane', 'entry')
+local id, deadline = ARGV[1], tonumber(ARGV[5])
+local dead = redis.call('HMGET', DEAD .. id, 'lane', 'entry')
 if not dead[1] then return 0 end
-local lane, batch = dead[2], batch_of(id)
+local lane, batch = dead[1], batch_of(id)
 redis.call('DEL', DEAD .. id, RESULT .. id)
 redis.call('ZREM', DEAD_INDEX, id)
-redis.call('SET', PAYLOAD .. id, dead[1])
+redis.call('SET', PAYLOAD .. id, ARGV[4])
 redis.call('HSET', JOB .. id, 'ledger', ARGV[3])
 redis.call('ZADD', lane, queue_score(clock(), tonumber(ARGV[2])), id)
+if deadline > 0 then redis.call('ZADD', DEADLINES, deadline, id) end
 redis.call('SADD', LANES, lane)
 if batch then
-  if dead[3] then redis.call('XDEL', batch .. DONE_SUFFIX, dead[3]) end
+  if dead[2] then redis.call('XDEL', batch .. DONE_SUFFIX, dead[2]) end
   count(batch, 'failed', 'queued')
   redis.call('HDEL', batch, 'cancel')
   reopen(batch)

@@ -1,6 +1,11 @@
 -- All rows of a batch are in.
 -- KEYS: batch.
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-redis.call('HSET', KEYS[1], 'sealed', 1)
-close_if_done(KEYS[1], clock())
+local batch = KEYS[1]
+if redis.call('EXISTS', batch) == 0 then return 0 end
+redis.call('HSET', batch, 'sealed', 1)
+local source = redis.call('HGET', batch, 'source')
+if source and redis.call('GET', SOURCE .. source) == string.sub(batch, #BATCH + 1) then
+  redis.call('DEL', SOURCE .. source)
+end
+close_if_done(batch, clock())
 return 1

@@ -1,0 +1,108 @@
+"""What has to happen at a time although nobody may be there: deadlines, and the end of what is kept.
+
+Redis does nothing by itself at a deadline. Whoever comes by does it: every worker every few seconds, and every producer
+before it looks at a batch or waits for a job. Each step is one script and may be repeated; two who sweep at once only
+do some of the work twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from arq import ArqRedis
+from redis.exceptions import RedisError
+
+from windfall import keys
+from windfall.clock import RedisClock
+from windfall.connection import OUTAGE
+from windfall.result import ErrorInfo, JobState
+from windfall.scripts import Script, Step, run, run_all
+from windfall.unfinished import read_unended
+from windfall.wire import encode_result
+
+logger = logging.getLogger("windfall.housekeeping")
+
+_PAGE = 500
+#: Seconds between two sweeps of a worker, and the least between two of a producer.
+_PERIOD, _PAUSE = 4.0, 0.5
+#: Seconds that a producer spends on a sweep before it goes on with what it was asked for.
+_PATIENCE = 2.0
+
+
+class Housekeeping:
+    """Expires what is overdue and removes what is kept no longer.
+
+    `keep_ms` is for how long the result of an overdue job without a batch is kept (0 = for ever).
+    """
+
+    def __init__(self, redis: ArqRedis, clock: RedisClock, keep_ms: int) -> None:
+        self._redis = redis
+        self._clock = clock
+        self._keep_ms = keep_ms
+        self._next = 0.0
+
+    async def run(self) -> None:
+        """Sweep now and then, until cancelled; an outage is waited out."""
+        while True:
+            try:
+                await self.sweep()
+            except (RedisError, *OUTAGE) as exc:
+                logger.debug("no sweep: %s", exc)
+            await asyncio.sleep(_PERIOD)
+
+    async def maybe_sweep(self) -> None:
+        """Sweep, unless that was done a moment ago; large sweeps are left half done, for the next one to go on."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._next:
+            return
+        await self.sweep(until=loop.time() + _PATIENCE)
+        self._next = loop.time() + _PAUSE
+
+    async def sweep(self, until: float = float("inf")) -> None:
+        """Do all that is due, or what can be done `until` then (the event loop's time)."""
+        client: Any = self._redis
+        now_ms = await self._clock.now_ms()
+        async with client.pipeline(transaction=False) as pipe:
+            pipe.zrangebyscore(keys.DEADLINES, "-inf", now_ms, start=0, num=_PAGE)
+            pipe.zrangebyscore(keys.KEPT, "-inf", now_ms, start=0, num=_PAGE)
+            overdue, forgotten = await pipe.execute()
+        if overdue:
+            await self._expire_all(until)
+        for name in forgotten:
+            await delete(self._redis, name.decode(), "kept", until)
+
+    async def _expire_all(self, until: float) -> None:
+        client: Any = self._redis
+        passed = 0  # over those that a worker still holds
+        while asyncio.get_running_loop().time() < until:
+            now_ms = await self._clock.now_ms()
+            page = await client.zrangebyscore(keys.DEADLINES, "-inf", now_ms, start=passed, num=_PAGE)
+            if not page:
+                return
+            passed += await self._expire([name.decode() for name in page])
+
+    async def _expire(self, job_ids: list[str]) -> int:
+        """Returns how many of them stay where they are."""
+        now = await self._clock.now()
+        steps = []
+        for job in await read_unended(self._redis, job_ids):
+            deadline = job.message.request.deadline if job.message else None
+            within = f" of {deadline:g} s" if deadline else ""
+            error = ErrorInfo(type="deadline_exceeded", message=f"not done within its deadline{within}")
+            result = encode_result(job.ended(JobState.EXPIRED, error, now), job.lane)
+            steps.append(Step(Script.EXPIRE, [job.lane], [job.job_id, result, self._keep_ms]))
+        answers = await run_all(self._redis, steps)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return sum(answer in (b"held", b"early") for answer in answers)
+
+
+async def delete(redis: ArqRedis, batch_id: str, why: str, until: float = float("inf")) -> int:
+    """Remove a batch, as delete.lua has it; returns its last answer."""
+    left = 1
+    while left > 0 and asyncio.get_running_loop().time() < until:
+        left = await run(redis, Script.DELETE, [keys.BATCHES], [batch_id, why, _PAGE])
+    return left

@@ -1,0 +1,20 @@
+-- End an overdue job, whether or not any worker lives. A running one is its worker's to end, unless that has died.
+-- KEYS: lane, as far as it is known.  ARGV: id, result, how long to keep it (ms; of a job without a batch).
+-- Returns 'expired', 'held', 'early', or 'finished' when there was nothing left to end.
+although_full()
+local lane, id = KEYS[1], ARGV[1]
+local now = clock()
+local due = tonumber(redis.call('ZSCORE', DEADLINES, id) or now)
+if due > now then return 'early' end
+local holder = redis.call('GET', HOLDER .. id)
+if redis.call('EXISTS', RESULT .. id) == 1 or (not holder and redis.call('EXISTS', PAYLOAD .. id) == 0) then
+  redis.call('ZREM', DEADLINES, id)
+  return 'finished'
+end
+lane = lane_of(id, lane)
+if holder then
+  local leased_until = tonumber(redis.call('ZSCORE', lane .. HELD_SUFFIX, id) or 0)
+  if leased_until > now or redis.call('EXISTS', GRACE) == 1 then return 'held' end
+end
+settle(id, lane, holder and 'running' or 'queued', 'expired', ARGV[2], tonumber(ARGV[3]))
+return 'expired'

@@ -16,12 +16,14 @@ from windfall.broker import find_redis_server, free_port
 
 
 class RedisProcess:
-    """A redis-server of its own, with its data on disk."""
+    """A redis-server of its own, with its data on disk; `fsync` is its `appendfsync`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, fsync: str = "always") -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}"
+        self._fsync = fsync
         self._folder = Path(tempfile.mkdtemp(prefix="windfall-redis-"))
+        self._copy = Path(tempfile.mkdtemp(prefix="windfall-redis-copy-"))
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -29,7 +31,7 @@ class RedisProcess:
         server = find_redis_server()
         assert server, "the tests need a redis-server"
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
-        options += ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
+        options += ["--save", "", "--appendonly", "yes", "--appendfsync", self._fsync]
         self._process = subprocess.Popen([str(server), *options], stdout=subprocess.DEVNULL)
         until(self._answers)
 
@@ -38,6 +40,21 @@ class RedisProcess:
         assert self._process
         self._process.kill()
         self._process.wait()
+
+    def remember(self) -> None:
+        """Copy what is on disk now."""
+        shutil.rmtree(self._copy)
+        shutil.copytree(self._folder, self._copy)
+
+    def go_back(self) -> None:
+        """While it is down: let the disk hold what `remember` copied, and nothing that came after."""
+        shutil.rmtree(self._folder)
+        shutil.copytree(self._copy, self._folder)
+
+    def forget(self) -> None:
+        """While it is down: empty its disk."""
+        shutil.rmtree(self._folder)
+        self._folder.mkdir()
 
     def freeze(self) -> None:
         """Let it accept connections and answer nothing."""
@@ -56,6 +73,7 @@ class RedisProcess:
     def __exit__(self, *_: object) -> None:
         self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self._copy, ignore_errors=True)
 
     def _answers(self) -> bool:
         with redis.Redis(port=self.port) as client:

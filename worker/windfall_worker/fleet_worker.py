@@ -359,8 +359,8 @@ class FleetWorker(Worker):
         self._renewed_at = time.monotonic()
         if renewed.gone:
             logger.error(
-                "Redis knows nothing of %d jobs that run here (%s, …): they were deleted, or it came back empty or with "
-                "older data; they are stopped",
+                "Redis knows nothing of %d jobs that run here (%s, …): they were deleted, or it came back empty or "
+                "with older data; they are stopped",
                 len(renewed.gone),
                 renewed.gone[0],
             )

@@ -1,0 +1,45 @@
+"""A worker dies by kill -9 at every step of a job's way: another finishes its jobs, each once."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from faults.invariants import Tally, each_row_once, finished, watched
+from faults.programs import program
+from processes import workers_up
+from support import requests
+from windfall import Producer
+
+ROWS, SLOTS = 24, 4
+
+#: Step -> the most completions that may be asked for in vain: what the dead worker held once a backend had begun.
+MOST_WASTE = {"claimed": 0, "decoding": SLOTS, "completed": SLOTS, "half-finished": SLOTS, "finished": SLOTS}
+
+
+@pytest.mark.parametrize("step", MOST_WASTE)
+async def test_a_worker_killed_at_this_step_costs_no_row_and_none_comes_twice(
+    step: str, redis_url: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    tally = Tally(tmp_path)
+    flags = ("--redis", redis_url, "--simulate", 0.3, "--slots", SLOTS, "--lease", 1.5, "--tally", tally.file)
+    async with Producer(redis_url) as producer:
+        batch = await producer.enqueue_batch(requests(ROWS), batch_id="b")
+        async with watched(redis_url, batch.id):
+            with program("worker", *flags, "--die", step) as doomed:
+                assert await asyncio.to_thread(doomed.wait, 60) == -signal.SIGKILL
+                status = await producer.batch(batch.id)
+                assert status.running + status.completed > 0
+                with program("worker", *flags):
+                    await workers_up(producer, 1)
+                    await finished(redis_url, batch.id)
+    results = await each_row_once(redis_url, batch.id, ROWS)
+    assert all(result.ok for result in results)
+    lost = [result for result in results if [attempt.outcome for attempt in result.attempts] == ["lost", "completed"]]
+    assert len(lost) == status.running
+    record_property("waste", tally.waste(ROWS))
+    assert 0 <= tally.waste(ROWS) <= MOST_WASTE[step]

@@ -1,0 +1,127 @@
+"""A worker whose backends count what they are asked, and that dies where it is told to: `python worker.py --help`.
+
+Everything of the product is wrapped from outside, so that the product knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import functools
+import logging
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from windfall.result import Completion
+from windfall.scripts import Script, run_all
+from windfall_worker import fleet_worker, stations
+from windfall_worker.backends import mlx
+from windfall_worker.backends.base import Call
+from windfall_worker.backends.simulated import SimulatedBackend
+from windfall_worker.claims import ClaimDesk, Claimed
+from windfall_worker.engine.settings import EngineSettings
+from windfall_worker.main import run_worker
+from windfall_worker.outbox import Letter, Outbox
+from windfall_worker.settings import ModelSettings, WorkerSettings
+
+STEPS = ("claimed", "decoding", "completed", "half-finished", "finished")
+
+
+def die() -> None:
+    """kill -9, by its own hand: nothing that would run afterwards does."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class CountingBackend(SimulatedBackend):
+    """Writes a line for every completion that it is asked for, before it begins."""
+
+    tally = Path(os.devnull)
+    dies_decoding = False
+
+    async def complete(self, call: Call) -> Completion:
+        """Count, then complete, or die half-way."""
+        with self.tally.open("a") as file:
+            file.write(f"{time.monotonic()} {call.job_id} {os.getpid()}\n")
+        if self.dies_decoding:
+            await asyncio.sleep(self.latency / 2)
+            die()
+        return await super().complete(call)
+
+
+class DyingDesk(ClaimDesk):
+    """Dies when Redis has given it jobs, before anything else knows of them."""
+
+    async def claim(self, lanes: Sequence[str], want: int) -> Claimed:
+        """Claim and die."""
+        claimed = await super().claim(lanes, want)
+        if claimed.claims:
+            die()
+        return claimed
+
+
+class DyingBeforeFinish(Outbox):
+    """Dies with the first result in its hands."""
+
+    def post(self, letter: Letter) -> None:
+        """Die instead of taking a result."""
+        if letter.step.script is Script.FINISH:
+            die()
+        super().post(letter)
+
+
+class DyingInFinish(Outbox):
+    """Dies inside the pipeline that carries results: when Redis has had `share` of it, and before it is heard."""
+
+    share = 1.0
+
+    async def _deliver(self, page: list[Letter]) -> list[Letter]:
+        steps = [letter.step for letter in page]
+        await run_all(self._redis, steps[: max(1, int(len(steps) * self.share))])
+        die()
+        return []
+
+
+def arm(step: str | None) -> None:
+    """Make the worker die at this step."""
+    if step == "claimed":
+        fleet_worker.ClaimDesk = DyingDesk  # type: ignore[misc]  # wrapped from outside
+    elif step == "decoding":
+        CountingBackend.dies_decoding = True
+    elif step == "completed":
+        fleet_worker.Outbox = DyingBeforeFinish  # type: ignore[misc]  # the same
+    elif step in ("half-finished", "finished"):
+        DyingInFinish.share = 0.5 if step == "half-finished" else 1.0
+        fleet_worker.Outbox = DyingInFinish  # type: ignore[misc]  # the same
+
+
+def main() -> None:
+    """Read the flags, wrap, work."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--redis", required=True)
+    parser.add_argument("--simulate", type=float, help="seconds that a simulated completion takes")
+    parser.add_argument("--model", help="a folder with an MLX model")
+    parser.add_argument("--slots", type=int, default=4)
+    parser.add_argument("--lease", type=float, default=3)
+    parser.add_argument("--tally", type=Path, default=Path(os.devnull))
+    parser.add_argument("--die", choices=STEPS)
+    parser.add_argument("--step-timeout", type=float, default=30, help="of the engine's watchdog")
+    parser.add_argument("--clock", type=float, default=0, help="seconds by which this process' clock is wrong")
+    args = parser.parse_args()
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    if args.clock:
+        right = time.time
+        time.time = lambda: right() + args.clock
+    CountingBackend.tally = args.tally
+    stations.SimulatedBackend = CountingBackend  # type: ignore[misc]  # wrapped from outside
+    watchdog = EngineSettings(step_timeout=args.step_timeout)
+    mlx.MLXBackend = functools.partial(mlx.MLXBackend, settings=watchdog)  # type: ignore[assignment,misc]  # the same
+    arm(args.die)
+    model = ModelSettings(name="m", simulate=args.simulate, mlx=args.model, slots=args.slots)
+    asyncio.run(run_worker(WorkerSettings(models=(model,), lease=args.lease), args.redis))
+
+
+if __name__ == "__main__":
+    main()

@@ -87,14 +87,14 @@ class DyingInFinish(Outbox):
 def arm(step: str | None) -> None:
     """Make the worker die at this step."""
     if step == "claimed":
-        fleet_worker.ClaimDesk = DyingDesk  # type: ignore[misc]  # wrapped from outside
+        vars(fleet_worker)["ClaimDesk"] = DyingDesk
     elif step == "decoding":
         CountingBackend.dies_decoding = True
     elif step == "completed":
-        fleet_worker.Outbox = DyingBeforeFinish  # type: ignore[misc]  # the same
+        vars(fleet_worker)["Outbox"] = DyingBeforeFinish
     elif step in ("half-finished", "finished"):
         DyingInFinish.share = 0.5 if step == "half-finished" else 1.0
-        fleet_worker.Outbox = DyingInFinish  # type: ignore[misc]  # the same
+        vars(fleet_worker)["Outbox"] = DyingInFinish
 
 
 def main() -> None:
@@ -115,9 +115,9 @@ def main() -> None:
         right = time.time
         time.time = lambda: right() + args.clock
     CountingBackend.tally = args.tally
-    stations.SimulatedBackend = CountingBackend  # type: ignore[misc]  # wrapped from outside
+    vars(stations)["SimulatedBackend"] = CountingBackend
     watchdog = EngineSettings(step_timeout=args.step_timeout)
-    mlx.MLXBackend = functools.partial(mlx.MLXBackend, settings=watchdog)  # type: ignore[assignment,misc]  # the same
+    vars(mlx)["MLXBackend"] = functools.partial(mlx.MLXBackend, settings=watchdog)
     arm(args.die)
     model = ModelSettings(name="m", simulate=args.simulate, mlx=args.model, slots=args.slots)
     asyncio.run(run_worker(WorkerSettings(models=(model,), lease=args.lease), args.redis))

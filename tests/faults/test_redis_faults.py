@@ -1,0 +1,156 @@
+"""Redis dies, stalls, forgets or cuts its connections under a running batch: every row ends in exactly one result."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from faults.invariants import Tally, each_row_once, finished, through_outages, watched
+from faults.programs import program
+from faultserver.redis_process import RedisProcess
+from processes import workers_up
+from support import eventually, requests
+from windfall import BrokerUnavailable, NotFound, Producer
+
+ROWS = 60
+
+#: What ran at the fault (two workers with four slots), and what had ended in a second that was lost.
+MOST_WASTE = 8 + 16
+
+Record = Callable[[str, object], None]
+
+
+@pytest.fixture
+def server() -> Iterator[RedisProcess]:
+    with RedisProcess(fsync="everysec") as process:
+        yield process
+
+
+@contextmanager
+def two_workers(url: str, tally: Tally, folder: Path) -> Iterator[None]:
+    flags = ("--redis", url, "--simulate", 0.5, "--slots", 4, "--lease", 3, "--tally", tally.file)
+    with program("worker", *flags, log=folder / "1.log"), program("worker", *flags, log=folder / "2.log"):
+        yield
+
+
+def logs(folder: Path) -> str:
+    return "".join(file.read_text() for file in sorted(folder.glob("*.log")))
+
+
+async def some_done(producer: Producer, batch_id: str, count: int = 8) -> None:
+    async def enough() -> bool:
+        return (await producer.batch(batch_id)).completed >= count
+
+    await eventually(enough, within=60, what=f"{count} rows done")
+
+
+@pytest.fixture
+async def half_way(server: RedisProcess, tmp_path: Path, record_property: Record) -> AsyncIterator[Producer]:
+    """Two workers in the middle of the batch `b`; afterwards it ends, and every row has its result."""
+    tally = Tally(tmp_path)
+    async with Producer(server.url) as producer:
+        await producer.enqueue_batch(requests(ROWS), batch_id="b")
+        with two_workers(server.url, tally, tmp_path):
+            async with watched(server.url, "b"):
+                await workers_up(producer, 2)
+                await some_done(producer, "b")
+                yield producer
+                await finished(server.url, "b")
+    results = await each_row_once(server.url, "b", ROWS)
+    assert all(result.ok for result in results)
+    assert "Traceback" not in logs(tmp_path)
+    record_property("waste", tally.waste(ROWS))
+    assert tally.waste(ROWS) <= MOST_WASTE
+
+
+async def test_killed_with_9_and_back_from_its_append_only_file(half_way: Producer, server: RedisProcess) -> None:
+    await asyncio.to_thread(server.kill)
+    await asyncio.sleep(1)
+    await asyncio.to_thread(server.start)
+
+
+async def test_back_without_its_last_second(half_way: Producer, server: RedisProcess) -> None:
+    await asyncio.to_thread(server.remember)
+    await some_done(half_way, "b", (await half_way.batch("b")).completed + 6)
+    await asyncio.to_thread(server.kill)
+    server.go_back()
+    await asyncio.to_thread(server.start)
+
+
+@pytest.mark.parametrize("kind", ["normal", "pubsub"])
+async def test_every_connection_is_reset_again_and_again(half_way: Producer, server: RedisProcess, kind: str) -> None:
+    client: Any = half_way.redis
+    for _ in range(10):
+        await through_outages(server.url, lambda _: client.execute_command("CLIENT", "KILL", "TYPE", kind))
+        await asyncio.sleep(0.2)
+
+
+async def test_a_stall_of_five_seconds(half_way: Producer, server: RedisProcess) -> None:
+    server.freeze()
+    await asyncio.sleep(5)
+    server.thaw()
+
+
+async def test_a_redis_that_comes_back_empty_is_told_of_by_workers_and_producers(
+    server: RedisProcess, tmp_path: Path
+) -> None:
+    tally = Tally(tmp_path)
+    async with Producer(server.url) as producer:
+        await producer.enqueue_batch(requests(ROWS), batch_id="b")
+        with two_workers(server.url, tally, tmp_path):
+            await workers_up(producer, 2)
+            await some_done(producer, "b")
+            waiting = asyncio.create_task(through_outages(server.url, lambda p: p.wait(f"b:{ROWS}")))
+            following = asyncio.create_task(through_outages(server.url, _read_all))
+            await asyncio.to_thread(server.kill)
+            server.forget()
+            await asyncio.to_thread(server.start)
+            for task in (waiting, following):
+                with pytest.raises(NotFound, match="it never was, or"):
+                    await asyncio.wait_for(task, 30)
+
+            async def told() -> bool:
+                return "Redis knows nothing of" in logs(tmp_path)
+
+            await eventually(told, within=30, what="a worker that says what happened")
+            await _idle(producer)
+            again = await through_outages(server.url, lambda p: p.enqueue_batch(requests(ROWS), batch_id="b"))
+            await finished(server.url, again.id)
+    await each_row_once(server.url, "b", ROWS)
+    log = logs(tmp_path)
+    assert "Traceback" not in log
+    assert log.count("Redis knows nothing of") <= 2
+    assert len(log.splitlines()) < 100
+
+
+async def _read_all(producer: Producer) -> list[Any]:
+    return [result async for result in producer.results("b")]
+
+
+async def _idle(producer: Producer) -> None:
+    """Workers without jobs ask Redis now and then, not all the time."""
+    client: Any = producer.redis
+
+    async def calls() -> int:
+        done: int = (await client.info("stats"))["total_commands_processed"]
+        return done
+
+    async def quiet() -> bool:
+        before = await calls()
+        await asyncio.sleep(2)
+        return await calls() - before < 200
+
+    await eventually(quiet, within=20, what="workers that do not spin")
+
+
+async def test_who_reads_while_redis_is_away_is_told_so(server: RedisProcess) -> None:
+    async with Producer(server.url) as producer:
+        name = (await producer.enqueue_batch(requests(1))).id
+        server.kill()
+        with pytest.raises(BrokerUnavailable, match="cannot be reached"):
+            await producer.batch(name)

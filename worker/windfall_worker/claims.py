@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from arq import ArqRedis
 
+from windfall.errors import WireError
 from windfall.result import Attempt, ErrorInfo
 from windfall.scripts import Arg, Script, run
 from windfall.wire import decode_attempts
+
+logger = logging.getLogger("windfall.claims")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +35,12 @@ class Claim:
     aborted: bool
 
     def attempts(self) -> tuple[Attempt, ...]:
-        """The job's earlier attempts, lost leases among them. Raises `WireError`."""
-        written = decode_attempts(self.ledger) if self.ledger else ()
+        """The job's earlier attempts, lost leases among them. A ledger that cannot be read begins anew."""
+        try:
+            written = decode_attempts(self.ledger) if self.ledger else ()
+        except WireError as exc:
+            logger.warning("job %s: its ledger cannot be read (%s), and begins anew", self.job_id, exc)
+            written = ()
         return written + tuple(_lost_attempt(entry) for entry in self.lost.split())
 
 

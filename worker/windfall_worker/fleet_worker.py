@@ -105,6 +105,7 @@ class FleetWorker(Worker):
         self._outbox = Outbox(redis)
         self._announcements = Announcements(redis)
         self._renewed_at = time.monotonic()
+        self._unread, self._told_of_unread = 0, float("-inf")
         self._told_to_drain = asyncio.Event()
         self._claiming = len(feeds)
         self._claimed_last = asyncio.Event()
@@ -253,7 +254,7 @@ class FleetWorker(Worker):
             message = decode_job(claim.payload)
             held.job = self._job(held, message)
         except UnknownContract as exc:
-            logger.warning("job %s is %s; left to others", claim.job_id, exc)
+            self._tell_of_unread(claim, exc)
             raise PutBack(Snooze(_LEAVE_TO_OTHERS)) from exc
         except WireError as exc:
             kind = "invalid_payload" if claim.payload else "payload_lost"
@@ -273,6 +274,14 @@ class FleetWorker(Worker):
                 raise
             return endings.cancelled(held.job, message.request)
         return result
+
+    def _tell_of_unread(self, claim: Claim, why: UnknownContract) -> None:
+        """Thousands of such jobs may come by every half minute: one line says so."""
+        self._unread += 1
+        now = time.monotonic()
+        if now - self._told_of_unread >= _LEAVE_TO_OTHERS / 2:
+            logger.warning("job %s is %s; left to others (%d so far)", claim.job_id, why, self._unread)
+            self._told_of_unread = now
 
     def _job(self, held: Running, message: JobMessage) -> Job:
         return Job(

@@ -51,6 +51,20 @@ class CountingBackend(SimulatedBackend):
         return await super().complete(call)
 
 
+class PoisonedBackend(mlx.MLXBackend):
+    """Counts as `CountingBackend` does; its engine is killed by every request that says `poison`."""
+
+    tally = Path(os.devnull)
+
+    async def complete(self, call: Call) -> Completion:
+        """Complete, or be killed soon after the engine has had it."""
+        with self.tally.open("a") as file:
+            file.write(f"{time.monotonic()} {call.job_id} {os.getpid()}\n")
+        if "poison" in call.request.messages[-1].text() and self.pid:
+            asyncio.get_running_loop().call_later(0.3, os.kill, self.pid, signal.SIGKILL)
+        return await super().complete(call)
+
+
 class DyingDesk(ClaimDesk):
     """Dies when Redis has given it jobs, before anything else knows of them."""
 
@@ -117,7 +131,8 @@ def main() -> None:
     CountingBackend.tally = args.tally
     vars(stations)["SimulatedBackend"] = CountingBackend
     watchdog = EngineSettings(step_timeout=args.step_timeout)
-    vars(mlx)["MLXBackend"] = functools.partial(mlx.MLXBackend, settings=watchdog)
+    PoisonedBackend.tally = args.tally
+    vars(mlx)["MLXBackend"] = functools.partial(PoisonedBackend, settings=watchdog)
     arm(args.die)
     model = ModelSettings(name="m", simulate=args.simulate, mlx=args.model, slots=args.slots)
     asyncio.run(run_worker(WorkerSettings(models=(model,), lease=args.lease), args.redis))

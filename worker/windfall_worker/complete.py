@@ -58,7 +58,7 @@ async def _try_each(redis: ArqRedis, job: Job, request: CompletionRequest, left:
         job.seat.move(station.capacity)
         started = job.now
         try:
-            async with station.limit:
+            async with station.limit, station.enter(job.company):
                 started = job.started_at = job.now
                 job.begun = True
                 completion = await _attempt(redis, job, request, station, left)

@@ -34,6 +34,7 @@ from windfall_worker.claims import Claim, ClaimDesk, Lease
 from windfall_worker.complete import PutBack, complete
 from windfall_worker.decide import Requeue, Retry, Snooze
 from windfall_worker.feeds import Feed
+from windfall_worker.isolation import company
 from windfall_worker.job import Job, Tools
 from windfall_worker.outbox import Letter, Outbox
 from windfall_worker.settings import WorkerSettings
@@ -284,14 +285,16 @@ class FleetWorker(Worker):
             self._told_of_unread = now
 
     def _job(self, held: Running, message: JobMessage) -> Job:
+        claim, attempts = held.claim, held.claim.attempts()
         return Job(
-            id=held.claim.job_id,
-            attempts=list(held.claim.attempts()),
+            id=claim.job_id,
+            attempts=list(attempts),
             enqueued_at=message.et / 1000,
             started_at=self.tools.clock.carried(),
             tools=self.tools,
             seat=held.seat,
             spilled=held.feed.cloud,
+            company=company(claim.deliveries, self.settings.max_deliveries, attempts),
         )
 
     def _stop(self, held: Running, why: Stop) -> None:

@@ -12,6 +12,7 @@ from windfall.request import CompletionRequest
 from windfall.result import Attempt, Completion, CompletionResult, ErrorInfo, JobState, Timings
 from windfall_worker.capacity import Seat
 from windfall_worker.decide import LATER, Decision, Fail, Fallback, Policy, Requeue, Retry, Snooze
+from windfall_worker.isolation import Company
 from windfall_worker.routing import Station, Stations
 
 
@@ -36,6 +37,7 @@ class Job:
     tools: Tools
     seat: Seat
     spilled: bool = False  #: whether it was claimed for the cloud
+    company: Company = Company.ANY  #: with whom it may be in an engine
     begun: bool = False  #: whether a backend has had it; before that it can be handed back for free
     errors: list[BackendError] = field(default_factory=list)  #: of this delivery
 

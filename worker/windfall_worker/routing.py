@@ -10,19 +10,26 @@ from dataclasses import dataclass, field
 from windfall.request import Route
 from windfall_worker.backends.base import Backend
 from windfall_worker.capacity import Capacity
+from windfall_worker.isolation import Company
+
+
+def _open_door(_: Company) -> AbstractAsyncContextManager[None]:
+    return nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
 class Station:
     """A backend on this worker: how many calls it gets at once, and what guards it.
 
-    `guard` is the breaker of a local engine; cloud backends bring their own.
+    `guard` is the breaker of a local engine, and `enter` its door after deaths; cloud backends bring their own breaker,
+    and nothing of ours dies there.
     """
 
     backend: Backend
     capacity: Capacity
     limit: asyncio.Semaphore
     guard: Callable[[], AbstractAsyncContextManager[None]] = field(default=nullcontext)
+    enter: Callable[[Company], AbstractAsyncContextManager[None]] = field(default=_open_door)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,14 +13,15 @@ from windfall_worker.backends.base import Backend
 from windfall_worker.backends.simulated import SimulatedBackend
 from windfall_worker.breaker import Breaker, RedisLink
 from windfall_worker.capacity import Capacity
+from windfall_worker.isolation import Isolation
 from windfall_worker.routing import Station, Stations
 from windfall_worker.settings import ModelSettings, ProviderSettings, WorkerSettings
 
 if TYPE_CHECKING:
     from windfall_worker.cloud import CloudBackendClient
 
-#: Seconds that an engine which has just died is left alone. Then one job goes first, alone: a job that kills engines is
-#: found out without taking its neighbours with it.
+#: Seconds that an engine which has just died is left alone. Then one job goes first, so that an engine which dies of
+#: whatever it is given does not get at a whole lane. Which job kills engines is found out by isolation.py.
 ENGINE_RESET = 1.0
 
 
@@ -48,7 +49,8 @@ def _local(model: ModelSettings) -> Station:
         return breaker.guard()
 
     limit = asyncio.Semaphore(backend.slots + backend.lookahead)
-    return Station(backend, Capacity(backend.slots, lookahead=backend.lookahead), limit, guard)
+    capacity = Capacity(backend.slots, lookahead=backend.lookahead)
+    return Station(backend, capacity, limit, guard, Isolation(backend.slots).enter)
 
 
 def _engine(model: ModelSettings) -> Backend:

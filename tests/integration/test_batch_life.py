@@ -1,0 +1,476 @@
+"""The whole life of a batch: deadlines, how long it is kept, deletion, results in order, limits, going on."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from arq import ArqRedis
+
+from support import eventually, request, requests, simulated, worker
+from windfall import (
+    BatchCancelled,
+    BatchFull,
+    BatchStatus,
+    CompletionRequest,
+    InvalidRequest,
+    InvalidRow,
+    JobState,
+    Limits,
+    NotFound,
+    Producer,
+    Unfinished,
+    keys,
+)
+from windfall.result import Completion, CompletionResult, Timings
+from windfall.scripts import Script, run
+from windfall.wire import encode_result
+from windfall_worker.claims import Claim, ClaimDesk, Lease
+
+LANE = keys.lane_queue("m", "auto")
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+async def producer(redis: ArqRedis) -> Any:
+    async with Producer(redis) as producer:
+        yield producer
+
+
+def desk(redis: ArqRedis, lease_ms: int = 60_000) -> ClaimDesk:
+    return ClaimDesk(redis, f"w{next(_numbers)}", Lease(lease_ms, 18_000))
+
+
+async def finish(redis: ArqRedis, claim: Claim, state: JobState = JobState.COMPLETED) -> bytes:
+    result = CompletionResult(
+        job_id=claim.job_id,
+        state=state,
+        model="m",
+        completion=Completion(content="x") if state is JobState.COMPLETED else None,
+        timings=Timings(enqueued_at=1.0, finished_at=2.0),
+    )
+    end = [claim.job_id, claim.token, state.value, encode_result(result, LANE), 60_000, 0, 0, 0, 0]
+    answer: bytes = await run(redis, Script.FINISH, [LANE], end)
+    return answer
+
+
+async def finish_some(redis: ArqRedis, count: int, state: JobState = JobState.COMPLETED) -> list[str]:
+    claims = (await desk(redis).claim([LANE], count)).claims
+    for claim in claims:
+        await finish(redis, claim, state)
+    return [claim.job_id for claim in claims]
+
+
+async def in_state(producer: Producer, batch_id: str, **counts: int) -> BatchStatus:
+    """The batch, once it has these counts."""
+
+    async def reached() -> BatchStatus | None:
+        status = await producer.batch(batch_id)
+        return status if all(getattr(status, name) == count for name, count in counts.items()) else None
+
+    found: BatchStatus = await eventually(reached, within=30, what=f"{counts} of batch {batch_id}")
+    return found
+
+
+async def keys_of(redis: ArqRedis, *parts: str) -> set[str]:
+    """Every key that has one of these parts in its name, or in a member of a sorted set."""
+    found = set()
+    async for key in redis.scan_iter(count=1000):
+        name = key.decode()
+        members = await redis.zrange(key, 0, -1) if await redis.type(key) == b"zset" else []
+        if any(part in text for part in parts for text in (name, *(member.decode() for member in members))):
+            found.add(name)
+    return found
+
+
+# Deadlines.
+
+
+async def test_what_is_not_done_by_the_deadline_expires_without_any_worker_and_the_finished_rows_stay(
+    producer: Producer, redis: ArqRedis
+) -> None:
+    batch = await producer.enqueue_batch(requests(1200), deadline=1.5)
+    assert batch.deadline_at == pytest.approx(batch.created_at + 1.5)
+    done = await finish_some(redis, 3)
+    status = await in_state(producer, batch.id, expired=1197)
+    assert (status.completed, status.queued, status.running, status.done) == (3, 0, 0, True)
+    assert status.finished_at is not None
+    assert status.finished_at >= batch.created_at + 1.5
+    results = {result.job_id: result async for result in producer.results(batch.id)}
+    assert len(results) == 1200
+    assert all(results[name].ok for name in done)
+    late = results[f"{batch.id}:1200"]
+    assert (late.state, late.custom_id, late.error and late.error.type) == (
+        JobState.EXPIRED,
+        "c1200",
+        "deadline_exceeded",
+    )
+    assert await redis.zcard(keys.DEADLINES) == 0
+    assert await redis.zcard(LANE) == 0
+
+
+async def test_a_row_with_an_earlier_deadline_keeps_it_and_a_later_one_gets_the_batchs(producer: Producer) -> None:
+    rows = [request(deadline=0.2), request(deadline=900.0), request()]
+    batch = await producer.enqueue_batch(rows, deadline=600)
+    status = await in_state(producer, batch.id, expired=1)
+    assert status.queued == 2
+    job = await producer.result(f"{batch.id}:1")
+    assert job is not None
+    assert job.state is JobState.EXPIRED
+
+
+async def test_only_jobs_with_a_deadline_pay_for_one(producer: Producer, redis: ArqRedis) -> None:
+    await producer.enqueue_batch(requests(10))
+    await producer.enqueue(request())
+    assert await redis.zcard(keys.DEADLINES) == 0
+    await producer.enqueue(request(deadline=60.0))
+    assert await redis.zcard(keys.DEADLINES) == 1
+
+
+async def test_waiting_for_an_overdue_job_that_nobody_runs_ends_with_its_expiry(producer: Producer) -> None:
+    name = await producer.enqueue(request(deadline=0.1))
+    result = await producer.wait(name, timeout=30)
+    assert result.state is JobState.EXPIRED
+
+
+async def test_the_sweep_of_a_worker_that_serves_other_models_expires_jobs_too(
+    producer: Producer, redis: ArqRedis
+) -> None:
+    async with worker(simulated(), redis):
+        name = await producer.enqueue(request(model="nobody-serves-this", deadline=0.1))
+        await eventually(lambda: redis.exists(keys.RESULT + name), within=30, what="an expiry by the worker")
+
+
+async def test_a_running_job_is_left_to_its_worker_unless_that_is_dead(producer: Producer, redis: ArqRedis) -> None:
+    batch = await producer.enqueue_batch(requests(2), deadline=0.3)
+    await desk(redis, 60_000).claim([LANE], 1)
+    await desk(redis, 200).claim([LANE], 1)
+    status = await in_state(producer, batch.id, expired=1)
+    assert (status.running, status.queued) == (1, 0)
+
+
+async def test_many_running_overdue_jobs_do_not_hide_the_queued_ones_behind_them(
+    producer: Producer, redis: ArqRedis
+) -> None:
+    batch = await producer.enqueue_batch(requests(1100), deadline=1.0)
+    await desk(redis).claim([LANE], 1000)
+    assert (await in_state(producer, batch.id, expired=100)).running == 1000
+
+
+async def test_a_late_result_of_an_expired_job_is_refused(producer: Producer, redis: ArqRedis) -> None:
+    batch = await producer.enqueue_batch(requests(1), deadline=0.2)
+    (claim,) = (await desk(redis, 100).claim([LANE], 1)).claims
+    await in_state(producer, batch.id, expired=1)
+    assert await finish(redis, claim) == b"finished"
+
+
+async def test_a_failed_row_that_is_run_again_gets_its_deadline_anew(producer: Producer, redis: ArqRedis) -> None:
+    batch = await producer.enqueue_batch(requests(1, priority=4), deadline=0.6)
+    await finish_some(redis, 1, JobState.FAILED)
+    await asyncio.sleep(0.7)
+    assert await producer.retry(batch.id) == 1
+    assert (await producer.batch(batch.id)).queued == 1
+    await in_state(producer, batch.id, expired=1)
+
+
+# How long a batch is kept.
+
+
+async def test_early_results_outlive_a_batch_that_runs_longer_than_results_are_kept(
+    producer: Producer, redis: ArqRedis
+) -> None:
+    batch = await producer.enqueue_batch(requests(2), keep=0.6)
+    await finish_some(redis, 1)
+    await asyncio.sleep(0.9)
+    status = await producer.batch(batch.id)
+    assert (status.completed, status.queued) == (1, 1)
+    assert await producer.result(f"{batch.id}:1") is not None
+    await finish_some(redis, 1)
+    status = await producer.batch(batch.id)
+    assert status.finished_at is not None
+    assert status.kept_until == pytest.approx(status.finished_at + 0.6)
+    assert [result.ok async for result in producer.results(batch.id)] == [True, True]
+
+
+async def test_a_batch_goes_as_a_whole_when_it_is_kept_no_longer(producer: Producer, redis: ArqRedis) -> None:
+    await producer.enqueue_batch(requests(1100), batch_id="brief", keep=0.3)
+    await finish_some(redis, 700)
+    await finish_some(redis, 400, JobState.FAILED)
+
+    await _gone(producer, "brief")
+    assert await keys_of(redis, "brief") == set()
+
+
+async def _gone(producer: Producer, batch_id: str) -> None:
+    """Wait until nobody finds the batch; then what a producer sweeps on its way has been swept."""
+
+    async def not_found() -> bool:
+        await asyncio.sleep(0.6)
+        try:
+            await producer.batch(batch_id)
+        except NotFound:
+            return True
+        return False
+
+    await eventually(not_found, what=f"the end of batch {batch_id}")
+
+
+async def _nothing_of(redis: ArqRedis, batch_id: str) -> bool:
+    return not await keys_of(redis, batch_id)
+
+
+async def test_a_batch_that_is_run_again_is_kept_from_its_new_end(producer: Producer, redis: ArqRedis) -> None:
+    batch = await producer.enqueue_batch(requests(2), keep=0.5)
+    await finish_some(redis, 2, JobState.FAILED)
+    await producer.retry(batch.id)
+    await asyncio.sleep(0.8)
+    assert (await producer.batch(batch.id)).queued == 2
+
+
+async def test_a_batch_kept_for_ever_is_never_due(producer: Producer, redis: ArqRedis) -> None:
+    batch = await producer.enqueue_batch(requests(1), keep=0)
+    await finish_some(redis, 1)
+    assert await redis.zcard(keys.KEPT) == 0
+    assert (await producer.batch(batch.id)).kept_until is None
+
+
+async def test_a_submission_that_nobody_goes_on_with_goes_when_its_rows_are_kept_no_longer(
+    producer: Producer, redis: ArqRedis
+) -> None:
+    with pytest.raises(RuntimeError):
+        await producer.enqueue_batch(cut_off_after_a_chunk(), batch_id="half", keep=0.4)
+    await finish_some(redis, 500)
+
+    async def swept() -> bool:
+        await producer.result(await producer.enqueue(request()))  # whoever comes by sweeps
+        return await _nothing_of(redis, "half:")
+
+    await eventually(swept, what="the end of what is left of it")
+
+
+def cut_off_after_a_chunk() -> Iterator[CompletionRequest]:
+    yield from requests(500)
+    raise RuntimeError("the laptop's battery is empty")
+
+
+# Deletion.
+
+
+async def test_a_deleted_batch_leaves_no_key_behind(producer: Producer, redis: ArqRedis) -> None:
+    bad = InvalidRow("bad", 1, InvalidRequest("wrong", line=1))
+    rows = [bad, *requests(1200, deadline=600.0, stream=True)]
+    await producer.open_batch(batch_id="doomed", source="file")
+    await producer.enqueue_batch(rows, batch_id="doomed")
+    await finish_some(redis, 700)
+    await finish_some(redis, 500, JobState.FAILED)
+    assert (await producer.batch("doomed")).done
+    await producer.delete("doomed")
+    assert await keys_of(redis, "doomed", "file") == set()
+    assert [letter async for letter in producer.dead_letters()] == []
+    with pytest.raises(NotFound):
+        await producer.batch("doomed")
+    with pytest.raises(NotFound):
+        await producer.delete("doomed")
+
+
+async def test_an_unfinished_batch_is_deleted_only_when_that_is_asked_for(producer: Producer, redis: ArqRedis) -> None:
+    await producer.enqueue_batch(requests(1200, deadline=600.0), batch_id="busy")
+    other = await producer.enqueue(request())
+    await finish_some(redis, 5)
+    owner = desk(redis)
+    running = (await owner.claim([LANE], 5)).claims
+    with pytest.raises(Unfinished, match="busy is unfinished"):
+        await producer.delete("busy")
+    assert (await producer.batch("busy")).total == 1200
+    await producer.delete("busy", cancel=True)
+    assert await keys_of(redis, "busy") == set()
+    assert [claim.job_id for claim in running] == (await owner.renew(running)).gone
+    assert await finish(redis, running[0]) == b"gone"
+    assert await producer.state(other) is JobState.QUEUED
+
+
+async def test_a_worker_stops_what_it_runs_of_a_deleted_batch(producer: Producer, redis: ArqRedis) -> None:
+    async with worker(simulated(latency=60, slots=4, drain_timeout=0.1), redis):
+        batch = await producer.enqueue_batch(requests(4))
+        await in_state(producer, batch.id, running=4)
+        await producer.delete(batch.id, cancel=True)
+        name = await producer.enqueue(request(deadline=30.0))
+        await eventually(lambda: redis.exists(keys.HOLDER + name), what="a free slot")
+    assert await keys_of(redis, batch.id) == set()
+
+
+async def test_a_deletion_that_was_cut_off_is_finished_by_whoever_comes_next(
+    producer: Producer, redis: ArqRedis
+) -> None:
+    await producer.enqueue_batch(requests(1200), batch_id="half-gone")
+    left = await run(redis, Script.DELETE, [keys.BATCHES], ["half-gone", "any", 100])
+    assert left == 1100
+    await _gone(producer, "half-gone")
+    assert await keys_of(redis, "half-gone") == set()
+
+
+async def test_rows_for_a_batch_that_was_deleted_meanwhile_are_refused(producer: Producer, redis: ArqRedis) -> None:
+    async def rows() -> AsyncIterator[CompletionRequest]:
+        for number, row in enumerate(requests(2000)):
+            if number == 1000:
+                await producer.delete("gone", cancel=True)
+            yield row
+
+    with pytest.raises(BatchCancelled, match="deleted"):
+        await producer.enqueue_batch(rows(), batch_id="gone")
+    assert await keys_of(redis, "gone") == set()
+
+
+async def test_a_cancelled_batch_takes_no_rows_that_cannot_run_either(producer: Producer) -> None:
+    await producer.enqueue_batch(requests(2), batch_id="b")
+    await producer.cancel("b")
+    bad = InvalidRow("bad", 3, InvalidRequest("wrong", line=3))
+    with pytest.raises(BatchCancelled):
+        await producer.enqueue_batch([*requests(2), bad], batch_id="b")
+    assert (await producer.batch("b")).total == 2
+
+
+async def test_cancelling_reaches_rows_behind_a_gap_that_a_killed_producer_left(
+    producer: Producer, redis: ArqRedis
+) -> None:
+    await producer.enqueue_batch(requests(10), batch_id="b")
+    for row in range(1, 8):  # what a chunk of several lanes leaves when only one of them arrived
+        await redis.delete(keys.PAYLOAD + f"b:{row}")
+        await redis.zrem(LANE, f"b:{row}")
+    await redis.hset(keys.BATCH + "b", mapping={"total": 3, "queued": 3})  # type: ignore[misc]  # redis-py's types
+    assert await producer.cancel("b") == 3
+    assert (await producer.batch("b")).done
+
+
+# Results.
+
+
+async def test_results_in_input_order_come_as_the_rows_stand_whatever_ended_first(
+    producer: Producer, redis: ArqRedis
+) -> None:
+    batch = await producer.enqueue_batch(requests(450))
+    claims = (await desk(redis).claim([LANE], 450)).claims
+    seen: list[str] = []
+
+    async def follow() -> None:
+        async for result in producer.results(batch.id, order="input"):
+            seen.append(result.job_id)
+
+    following = asyncio.create_task(follow())
+    for claim in reversed(claims[1:]):
+        await finish(redis, claim)
+    assert seen == []
+    await finish(redis, claims[0])
+    async with asyncio.timeout(30):
+        await following
+    assert seen == [f"{batch.id}:{n}" for n in range(1, 451)]
+
+
+async def test_results_in_input_order_end_at_the_first_gap_and_go_on_behind_their_cursor(
+    producer: Producer, redis: ArqRedis
+) -> None:
+    batch = await producer.enqueue_batch(requests(300))
+    claims = (await desk(redis).claim([LANE], 300)).claims
+    for claim in (*claims[:250], *claims[260:]):
+        await finish(redis, claim)
+    first = [pair async for pair in producer.results_with_cursor(batch.id, order="input", follow=False)]
+    assert [cursor for cursor, _ in first] == [str(n) for n in range(1, 251)]
+    for claim in claims[250:260]:
+        await finish(redis, claim)
+    rest = [result.job_id async for result in producer.results(batch.id, order="input", after=first[-1][0])]
+    assert rest == [f"{batch.id}:{n}" for n in range(251, 301)]
+
+
+@pytest.mark.parametrize("order", ["completion", "input"])
+async def test_a_download_goes_on_after_its_connection_was_cut_and_has_each_row_once(
+    producer: Producer, redis: ArqRedis, redis_url: str, order: Any
+) -> None:
+    batch = await producer.enqueue_batch(requests(1000))
+    await finish_some(redis, 600)
+    seen = []
+    async with Producer(redis_url) as reader:
+        async for result in reader.results(batch.id, order=order):
+            seen.append(result.job_id)
+            if len(seen) in (150, 500, 600):
+                await redis.client_kill_filter(_type="normal", skipme=True)
+            if len(seen) == 600:
+                await finish_some(redis, 400)
+    assert seen == [f"{batch.id}:{n}" for n in range(1, 1001)]
+
+
+@pytest.mark.parametrize(("order", "cursor"), [("input", "1-0"), ("input", "x"), ("completion", "; FLUSHALL")])
+async def test_a_cursor_of_another_order_is_refused(producer: Producer, order: Any, cursor: str) -> None:
+    batch = await producer.enqueue_batch(requests(1))
+    with pytest.raises(InvalidRequest, match="is no cursor"):
+        _ = [result async for result in producer.results(batch.id, order=order, after=cursor)]
+
+
+async def test_failures_are_counted_by_kind_and_each_once(producer: Producer, redis: ArqRedis) -> None:
+    bad = InvalidRow("bad", 1, InvalidRequest("wrong", line=1))
+    batch = await producer.enqueue_batch([bad, bad, *requests(3)])
+    cursor, kinds = await producer.failures(batch.id)
+    assert kinds == {"invalid_request": 2}
+    await finish_some(redis, 2)
+    await finish_some(redis, 1, JobState.FAILED)
+    _, more = await producer.failures(batch.id, after=cursor)
+    assert more == {"unknown": 1}
+
+
+# Limits, and going on.
+
+
+async def test_a_row_larger_than_the_limit_is_a_failed_row_and_alone_it_is_refused(redis: ArqRedis) -> None:
+    async with Producer(redis, limits=Limits(row_bytes=1000)) as producer:
+        batch = await producer.enqueue_batch([request("small"), request("x" * 2000), request("small")])
+        assert (batch.queued, batch.failed) == (2, 1)
+        result = await producer.result(f"{batch.id}:2")
+        assert result is not None
+        assert result.error is not None
+        assert "larger than 1,000 bytes (setting max_row_bytes)" in result.error.message
+        with pytest.raises(InvalidRequest, match="larger than 1,000 bytes"):
+            await producer.enqueue(request("x" * 2000))
+
+
+async def test_a_batch_takes_no_more_rows_than_the_limit_and_those_that_are_in_run(redis: ArqRedis) -> None:
+    async with Producer(redis, limits=Limits(batch_rows=10)) as producer:
+        assert (await producer.enqueue_batch(requests(10))).total == 10
+        with pytest.raises(BatchFull, match="has 10 rows.*max_batch_rows"):
+            await producer.enqueue_batch(requests(11), batch_id="full")
+        status = await producer.batch("full")
+        assert (status.total, status.sealed) == (10, True)
+
+
+async def test_metadata_larger_than_the_limit_is_refused_before_a_batch_is_made(redis: ArqRedis) -> None:
+    async with Producer(redis, limits=Limits(metadata_bytes=100)) as producer:
+        with pytest.raises(InvalidRequest, match="max_metadata_bytes"):
+            await producer.enqueue_batch(requests(1), batch_id="b", metadata={"note": "x" * 200})
+        with pytest.raises(NotFound):
+            await producer.batch("b")
+
+
+async def test_a_submission_that_was_cut_off_is_found_again_by_its_source_until_it_is_complete(
+    producer: Producer,
+) -> None:
+    first = await producer.open_batch(source="file", deadline=60, keep=3600)
+    again = await producer.open_batch(source="file", deadline=999)
+    assert (again.id, again.deadline_at, again.keep) == (first.id, first.deadline_at, 3600)
+    assert (await producer.open_batch(source="another")).id != first.id
+    assert (await producer.open_batch(source="file", batch_id="named")).id == "named"
+    done = await producer.enqueue_batch(requests(3), batch_id="named")
+    assert done.sealed
+    assert (await producer.open_batch(source="file")).id not in (first.id, "named")
+
+
+async def test_a_cancelled_submission_is_not_gone_on_with(producer: Producer) -> None:
+    first = await producer.open_batch(source="file")
+    await producer.cancel(first.id)
+    assert (await producer.open_batch(source="file")).id != first.id
+
+
+async def test_a_negative_time_is_refused(producer: Producer) -> None:
+    for terms in ({"keep": -1.0}, {"deadline": 0.0}):
+        with pytest.raises(InvalidRequest, match="seconds"):
+            await producer.open_batch(**terms)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from arq import ArqRedis
@@ -31,6 +32,7 @@ from redis.exceptions import (
 )
 
 from windfall.errors import BrokerDenied, BrokerError, BrokerFull, BrokerUnavailable, ConfigError
+from windfall.sentinel import close_sentinels, is_sentinel, sentinel_pool
 from windfall.wire import job_deserializer, job_serializer
 
 #: Seconds after which a command without an answer counts as an outage: a pulled cable says nothing by itself.
@@ -62,23 +64,13 @@ def redact(url: str) -> str:
 
 
 async def connect(url: str, *, timeout: float = 5.0) -> ArqRedis:
-    """A pool of connections to the Redis of this URL (`redis://`, `rediss://` or `unix://`), known to answer.
+    """A pool of connections to the Redis of this URL (`redis://`, `rediss://` or `unix://`), known to answer; or to the
+    master that sentinels watch (`redis+sentinel://`, see `windfall.sentinel`).
 
     `timeout` (seconds) bounds connecting. Raises `ConfigError` for a URL that is none,
     `BrokerUnavailable` and `BrokerDenied`.
     """
-    try:
-        pool = ConnectionPool.from_url(
-            url,
-            socket_connect_timeout=timeout,
-            socket_timeout=_ANSWER_WITHIN,
-            socket_keepalive=True,
-            retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
-            retry_on_error=[RedisConnectionError],
-        )
-    except ValueError as exc:
-        raise ConfigError(f"{redact(url)!r} is no Redis URL: write redis://HOST:PORT or rediss://HOST:PORT") from exc
-    redis = adopt(ArqRedis(pool))
+    redis = adopt(ArqRedis(_pool(url, timeout)))
     try:
         with translated(url):
             async with asyncio.timeout(timeout):
@@ -87,6 +79,20 @@ async def connect(url: str, *, timeout: float = 5.0) -> ArqRedis:
         await disconnect(redis)
         raise
     return redis
+
+
+def _pool(url: str, timeout: float) -> ConnectionPool:
+    options: dict[str, Any] = {
+        "socket_connect_timeout": timeout,
+        "socket_timeout": _ANSWER_WITHIN,
+        "socket_keepalive": True,
+        "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
+        "retry_on_error": [RedisConnectionError],
+    }
+    try:
+        return sentinel_pool(url, **options) if is_sentinel(url) else ConnectionPool.from_url(url, **options)
+    except ValueError as exc:
+        raise ConfigError(f"{redact(url)!r} is no Redis URL: write redis://HOST:PORT or rediss://HOST:PORT") from exc
 
 
 def adopt(redis: ArqRedis) -> ArqRedis:
@@ -101,6 +107,7 @@ async def disconnect(redis: ArqRedis) -> None:
     try:
         await redis.aclose()
         await redis.connection_pool.disconnect(inuse_connections=True)
+        await close_sentinels(redis.connection_pool)
     except (RedisError, OSError):
         pass
 

@@ -1,0 +1,66 @@
+"""Redis behind Sentinel: a pool of connections that follows whichever Redis is the master now."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+from redis.asyncio import ConnectionPool
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+
+from windfall.errors import ConfigError
+
+SCHEMES: Final = ("redis+sentinel", "rediss+sentinel")
+
+_PORT: Final = 26379
+#: Seconds that one sentinel has to answer before the next is asked.
+_SENTINEL_WITHIN: Final = 1.0
+
+HOW: Final = "write redis+sentinel://[USER:PASSWORD@]HOST:26379,HOST:26379/MASTER"
+
+
+def is_sentinel(url: str) -> bool:
+    """Whether this URL names sentinels."""
+    return urlsplit(url).scheme in SCHEMES
+
+
+def sentinel_pool(url: str, **options: Any) -> ConnectionPool:
+    """A pool for the master that this URL's sentinels watch; `options` are those of its connections.
+
+    User and password are the Redis servers'; sentinels with one of their own have it in `?sentinel_password=`. TLS
+    (`rediss+sentinel://`) is for both. `?db=` selects a database. Raises `ConfigError`.
+    """
+    parts = urlsplit(url)
+    service = parts.path.strip("/")
+    if not service:
+        raise ConfigError(f"a sentinel URL ends with the name of the master that the sentinels watch: {HOW}")
+    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    tls = {"ssl": True} if parts.scheme == "rediss+sentinel" else {}
+    limits = {"socket_connect_timeout": _SENTINEL_WITHIN, "socket_timeout": _SENTINEL_WITHIN}
+    secret = {"password": query["sentinel_password"]} if "sentinel_password" in query else {}
+    untyped: Any = Sentinel
+    sentinels = untyped(_addresses(parts), sentinel_kwargs={**limits, **secret, **tls})
+    for name, value in (("username", parts.username), ("password", parts.password)):
+        if value:
+            options[name] = unquote(value)
+    untyped = SentinelConnectionPool
+    pool: ConnectionPool = untyped(service, sentinels, db=int(query.get("db", 0)), **tls, **options)
+    return pool
+
+
+def _addresses(parts: SplitResult) -> list[tuple[str, int]]:
+    addresses = []
+    for address in parts.netloc.rpartition("@")[2].split(","):
+        host, _, port = address.partition(":")
+        if not host or (port and not port.isdigit()):
+            # Not with the value: of a password that holds a bare '/' or '@', a part would stand here.
+            raise ConfigError(f"an address in the sentinel URL is none: {HOW}; in a password, write / as %2F, @ as %40")
+        addresses.append((host, int(port or _PORT)))
+    return addresses
+
+
+async def close_sentinels(pool: ConnectionPool) -> None:
+    """Close the connections to a pool's sentinels, where it has any."""
+    manager = getattr(pool, "sentinel_manager", None)
+    for sentinel in manager.sentinels if manager else ():
+        await sentinel.aclose()

@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 PYTHONS := python3.13 python3.12 python3.11 python3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench clean redis
+.PHONY: help setup demo test soak check bench clean redis
 
 help:
 	@echo 'make demo    run sixty small tasks on the bundled model (sets everything up first)'
 	@echo 'make setup   make .venv with the windfall command in it'
 	@echo 'make test    run all tests'
+	@echo 'make soak    faults by chance for SECONDS (60) under a running batch; SEED repeats their order'
 	@echo 'make check   formatting, lint and types'
 	@echo 'make bench   run the benchmarks; they print ratios, and write JSON to .bench'
 	@echo 'make clean   remove .venv and what tools left behind'
@@ -23,6 +24,12 @@ demo: $(VENV)/.ready
 
 test: $(VENV)/.ready-dev redis
 	@$(BIN)/python -m pytest
+
+SECONDS := 60
+SEED :=
+
+soak: $(VENV)/.ready-dev redis
+	@$(BIN)/python tests/faults/soak.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 check: $(VENV)/.ready-dev
 	@$(BIN)/ruff format --check .

@@ -53,11 +53,17 @@ class EmbeddedBroker:
 
     @classmethod
     @asynccontextmanager
-    async def start(cls, folder: Path, *, allow_fake: bool = False) -> AsyncIterator[EmbeddedBroker]:
-        """Run a broker with its append-only file in `folder`. Raises `ConfigError` where none can be had."""
+    async def start(
+        cls, folder: Path, *, allow_fake: bool = False, durable: bool = True
+    ) -> AsyncIterator[EmbeddedBroker]:
+        """Run a broker in `folder`, with its append-only file if it is to be durable.
+
+        Raises `ConfigError` where none can be had.
+        """
         server = find_redis_server()
         if server is not None:
-            async with redis_server(server, folder) as url:
+            options = () if durable else ("--appendonly", "no")
+            async with redis_server(server, folder, *options) as url:
                 redis = await connect(url)
                 try:
                     yield cls(redis, url)

@@ -136,8 +136,12 @@ class Submission:
                 return
 
     async def _try(self, steps: list[Step]) -> int:
+        task = asyncio.current_task()
+        cancellations = task.cancelling() if task else 0
         with translated():
             answers = await run_all(self._redis, steps)
+            if task and task.cancelling() > cancellations:
+                raise asyncio.CancelledError  # redis-py can lose one inside its time-outs
             for answer in answers:
                 if isinstance(answer, Exception):
                     raise answer

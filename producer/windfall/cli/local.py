@@ -72,7 +72,8 @@ async def run_rows(rows: Iterator[Row], out: OutputFile, model: ModelSettings, w
         RowProgress(f"loading {model.name}", done=out.rows, beside_stdout=out.name == "stdout") as progress,
         run_folder() as folder,
     ):
-        async with EmbeddedBroker.start(folder, allow_fake=True) as broker:
+        # What lasts is the output file; a file beside it would only be one more that can meet a full disk.
+        async with EmbeddedBroker.start(folder, allow_fake=True, durable=False) as broker:
             redis = broker.url or broker.redis
 
             async def work() -> None:

@@ -13,6 +13,8 @@ from windfall.settings import load_settings
 
 T = TypeVar("T")
 
+_AGAIN = 0.2  # seconds
+
 
 class Terminated(BaseException):
     """SIGTERM came, and everything was put away."""
@@ -23,26 +25,33 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
 
     Raises `KeyboardInterrupt` or `Terminated` then.
     """
-    terminated = False
+    told: list[signal.Signals] = []
 
     async def guarded() -> T:
-        nonlocal terminated
-        task = asyncio.current_task()
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
-        def on_term() -> None:
-            nonlocal terminated
-            terminated = True
-            if task is not None:
+        def cancel() -> None:
+            # Again and again: before Python 3.12 a cancellation can be lost inside redis-py and asyncio's time-outs.
+            if task is not None and not task.done():
                 task.cancel()
+                loop.call_later(_AGAIN, cancel)
 
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, on_term)
+        def on_signal(number: signal.Signals) -> None:
+            told.append(number)
+            if told.count(signal.SIGINT) > 1:
+                raise KeyboardInterrupt  # whoever presses Ctrl-C twice wants no tidying up
+            if len(told) == 1:
+                cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, on_signal, number)
         return await work
 
     try:
         return asyncio.run(guarded())
     except asyncio.CancelledError:
-        if terminated:
-            raise Terminated from None
+        if told:
+            raise (KeyboardInterrupt if told[0] is signal.SIGINT else Terminated) from None
         raise
 
 

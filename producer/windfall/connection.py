@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -44,23 +45,24 @@ OUTAGE = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, OSError, as
 # What is no fault of the caller's and passes: full memory, a full disk, a replica during a failover, a start. redis-py
 # has classes for some of it, whose texts lack the code; Redis 6.2 puts the code of a script's error into its text.
 _PASSING_CLASSES = (OutOfMemoryError, ReadOnlyError, MasterDownError, TryAgainError)
-_PASSING = ("OOM", "MISCONF", "READONLY", "LOADING", "MASTERDOWN", "BUSY", "TRYAGAIN", "NOREPLICAS")
+_PASSING = re.compile(r"\b(OOM|MISCONF|READONLY|LOADING|MASTERDOWN|BUSY|TRYAGAIN|NOREPLICAS)\b")
 
 
 def is_passing(exc: Exception) -> bool:
     """Whether this error may be gone when the same is tried again."""
     if isinstance(exc, (*OUTAGE, *_PASSING_CLASSES)):
         return True
-    return isinstance(exc, RedisError) and any(word in str(exc) for word in _PASSING)
+    return isinstance(exc, RedisError) and bool(_PASSING.search(str(exc)))
 
 
 def redact(url: str) -> str:
-    """The URL without its password, for people to read."""
+    """The URL without its passwords, wherever they stand in it, for people to read."""
     parts = urlsplit(url)
-    if not parts.password:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+    netloc = parts.netloc
+    if parts.password:
+        netloc = f"{parts.username or ''}:***@{netloc.rpartition('@')[2]}"
+    query = re.sub(r"(?i)(password[^=&]*=)[^&]*", r"\1***", parts.query)
+    return urlunsplit(parts._replace(netloc=netloc, query=query))
 
 
 async def connect(url: str, *, timeout: float = 5.0) -> ArqRedis:

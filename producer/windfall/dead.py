@@ -33,10 +33,10 @@ async def dead_letters(redis: ArqRedis) -> AsyncIterator[DeadLetter]:
         gone = []
         for name, died in page:
             letter = await _read(redis, name.decode(), died / 1000)
-            if letter is None:
-                gone.append(name)
-            else:
+            if letter is not None:
                 yield letter
+            elif not await client.exists(keys.DEAD + name.decode()):
+                gone.append(name)  # a letter that this version cannot read stays
         if gone:
             await client.zrem(keys.DEAD_INDEX, *gone)
         seen += len(page) - len(gone)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from arq import ArqRedis
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from windfall import keys
 from windfall.request import Record, Route
@@ -96,20 +96,30 @@ async def read_fleet(redis: ArqRedis) -> FleetStatus:
     gone = [name for name, beat in zip(ids, beats, strict=True) if beat is None]
     if gone:
         await client.zrem(keys.WORKERS, *gone)
-    workers = [WorkerStatus.model_validate_json(beat) for beat in beats if beat is not None]
+    workers = [status for status in map(_read_heartbeat, beats) if status is not None]
     now = seconds + micros / 1e6
-    return FleetStatus(workers=tuple(workers), lanes=await _lanes(client, queues, round(now * 1000)), now=now)
+    return FleetStatus(workers=tuple(workers), lanes=await _lanes(client, queues), now=now)
 
 
-async def _lanes(client: Any, queues: set[bytes], now_ms: int) -> tuple[LaneStatus, ...]:
-    names = sorted(queue.decode() for queue in queues)
+def _read_heartbeat(beat: bytes | None) -> WorkerStatus | None:
+    """None for a worker that has ended, or that speaks of itself in a way that this version does not know."""
+    try:
+        return WorkerStatus.model_validate_json(beat) if beat else None
+    except ValidationError:
+        return None
+
+
+async def _lanes(client: Any, queues: set[bytes]) -> tuple[LaneStatus, ...]:
+    parts = {name: keys.lane_parts(name) for name in sorted(queue.decode() for queue in queues)}
+    known = {name: found for name, found in parts.items() if found is not None}
     async with client.pipeline(transaction=False) as pipe:
-        for name in names:
+        for name in known:
             pipe.zcard(name)
-            pipe.zcount(name + keys.HELD_SUFFIX, now_ms, "+inf")
+            pipe.zrange(name + keys.HELD_SUFFIX, 0, -1)
         counts = await pipe.execute()
     lanes = []
-    for name, total, held in zip(names, counts[::2], counts[1::2], strict=True):
-        model, route = keys.lane_parts(name)
-        lanes.append(LaneStatus(model=model, route=route, queued=total - held, running=held))
+    for (model, route), total, held in zip(known.values(), counts[::2], counts[1::2], strict=True):
+        # Held are the running jobs, and those that were put back for later.
+        running = await client.exists(*(keys.HOLDER + name.decode() for name in held)) if held else 0
+        lanes.append(LaneStatus(model=model, route=route, queued=total - running, running=running))
     return tuple(lanes)

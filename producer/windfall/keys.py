@@ -92,10 +92,10 @@ def lane_queue(model: str, route: Route | str) -> str:
     return f"{LANE}{Route(route).value}:{model}"
 
 
-def lane_parts(queue: str) -> tuple[str, Route]:
-    """The model and the route of a lane's queue name."""
+def lane_parts(queue: str) -> tuple[str, Route] | None:
+    """The model and the route of a lane's queue name; None for a name that is not of ours."""
     route, _, model = queue.removeprefix(LANE).partition(":")
-    return model, Route(route)
+    return (model, Route(route)) if route in set(Route) else None
 
 
 def job_id(batch_id: str, row: int) -> str:

@@ -35,11 +35,11 @@ async def cancel(redis: ArqRedis, clock: RedisClock, name: str, keep_ms: int) ->
 
 
 async def _cancel_batch(redis: ArqRedis, clock: RedisClock, name: str, keep_ms: int) -> int:
-    client: Any = redis
     if (await reading.batch(redis, name)).done:
         return 0
     # From here on enqueue.lua refuses rows, so the total no longer grows.
-    await client.hset(keys.BATCH + name, "cancel", 1)
+    if not await run(redis, Script.CANCEL_BATCH, [keys.BATCH + name], []):
+        return 0
     last = (await reading.batch(redis, name)).last_row
     concerned = 0
     for first in range(1, last + 1, _PAGE):

@@ -71,7 +71,7 @@ async def _finish(redis: ArqRedis, lane: str, name: str, token: bytes, payload: 
     result = _result(name, payload, answer)
     usage = result.usage
     end: list[Arg] = [name, token, result.state.value, encode_result(result, lane), 0]
-    await run(redis, Script.FINISH, [lane], [*end, usage.prompt_tokens, usage.completion_tokens, 0, 0])
+    await run(redis, Script.FINISH, [lane], [*end, usage.prompt_tokens, usage.completion_tokens, 0, 0, ""])
 
 
 def _result(name: str, payload: bytes, answer: Answer) -> CompletionResult:

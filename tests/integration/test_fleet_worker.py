@@ -18,6 +18,7 @@ from support import eventually, request, requests, simulated, worker
 from windfall import BrokerFull, CompletionFailed, CompletionResult, JobState, Producer, keys
 from windfall.batch import BatchState
 from windfall.broker import free_port, redis_server
+from windfall.tasks import put_away
 from windfall.wire import job_deserializer, job_serializer
 from windfall_worker.backends.simulated import SimulatedBackend
 from windfall_worker.main import run_worker
@@ -261,6 +262,34 @@ async def test_a_full_redis_stops_producers_and_not_workers(
         finally:
             await redis.config_set("maxmemory", 0)
     assert [[attempt.outcome for attempt in result.attempts] for result in results] == [["completed"]] * 8
+
+
+async def test_a_worker_that_is_cancelled_hands_back_what_it_runs(producer: Producer, redis_url: str) -> None:
+    ready = asyncio.Event()
+    settings = simulated(latency=60, slots=3)
+    running = asyncio.create_task(run_worker(settings, redis_url, ready=ready, handle_signals=False))
+    await ready.wait()
+    batch = await producer.enqueue_batch(requests(3))
+
+    async def all_running() -> bool:
+        return (await producer.batch(batch.id)).running == 3
+
+    await eventually(all_running, what="three running jobs")
+    await put_away([running])
+    assert (await producer.batch(batch.id)).queued == 3
+
+
+async def test_a_failure_of_the_worker_itself_keeps_the_rows_name_and_quotes_nothing(
+    producer: Producer, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a secret prompt")
+
+    monkeypatch.setattr(SimulatedBackend, "complete", broken)
+    async with worker(simulated(), redis_url):
+        result = await producer.wait(await producer.enqueue(request(custom_id="mine")), timeout=10)
+    assert (result.custom_id, result.model, result.error and result.error.type) == ("mine", "m", "internal_error")
+    assert "secret" not in result.model_dump_json()
 
 
 async def test_no_prompt_reaches_a_log(producer: Producer, redis_url: str, caplog: pytest.LogCaptureFixture) -> None:

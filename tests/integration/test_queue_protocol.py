@@ -12,58 +12,18 @@ from arq import ArqRedis
 from arq.jobs import Job as ArqJob
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from protocol import LANE, SHORT, claimed_again, desk, finish, release
 from support import eventually, request, requests
 from windfall import BatchCancelled, InvalidRequest, InvalidRow, JobState, NotFound, Producer, WaitTimeout, keys
 from windfall.batch import BatchState
-from windfall.result import Completion, CompletionResult, Timings
-from windfall.scripts import Script, run
-from windfall.wire import encode_result, job_deserializer
-from windfall_worker.claims import Claim, ClaimDesk, Claimed, Lease, Renewed
-
-LANE = keys.lane_queue("m", "auto")
-LONG = Lease(60_000, 18_000)
-SHORT = Lease(150, 10_000)
+from windfall.wire import job_deserializer
+from windfall_worker.claims import Claim, Lease, Renewed
 
 
 @pytest.fixture
 async def producer(redis: ArqRedis) -> Any:
     async with Producer(redis) as producer:
         yield producer
-
-
-def desk(redis: ArqRedis, worker: str = "w1", lease: Lease = LONG) -> ClaimDesk:
-    return ClaimDesk(redis, worker, lease)
-
-
-def answer(claim: Claim, state: JobState = JobState.COMPLETED, text: str = "x") -> bytes:
-    result = CompletionResult(
-        job_id=claim.job_id,
-        state=state,
-        model="m",
-        completion=Completion(content=text) if state is JobState.COMPLETED else None,
-        timings=Timings(enqueued_at=1.0, finished_at=2.0),
-    )
-    return encode_result(result, claim.lane)
-
-
-async def finish(redis: ArqRedis, claim: Claim, state: JobState = JobState.COMPLETED, text: str = "x") -> bytes:
-    args = [claim.job_id, claim.token, state.value, answer(claim, state, text), 60_000, 1, 2, 0, 0]
-    done: bytes = await run(redis, Script.FINISH, [claim.lane], args)
-    return done
-
-
-async def release(redis: ArqRedis, claim: Claim, delay_ms: int, fate: str, ledger: str = "") -> bytes:
-    done: bytes = await run(redis, Script.RELEASE, [claim.lane], [claim.job_id, claim.token, delay_ms, ledger, fate])
-    return done
-
-
-async def claimed_again(redis: ArqRedis, by: ClaimDesk) -> Claimed:
-    async def some() -> Claimed | None:
-        claimed = await by.claim([LANE], 10)
-        return claimed if claimed.claims else None
-
-    found: Claimed = await eventually(some, what="a second claim")
-    return found
 
 
 async def test_a_batch_submitted_twice_under_one_id_has_each_row_once(producer: Producer) -> None:

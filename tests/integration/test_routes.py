@@ -138,6 +138,35 @@ async def _live(producer: Producer, count: int) -> bool:
     return len((await producer.fleet()).workers) >= count
 
 
+async def test_a_long_running_job_is_no_reason_to_send_the_next_one_to_the_cloud(
+    producer: Producer, redis_url: str, fault_server: FaultServer, model: str
+) -> None:
+    mac = WorkerSettings(models=(ModelSettings(name="m", simulate=2.5, slots=2),), drain_timeout=0)
+    helper = settings(fault_server, f"first:{model}").model_copy(update={"spill_after": 0.2})
+    async with worker(mac, redis_url):
+        await eventually(lambda: _live(producer, 1), what="the Mac's heartbeat")
+        async with worker(helper, redis_url):
+            names = [await producer.enqueue(request()) for _ in range(2)]
+            await asyncio.sleep(1.5)  # both run, and for longer than `spill_after`
+            later = await producer.enqueue(request())
+            await producer.wait(names[0], timeout=10)
+            assert [(await producer.wait(name, timeout=10)).backend for name in names] == ["simulated"] * 2
+            assert (await producer.wait(later, timeout=10)).ok
+    assert fault_server.hits(model) <= 1
+
+
+async def test_a_ledger_does_not_grow_while_every_backend_only_says_later(
+    producer: Producer, redis_url: str, fault_server: FaultServer, model: str
+) -> None:
+    limited = {"status": 429, "headers": {"retry-after": "0.2", "x-should-retry": "false"}}
+    fault_server.plan(model, *[limited] * 5)
+    fault_server.plan(f"{model}-2", *[limited] * 5)
+    async with worker(settings(fault_server, f"first:{model}", f"second:{model}-2"), redis_url):
+        result = await ask(producer, route="cloud", max_tokens=5)
+    assert result.ok, result.error
+    assert len(result.attempts) <= 3
+
+
 async def test_rate_limits_put_a_job_back_without_spending_a_try(
     producer: Producer, redis_url: str, fault_server: FaultServer, model: str
 ) -> None:

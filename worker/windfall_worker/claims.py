@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ class Claim:
 
     `deliveries` counts the claims since it last ended in something, this one included. `ledger` and `lost` are its
     earlier attempts and lost leases as Redis has them: a job is claimed before anybody knows whether it can be read.
+    `digest` is the SHA-1 of the payload: it names this very job, where its id may have been used again.
     """
 
     lane: str
@@ -33,6 +35,7 @@ class Claim:
     ledger: bytes
     lost: str
     aborted: bool
+    digest: str = ""
 
     def attempts(self) -> tuple[Attempt, ...]:
         """The job's earlier attempts, lost leases among them. A ledger that cannot be read begins anew."""
@@ -94,11 +97,13 @@ class ClaimDesk:
         del self._unanswered[lanes[0]]
         return Claimed(now / 1000, None if next_due < 0 else next_due / 1000, tuple(map(_claim, jobs)))
 
-    async def renew(self, claims: Iterable[Claim]) -> Renewed:
-        """Renew these claims."""
+    async def renew(self, claims: Iterable[Claim], releasing: Iterable[Claim] = ()) -> Renewed:
+        """Renew these claims, and those being released only for as long as Redis still has them as ours."""
         args: list[Arg] = [self._lease.length_ms, self._lease.renewal_ms]
         for claim in claims:
-            args += [claim.lane, claim.job_id, claim.token]
+            args += [claim.lane, claim.job_id, claim.token, claim.digest]
+        for claim in releasing:
+            args += [claim.lane, claim.job_id, claim.token, ""]
         answer = await run(self._redis, Script.RENEW, [], args)
         return Renewed(*([name.decode() for name in names] for names in answer))
 
@@ -114,6 +119,7 @@ def _claim(fields: list[Any]) -> Claim:
         ledger=ledger,
         lost=lost.decode(),
         aborted=bool(aborted),
+        digest=hashlib.sha1(payload, usedforsecurity=False).hexdigest(),
     )
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from windfall.keys import lane_parts
 from windfall.request import CompletionRequest
 from windfall.result import CompletionResult, ErrorInfo, JobState, Timings
 from windfall_worker.claims import Claim
 from windfall_worker.job import Job, Tools
 
 
-def failed(claim: Claim, job: Job | None, tools: Tools, kind: str, message: str) -> CompletionResult:
-    """A job that failed before or beside its backends; `job` is None where not even its payload could be read."""
+def failed(
+    claim: Claim, job: Job | None, request: CompletionRequest | None, tools: Tools, kind: str, message: str
+) -> CompletionResult:
+    """A job that failed beside its backends; `job` and `request` are None where its payload could not be read."""
+    if job and request:
+        return job.ended(request, JobState.FAILED, kind, message)
     now = tools.clock.carried()
     return CompletionResult(
         job_id=claim.job_id,
         state=JobState.FAILED,
-        model=claim.lane.rpartition(":")[2],
+        model=(lane_parts(claim.lane) or ("",))[0],
         error=ErrorInfo(type=kind, message=message),
         attempts=tuple(job.attempts) if job else (),
         timings=Timings(enqueued_at=job.enqueued_at if job else now, finished_at=now),

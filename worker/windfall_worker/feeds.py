@@ -42,7 +42,7 @@ class Feed:
 
 class Spill:
     """Says which `auto` lanes the cloud may claim from now: those of models that no live Mac serves, and those whose
-    oldest job has waited longer than `after` seconds for one.
+    next job has waited longer than `after` seconds for one.
 
     `models` are those with a cloud mapping here, and whether this worker itself is such a Mac.
     """
@@ -73,12 +73,13 @@ class Spill:
     async def _needs_help(self, model: str, fleet: FleetStatus) -> bool:
         if not self._models[model] and not fleet.serves_locally(model):
             return True
-        waiting = await self._oldest(lane_queue(model, Route.AUTO))
+        waiting = await self._first(lane_queue(model, Route.AUTO), fleet.now)
         return waiting is not None and fleet.now - waiting > self._after
 
-    async def _oldest(self, lane: str) -> float | None:
-        """When the first queued job of a lane was enqueued (Unix seconds), or None where none waits."""
-        head = await self._redis.zrange(lane, 0, 0)
+    async def _first(self, lane: str, now: float) -> float | None:
+        """When the job that is next in a lane was enqueued (Unix seconds), or None where none waits."""
+        # Running jobs stand in the future, at the ends of their leases.
+        head = await self._redis.zrangebyscore(lane, "-inf", round(now * 1000), start=0, num=1)
         payload = await self._redis.get(PAYLOAD + head[0].decode()) if head else None
         try:
             return decode_job(payload).et / 1000 if payload else None

@@ -24,6 +24,7 @@ from windfall.announcements import Announcements
 from windfall.connection import OUTAGE
 from windfall.errors import UnknownContract, WireError
 from windfall.keys import CHANNEL_WAKE, CHANNEL_WORKER
+from windfall.request import CompletionRequest
 from windfall.result import CompletionResult
 from windfall.scripts import Script, Step
 from windfall.tasks import happens, put_away
@@ -69,7 +70,9 @@ class Running:
     seat: Seat
     job: Job | None = None
     task: asyncio.Task[None] | None = None
+    request: CompletionRequest | None = None
     stop: Stop | None = None
+    releasing: bool = False  #: whether its release is on its way to Redis
 
 
 class FleetWorker(Worker):
@@ -118,17 +121,19 @@ class FleetWorker(Worker):
         # A word on this worker's own channel: some of its jobs are to be cancelled, and a renewal says which.
         background += [self._hear(CHANNEL_WORKER + self.id, self._renew_once)]
         background += [self._hear(CHANNEL_WAKE + lane, feed.wake) for feed in self.feeds for lane in feed.wakes]
-        background += [self._claim(feed) for feed in self.feeds]
         tasks = [asyncio.create_task(each) for each in background]
+        claims = [asyncio.create_task(self._claim(feed)) for feed in self.feeds]
         drained = asyncio.create_task(self._drain_when_told())
         try:
-            done, _ = await asyncio.wait([*tasks, drained], return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait([*tasks, *claims, drained], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            leftover = [held.task for held in self.running.values() if held.task]
+            # What runs is stopped first and its way back to Redis last, or nothing of it would be handed back.
             self.hand_back()
-            await put_away([*tasks, drained, *leftover])
+            await put_away([drained, *claims, *[held.task for held in self.running.values() if held.task]])
+            await self._outbox.flush(_LAST_WORDS)
+            await put_away(tasks)
             await self._announcements.close()
 
     def handle_sig(self, signum: signal.Signals) -> None:
@@ -231,9 +236,12 @@ class FleetWorker(Worker):
             # This worker slept past its lease, and has claimed its own job again.
             self._stop(before, Stop.LOST)
         held = self.running[claim.job_id] = Running(claim, feed, Seat(feed.capacity))
-        held.task = asyncio.create_task(self._run(held))
         if self.draining:
-            self._stop(held, Stop.DRAINED)
+            # A task cancelled before its first step would never come to hand the job back.
+            self._put_back(held, Snooze(0.0))
+            held.seat.leave()
+        else:
+            held.task = asyncio.create_task(self._run(held))
 
     async def _run(self, held: Running) -> None:
         """Run one claimed job to one of its ends, and post that end to Redis."""
@@ -245,7 +253,9 @@ class FleetWorker(Worker):
             self._put_back(held, put_back.decision)
         except Exception as exc:  # a bug of ours must not cost the job its result
             logger.exception("job %s failed in the worker itself", held.claim.job_id)
-            self._post(held, endings.failed(held.claim, held.job, self.tools, "internal_error", f"{exc!r}"))
+            # Not the exception's text: it may quote the prompt. The log has it.
+            message = f"the worker failed on it ({type(exc).__name__}); its log says more"
+            self._post(held, endings.failed(held.claim, held.job, held.request, self.tools, "internal_error", message))
         finally:
             held.seat.leave()
 
@@ -253,20 +263,22 @@ class FleetWorker(Worker):
         claim = held.claim
         try:
             message = decode_job(claim.payload)
+            held.request = message.request
             held.job = self._job(held, message)
         except UnknownContract as exc:
             self._tell_of_unread(claim, exc)
             raise PutBack(Snooze(_LEAVE_TO_OTHERS)) from exc
         except WireError as exc:
             kind = "invalid_payload" if claim.payload else "payload_lost"
-            return endings.failed(claim, None, self.tools, kind, str(exc))
+            return endings.failed(claim, None, held.request, self.tools, kind, str(exc))
         if claim.aborted:
             return endings.cancelled(held.job, message.request)
         if claim.deliveries > self.settings.max_deliveries:
             return endings.worker_lost(held.job, message.request, self.settings.max_deliveries)
         function = self.functions.get(message.f)
         if function is None:
-            return endings.failed(claim, held.job, self.tools, "unknown_function", f"no function {message.f!r}")
+            unknown = f"no function {message.f!r}"
+            return endings.failed(claim, held.job, message.request, self.tools, "unknown_function", unknown)
         try:
             ctx = {**self.ctx, "job": held.job, "job_id": claim.job_id}
             result: CompletionResult = await function.coroutine(ctx, message.request)
@@ -301,14 +313,15 @@ class FleetWorker(Worker):
         """Cancel a running job. Said again it is done again: Python 3.11 can lose a cancellation inside redis-py."""
         if held.task and not held.task.done():
             held.stop = held.stop or why
-            held.task.cancel()
+            # Not at once: a task cancelled before its first step would never come to hand the job back.
+            asyncio.get_running_loop().call_soon(held.task.cancel)
 
     def _post(self, held: Running, result: CompletionResult) -> None:
         claim, usage = held.claim, result.usage
         tokens = (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, usage.reasoning_tokens)
         keep_ms = round(self.settings.keep * 1000)
         data = encode_result(result, claim.lane)
-        end = [claim.job_id, claim.token, result.state.value, data, keep_ms, *tokens]
+        end = [claim.job_id, claim.token, result.state.value, data, keep_ms, *tokens, claim.digest]
         self._send(held, Step(Script.FINISH, [claim.lane], end))
         if result.ok:
             self.jobs_complete += 1
@@ -333,6 +346,7 @@ class FleetWorker(Worker):
         fate = {Retry: "reset", Snooze: "undo", Requeue: "keep"}[type(decision)]
         delay_ms = round(1000 * getattr(decision, "delay", 0.0))
         ledger = encode_attempts(tuple(held.job.attempts)) if held.job and held.job.attempts else b""
+        held.releasing = True
         self._send(held, Step(Script.RELEASE, [claim.lane], [claim.job_id, claim.token, delay_ms, ledger, fate]))
         self.jobs_retried += 1
         logger.info("job %s goes back to its lane for %.1f s", claim.job_id, delay_ms / 1000)
@@ -367,7 +381,11 @@ class FleetWorker(Worker):
         return True
 
     async def _renew_all(self) -> None:
-        renewed = await self._desk.renew([held.claim for held in self.running.values()])
+        running = list(self.running.values())
+        renewed = await self._desk.renew(
+            [held.claim for held in running if not held.releasing],
+            [held.claim for held in running if held.releasing],
+        )
         self._renewed_at = time.monotonic()
         if renewed.gone:
             logger.error(

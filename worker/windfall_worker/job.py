@@ -59,14 +59,19 @@ class Job:
         self.errors.append(error)
         outcomes = {"engine_died": "lost", "ambiguous": "ambiguous"}
         outcome = "skipped" if error.kind == "circuit_open" else outcomes.get(error.kind, "failed")
-        if error.kind in LATER and self._said_last(station.backend.name, error.kind):
-            self.attempts.pop()
+        if error.kind in LATER:
+            self._unsay(station.backend.name, error.kind)
         info = ErrorInfo(type=error.kind, message=str(error), status=error.status)
         self.note(station, started, outcome=outcome, error=info, request_id=error.request_id)
 
-    def _said_last(self, backend: str, kind: str) -> bool:
-        last = self.attempts[-1] if self.attempts else None
-        return last is not None and last.backend == backend and last.error is not None and last.error.type == kind
+    def _unsay(self, backend: str, kind: str) -> None:
+        """Take out what this backend said last, if since then all have only said "later": a ledger must not grow."""
+        for place, attempt in reversed(list(enumerate(self.attempts))):
+            if attempt.error is None or attempt.error.type not in LATER:
+                return
+            if (attempt.backend, attempt.error.type) == (backend, kind):
+                del self.attempts[place]
+                return
 
     def note_decision(self, decision: Decision) -> None:
         """Write into the ledger what was made of the last attempt."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 
 from arq import ArqRedis
@@ -62,7 +62,19 @@ async def run_worker(
             watchers.append(asyncio.create_task(_drain_at(stop, worker)))
         stack.push_async_callback(put_away, watchers)
         logger.info("worker %s serves %s", worker.id, ", ".join(stations))
-        await worker.async_run()
+        await _until_one_ends(asyncio.create_task(worker.async_run()), watchers)
+
+
+async def _until_one_ends(working: asyncio.Task[None], watchers: Sequence[asyncio.Task[None]]) -> None:
+    """Work until drained. A watcher that fails has a bug, and a worker that goes on without it would be half blind."""
+    left: set[asyncio.Task[None]] = {working, *watchers}
+    try:
+        while not working.done():
+            done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+    finally:
+        await put_away([working])
 
 
 def _heartbeat(redis: ArqRedis, clock: RedisClock, worker: FleetWorker, stations: Mapping[str, Stations]) -> Heartbeat:

@@ -34,6 +34,7 @@ class Script(StrEnum):
     FINISH = "finish"
     RELEASE = "release"
     CANCEL = "cancel"
+    CANCEL_BATCH = "cancel_batch"
     RETRY = "retry"
     EXPIRE = "expire"
     DELETE = "delete"

@@ -111,4 +111,5 @@ for _, lane in ipairs(KEYS) do
     if next_due < 0 or at < next_due then next_due = at end
   end
 end
+if grace and next_due >= 0 then next_due = math.max(next_due, now + redis.call('PTTL', GRACE)) end
 return {now, next_due, jobs}

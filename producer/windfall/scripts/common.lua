@@ -79,6 +79,19 @@ local function lane_of(id, named)
   return named
 end
 
+-- Whether what lies under this id is the very job that a claim was given: a batch may have been deleted meanwhile, and
+-- its id used again for other rows.
+local function is_same_job(id, digest)
+  local payload = redis.call('GET', PAYLOAD .. id)
+  return payload and redis.sha1hex(payload) == digest
+end
+
+-- Whether a job's holder has to be reckoned with: its lease has not ended, or it could not renew it.
+local function is_leased(id, lane, now)
+  local leased_until = tonumber(redis.call('ZSCORE', lane .. HELD_SUFFIX, id) or 0)
+  return leased_until > now or redis.call('EXISTS', GRACE) == 1
+end
+
 local function reopen(batch)
   redis.call('HDEL', batch, 'finished')
 end

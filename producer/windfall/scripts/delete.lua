@@ -27,11 +27,12 @@ end
 
 local first = tonumber(h[7] or 0) + 1
 local last = math.min(first + page - 1, tonumber(h[6] or 0))
+local lane = ''
 for row = first, last do
   local id = name .. ':' .. row
   local holder = redis.call('GET', HOLDER .. id)
   if holder or redis.call('EXISTS', PAYLOAD .. id) == 1 then
-    local lane = lane_of(id, '')
+    lane = lane_of(id, lane)  -- most likely that of the row before
     redis.call('ZREM', lane, id)
     redis.call('ZREM', lane .. HELD_SUFFIX, id)
     redis.call('ZREM', DEADLINES, id)

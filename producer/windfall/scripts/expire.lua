@@ -12,9 +12,6 @@ if redis.call('EXISTS', RESULT .. id) == 1 or (not holder and redis.call('EXISTS
   return 'finished'
 end
 lane = lane_of(id, lane)
-if holder then
-  local leased_until = tonumber(redis.call('ZSCORE', lane .. HELD_SUFFIX, id) or 0)
-  if leased_until > now or redis.call('EXISTS', GRACE) == 1 then return 'held' end
-end
+if holder and is_leased(id, lane, now) then return 'held' end
 settle(id, lane, holder and 'running' or 'queued', 'expired', ARGV[2], tonumber(ARGV[3]))
 return 'expired'

@@ -1,14 +1,14 @@
 -- Give a job its one result, unless it has one or somebody else holds it. A result that comes back after an outage is
 -- taken when nobody holds the job: work that was paid for is not thrown away.
 -- KEYS: lane.  ARGV: id, token, state, result, how long to keep it (ms; 0 = for ever),
--- prompt, completion, cached and reasoning tokens.
+-- prompt, completion, cached and reasoning tokens, SHA-1 of the job's payload.
 -- Returns 'ok', 'finished' (it has a result), 'held' (by another claim) or 'gone' (there is no such job).
 although_full()
 local id, token, state = ARGV[1], ARGV[2], ARGV[3]
 if redis.call('EXISTS', RESULT .. id) == 1 then return 'finished' end
 local holder = redis.call('GET', HOLDER .. id)
 if holder and holder ~= token then return 'held' end
-if not holder and redis.call('EXISTS', PAYLOAD .. id) == 0 then return 'gone' end
+if not holder and not is_same_job(id, ARGV[10]) then return 'gone' end
 local batch = batch_of(id)
 if batch then
   for i, field in ipairs({'prompt_tokens', 'completion_tokens', 'cached_tokens', 'reasoning_tokens'}) do

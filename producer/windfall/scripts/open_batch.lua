@@ -11,7 +11,7 @@ if ARGV[2] == '1' and source ~= '' then
   end
 end
 local batch = BATCH .. id
-if redis.call('EXISTS', batch) == 1 then return {id, 0} end
+if redis.call('HEXISTS', batch, 'created') == 1 then return {id, 0} end
 local now, keep, deadline = clock(), tonumber(ARGV[5]), tonumber(ARGV[6])
 redis.call('HSET', batch, 'created', now, 'meta', ARGV[4], 'keep', keep, 'total', 0, 'queued', 0)
 if deadline > 0 then redis.call('HSET', batch, 'deadline', now + deadline) end

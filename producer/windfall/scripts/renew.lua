@@ -1,15 +1,16 @@
 -- Renew the leases of all running jobs of one worker in one call.
--- ARGV: lease (ms), renewal period (ms), then for each job: lane, id, token.
+-- ARGV: lease (ms), renewal period (ms), then for each job: lane, id, token, and the SHA-1 of its payload, or '' for a
+-- job whose release is on its way: that one is not taken up again.
 -- Returns {ids that another claim holds or has finished, ids that are to be cancelled, ids that Redis does not know}.
 although_full()
 local lease, beat = tonumber(ARGV[1]), tonumber(ARGV[2])
 local now = clock()
 pulse(now, beat)
 local lost, aborted, gone = {}, {}, {}
-for i = 3, #ARGV, 3 do
-  local lane, id, token = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+for i = 3, #ARGV, 4 do
+  local lane, id, token, digest = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local holder = redis.call('GET', HOLDER .. id)
-  if not holder and redis.call('EXISTS', PAYLOAD .. id) == 1 then
+  if not holder and digest ~= '' and is_same_job(id, digest) then
     -- Redis came back without our claim (its last second was lost) and nobody else has it: it is ours again.
     redis.call('SET', HOLDER .. id, token)
     redis.call('HSET', JOB .. id, 'lane', lane)
@@ -21,6 +22,8 @@ for i = 3, #ARGV, 3 do
     redis.call('ZADD', lane, now + lease, id)
     redis.call('ZADD', lane .. HELD_SUFFIX, now + lease, id)
     if redis.call('ZSCORE', ABORT, id) then aborted[#aborted + 1] = id end
+  elseif digest == '' then
+    -- It was released a moment ago.
   elseif holder or redis.call('EXISTS', RESULT .. id) == 1 then
     lost[#lost + 1] = id
   else

@@ -128,6 +128,28 @@ async def test_a_redis_that_comes_back_empty_is_told_of_by_workers_and_producers
     assert len(log.splitlines()) < 100
 
 
+async def test_a_submission_under_way_when_redis_comes_back_empty_is_told_so_and_leaves_nothing(
+    server: RedisProcess, tmp_path: Path
+) -> None:
+    log = tmp_path / "producer.log"
+    async with Producer(server.url) as producer:
+        with program("submitter", "--redis", server.url, "--rows", 20_000, "--chunk", 2, log=log) as submitter:
+
+            async def some() -> bool:
+                try:
+                    return (await producer.batch("b")).total > 100
+                except NotFound:
+                    return False
+
+            await eventually(some, within=60, what="rows submitted")
+            await asyncio.to_thread(server.kill)
+            server.forget()
+            await asyncio.to_thread(server.start)
+            assert await asyncio.to_thread(submitter.wait, 60) != 0
+        assert "batch b is not there any more" in log.read_text()
+        assert await producer.redis.keys("*b:*") == []
+
+
 async def _read_all(producer: Producer) -> list[Any]:
     return [result async for result in producer.results("b")]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import functools
+import dataclasses
 import logging
 import os
 import signal
@@ -55,6 +55,11 @@ class PoisonedBackend(mlx.MLXBackend):
     """Counts as `CountingBackend` does; its engine is killed by every request that says `poison`."""
 
     tally = Path(os.devnull)
+    step_timeout = 30.0
+
+    def __init__(self, model: str, *, slots: int = 32, settings: EngineSettings | None = None) -> None:
+        watchdog = dataclasses.replace(settings or EngineSettings(), step_timeout=self.step_timeout)
+        super().__init__(model, slots=slots, settings=watchdog)
 
     async def complete(self, call: Call) -> Completion:
         """Complete, or be killed soon after the engine has had it."""
@@ -130,9 +135,8 @@ def main() -> None:
         time.time = lambda: right() + args.clock
     CountingBackend.tally = args.tally
     vars(stations)["SimulatedBackend"] = CountingBackend
-    watchdog = EngineSettings(step_timeout=args.step_timeout)
-    PoisonedBackend.tally = args.tally
-    vars(mlx)["MLXBackend"] = functools.partial(PoisonedBackend, settings=watchdog)
+    PoisonedBackend.tally, PoisonedBackend.step_timeout = args.tally, args.step_timeout
+    vars(mlx)["MLXBackend"] = PoisonedBackend
     arm(args.die)
     model = ModelSettings(name="m", simulate=args.simulate, mlx=args.model, slots=args.slots)
     asyncio.run(run_worker(WorkerSettings(models=(model,), lease=args.lease), args.redis))

@@ -12,8 +12,6 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 from arq import ArqRedis, Worker
@@ -24,7 +22,6 @@ from windfall.announcements import Announcements
 from windfall.connection import OUTAGE
 from windfall.errors import UnknownContract, WireError
 from windfall.keys import CHANNEL_WAKE, CHANNEL_WORKER
-from windfall.request import CompletionRequest
 from windfall.result import CompletionResult
 from windfall.scripts import Script, Step
 from windfall.tasks import happens, put_away
@@ -38,6 +35,8 @@ from windfall_worker.feeds import Feed
 from windfall_worker.isolation import company
 from windfall_worker.job import Job, Tools
 from windfall_worker.outbox import Letter, Outbox
+from windfall_worker.renewals import Renewals
+from windfall_worker.running import Running, Stop
 from windfall_worker.settings import WorkerSettings
 
 logger = logging.getLogger("windfall.worker")
@@ -50,29 +49,6 @@ _LEAVE_TO_OTHERS = 30.0
 _LAST_CLAIM = 3.0
 #: Seconds that the last results have to reach Redis before the worker gives up on it.
 _LAST_WORDS = 10.0
-
-
-class Stop(Enum):
-    """Why a running job is stopped."""
-
-    CANCELLED = "cancelled"
-    LOST = "lost"
-    GONE = "gone"
-    DRAINED = "drained"
-
-
-@dataclass(slots=True)
-class Running:
-    """A job that this worker holds."""
-
-    claim: Claim
-    feed: Feed
-    seat: Seat
-    job: Job | None = None
-    task: asyncio.Task[None] | None = None
-    request: CompletionRequest | None = None
-    stop: Stop | None = None
-    releasing: bool = False  #: whether its release is on its way to Redis
 
 
 class FleetWorker(Worker):
@@ -108,7 +84,7 @@ class FleetWorker(Worker):
         self._desk = ClaimDesk(redis, self.id, self._lease)
         self._outbox = Outbox(redis)
         self._announcements = Announcements(redis)
-        self._renewed_at = time.monotonic()
+        self._renewals = Renewals(self._desk, self.running, settings.renewal)
         self._unread, self._told_of_unread = 0, float("-inf")
         self._told_to_drain = asyncio.Event()
         self._claiming = len(feeds)
@@ -117,9 +93,9 @@ class FleetWorker(Worker):
     async def main(self) -> None:
         """Work until drained. Raises what ended it, where that is a bug."""
         await self.tools.clock.now()
-        background: list[Coroutine[Any, Any, None]] = [self._outbox.run(), self._renew()]
+        background: list[Coroutine[Any, Any, None]] = [self._outbox.run(), self._renewals.run()]
         # A word on this worker's own channel: some of its jobs are to be cancelled, and a renewal says which.
-        background += [self._hear(CHANNEL_WORKER + self.id, self._renew_once)]
+        background += [self._hear(CHANNEL_WORKER + self.id, self._renewals.once)]
         background += [self._hear(CHANNEL_WAKE + lane, feed.wake) for feed in self.feeds for lane in feed.wakes]
         tasks = [asyncio.create_task(each) for each in background]
         claims = [asyncio.create_task(self._claim(feed)) for feed in self.feeds]
@@ -151,14 +127,14 @@ class FleetWorker(Worker):
         self._told_to_drain.set()
         for held in list(self.running.values()):
             if held.job is None or not held.job.begun:
-                self._stop(held, Stop.DRAINED)
+                held.stop(Stop.DRAINED)
 
     def hand_back(self) -> None:
         """Stop every running job and put it back, without spending a try."""
         self.draining = True
         self._told_to_drain.set()
         for held in list(self.running.values()):
-            self._stop(held, Stop.DRAINED)
+            held.stop(Stop.DRAINED)
 
     async def _drain_when_told(self) -> None:
         await self._told_to_drain.wait()
@@ -199,7 +175,7 @@ class FleetWorker(Worker):
             if want:
                 began = time.monotonic()
                 try:
-                    await self._renew_if_late()
+                    await self._renewals.if_late()
                     claimed = await self._desk.claim(lanes, want)
                 except (RedisError, *OUTAGE) as exc:
                     logger.warning("Redis gives no jobs (%s: %s); running ones go on", type(exc).__name__, exc)
@@ -234,7 +210,7 @@ class FleetWorker(Worker):
     def _start(self, claim: Claim, feed: Feed) -> None:
         if before := self.running.get(claim.job_id):
             # This worker slept past its lease, and has claimed its own job again.
-            self._stop(before, Stop.LOST)
+            before.stop(Stop.LOST)
         held = self.running[claim.job_id] = Running(claim, feed, Seat(feed.capacity))
         if self.draining:
             # A task cancelled before its first step would never come to hand the job back.
@@ -283,7 +259,7 @@ class FleetWorker(Worker):
             ctx = {**self.ctx, "job": held.job, "job_id": claim.job_id}
             result: CompletionResult = await function.coroutine(ctx, message.request)
         except asyncio.CancelledError:
-            if held.stop is not Stop.CANCELLED:
+            if held.stopped is not Stop.CANCELLED:
                 raise
             return endings.cancelled(held.job, message.request)
         return result
@@ -309,13 +285,6 @@ class FleetWorker(Worker):
             company=company(claim.deliveries, self.settings.max_deliveries, attempts),
         )
 
-    def _stop(self, held: Running, why: Stop) -> None:
-        """Cancel a running job. Said again it is done again: Python 3.11 can lose a cancellation inside redis-py."""
-        if held.task and not held.task.done():
-            held.stop = held.stop or why
-            # Not at once: a task cancelled before its first step would never come to hand the job back.
-            asyncio.get_running_loop().call_soon(held.task.cancel)
-
     def _post(self, held: Running, result: CompletionResult) -> None:
         claim, usage = held.claim, result.usage
         tokens = (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, usage.reasoning_tokens)
@@ -330,10 +299,10 @@ class FleetWorker(Worker):
         logger.info("job %s %s", claim.job_id, result.state.value)
 
     def _post_stop(self, held: Running) -> None:
-        if held.stop is Stop.DRAINED:
+        if held.stopped is Stop.DRAINED:
             self._put_back(held, Snooze(0.0))
             return
-        if held.stop is Stop.LOST:
+        if held.stopped is Stop.LOST:
             logger.warning("job %s: its lease was lost to another claim; stopped here", held.claim.job_id)
         self._forget(held)
 
@@ -360,45 +329,3 @@ class FleetWorker(Worker):
                 logger.warning("job %s: its end was refused (%s)", held.claim.job_id, answer.decode())
 
         self._outbox.post(Letter(step, held.claim.job_id, taken))
-
-    async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(self.settings.renewal)
-            while not await self._renew_once():  # noqa: ASYNC110 - nobody tells us when Redis is back
-                await asyncio.sleep(min(0.25, self.settings.renewal))
-
-    async def _renew_if_late(self) -> None:
-        """After an outage, or a pause of this process: take up what it still holds, before it claims its own jobs."""
-        if time.monotonic() - self._renewed_at > 2 * self.settings.renewal:
-            await self._renew_all()
-
-    async def _renew_once(self) -> bool:
-        try:
-            await self._renew_all()
-        except (RedisError, *OUTAGE) as exc:
-            logger.warning("Redis renews no leases (%s: %s)", type(exc).__name__, exc)
-            return False
-        return True
-
-    async def _renew_all(self) -> None:
-        running = list(self.running.values())
-        renewed = await self._desk.renew(
-            [held.claim for held in running if not held.releasing],
-            [held.claim for held in running if held.releasing],
-        )
-        self._renewed_at = time.monotonic()
-        if renewed.gone:
-            logger.error(
-                "Redis knows nothing of %d jobs that run here (%s, …): they were deleted, or it came back empty or "
-                "with older data; they are stopped",
-                len(renewed.gone),
-                renewed.gone[0],
-            )
-        for names, why in (
-            (renewed.lost, Stop.LOST),
-            (renewed.aborted, Stop.CANCELLED),
-            (renewed.gone, Stop.GONE),
-        ):
-            for name in names:
-                if held := self.running.get(name):
-                    self._stop(held, why)

@@ -29,11 +29,12 @@ async def open_stations(settings: WorkerSettings, redis: ArqRedis, stack: AsyncE
     """Start every backend; `stack` closes them. Raises `ConfigError` for what can never work."""
     # Keys are looked at first: a missing one is told before a model has been loaded for minutes.
     clients = _clients(settings, redis, stack)
+    share = 1 / max(1, sum(model.mlx is not None for model in settings.models))
     stations = {}
     for model in settings.models:
         capacity = Capacity(max((settings.provider(name).concurrency for name, _ in model.mappings()), default=1))
         cloud = [_cloud(clients[name], name, target, settings, capacity) for name, target in model.mappings()]
-        local = _local(model) if model.local else None
+        local = _local(model, share) if model.local else None
         found = stations[model.name] = Stations(local, tuple(cloud))
         for station in found.all():
             stack.push_async_callback(station.backend.close)
@@ -41,8 +42,8 @@ async def open_stations(settings: WorkerSettings, redis: ArqRedis, stack: AsyncE
     return stations
 
 
-def _local(model: ModelSettings) -> Station:
-    backend = _engine(model)
+def _local(model: ModelSettings, share: float) -> Station:
+    backend = _engine(model, share)
     breaker = Breaker(f"engine of {model.name}", None, fail_max=1, reset_timeout=ENGINE_RESET)
 
     def guard() -> AbstractAsyncContextManager[None]:
@@ -53,14 +54,16 @@ def _local(model: ModelSettings) -> Station:
     return Station(backend, capacity, limit, guard, Isolation(backend.slots).enter)
 
 
-def _engine(model: ModelSettings) -> Backend:
+def _engine(model: ModelSettings, share: float) -> Backend:
+    """`share` is what it may have of the device's memory: no engine sees what the others take."""
     if model.simulate is not None:
         return SimulatedBackend(model.simulate, slots=model.slots)
     try:
         from windfall_worker.backends.mlx import MLXBackend  # noqa: PLC0415 - an extra
+        from windfall_worker.engine.settings import EngineSettings  # noqa: PLC0415
     except ImportError as exc:
         raise ConfigError('running models needs the worker extra: pip install "windfall[worker]"') from exc
-    return MLXBackend(str(model.mlx), slots=model.slots)
+    return MLXBackend(str(model.mlx), slots=model.slots, settings=EngineSettings(memory_share=share))
 
 
 def _clients(settings: WorkerSettings, redis: ArqRedis, stack: AsyncExitStack) -> dict[str, CloudBackendClient]:

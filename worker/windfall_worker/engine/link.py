@@ -23,6 +23,7 @@ from windfall.errors import (
     BackendUnavailable,
     ConfigError,
     ContextLengthExceeded,
+    EngineDied,
     RequestRejected,
     UnsupportedParameter,
 )
@@ -47,7 +48,8 @@ from windfall_worker.engine.protocol import (
 _log = logging.getLogger(__name__)
 
 _ERRORS: Final[dict[str, type[BackendError]]] = {
-    error.type: error for error in (RequestRejected, ContextLengthExceeded, UnsupportedParameter, BackendUnavailable)
+    error.type: error
+    for error in (RequestRejected, ContextLengthExceeded, UnsupportedParameter, BackendUnavailable, EngineDied)
 }
 
 _LAST_WORDS: Final = 2.0  # seconds
@@ -263,8 +265,9 @@ def _how_it_ended(code: int) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, with our own packages findable however this program was started."""
+    """Ours without the keys of cloud APIs, and with our own packages findable however this program was started."""
     roots = [str(Path(package.__file__ or "").parent.parent) for package in (windfall, windfall_worker)]
     known = os.environ.get("PYTHONPATH")
     path = os.pathsep.join([*dict.fromkeys(roots), *([known] if known else [])])
-    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+    ours = {name: value for name, value in os.environ.items() if "API_KEY" not in name}
+    return {**ours, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}

@@ -152,10 +152,11 @@ def _context_length(config: dict[str, Any], tokenizer: Any, settings: EngineSett
 def _budgets(settings: EngineSettings, per_token: int) -> tuple[int, int]:
     """Bytes for running sequences and for kept prefixes.
 
-    Half of what the device has left, because mlx-lm copies keys and values when sequences join and leave; an eighth of
-    that half for prefixes.
+    Half of what this engine's share of the device has left, because mlx-lm copies keys and values when sequences join
+    and leave; an eighth of that half for prefixes.
     """
-    left = max(_LEAST_KV, (_device_memory() - mx.get_active_memory()) // 2)
+    share = int(_device_memory() * min(1.0, settings.memory_share))
+    left = max(_LEAST_KV, (share - mx.get_active_memory()) // 2)
     prefix = left // 8 if settings.prefix_bytes is None else settings.prefix_bytes
     kv = max(left - prefix, _LEAST_KV) if settings.kv_bytes is None else settings.kv_bytes
     if kv < per_token * _CACHE_STEP:

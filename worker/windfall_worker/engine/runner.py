@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 import mlx.core as mx
 from mlx_lm.generate import BatchGenerator
 
-from windfall.errors import BackendUnavailable
+from windfall.errors import BackendUnavailable, EngineDied
 from windfall_worker.engine.loading import Model
 from windfall_worker.engine.logprobs import LogprobReader
 from windfall_worker.engine.prefix import PrefixCache
@@ -212,18 +212,20 @@ class Runner:
             if not removed:
                 self._generator.remove([sequence.uid])
 
-    def _fail(self, sequence: Sequence, exc: Exception) -> None:
+    def _fail(self, sequence: Sequence, exc: Exception, kind: str = BackendUnavailable.type) -> None:
         if sequence.id in self._sequences:
             self._drop(sequence)
         message = f"the engine failed on this request: {type(exc).__name__}: {exc}"
-        self._send(Failed(id=sequence.id, kind=BackendUnavailable.type, message=message))
+        self._send(Failed(id=sequence.id, kind=kind, message=message))
 
     def _fail_all(self, exc: Exception) -> None:
         failed = list(self._by_uid.values())
         self._by_uid.clear()
         self._restart_batch()
+        # Which of several brought the step down nobody knows: none of them is to blame, as when the engine dies.
+        kind = BackendUnavailable.type if len(failed) == 1 else EngineDied.type
         for sequence in failed:
-            self._fail(sequence, exc)
+            self._fail(sequence, exc, kind)
 
     def _restart_batch(self) -> None:
         model = self._model

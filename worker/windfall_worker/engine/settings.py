@@ -17,7 +17,8 @@ class EngineSettings:
 
     `context_length` (tokens) shortens the model's own context; it cannot lengthen it. `kv_bytes` is the memory for
     keys and values of the sequences that run, `prefix_bytes` that for shared beginnings of prompts; where they are
-    None they are derived from the device's memory. `default_max_tokens` applies to requests that name no limit.
+    None they are derived from the device's memory, of which `memory_share` (0 to 1) is this engine's.
+    `default_max_tokens` applies to requests that name no limit.
     `step_timeout` (seconds): an engine that holds calls and makes no step for so long is killed and started again.
     `prefill_step` is how many prompt tokens of one sequence one step computes at most, `prefill_tokens` of all
     together: a step must be over well within `step_timeout` on the slowest machine, and who decodes waits for it.
@@ -27,6 +28,7 @@ class EngineSettings:
     context_length: int | None = None
     kv_bytes: int | None = None
     prefix_bytes: int | None = None
+    memory_share: float = 1.0
     default_max_tokens: int = DEFAULT_MAX_TOKENS
     step_timeout: float = 30.0
     prefill_step: int = 512
@@ -36,7 +38,7 @@ class EngineSettings:
     def __post_init__(self) -> None:
         for name in ("context_length", "kv_bytes", "default_max_tokens", "prefill_step", "prefill_tokens"):
             self._positive(name)
-        for name in ("step_timeout", "close_timeout"):
+        for name in ("step_timeout", "close_timeout", "memory_share"):
             self._positive(name)
         if self.prefix_bytes is not None and self.prefix_bytes < 0:
             raise ConfigError(f"engine setting prefix_bytes is {self.prefix_bytes}; 0 turns it off, less is nothing")

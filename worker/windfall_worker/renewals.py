@@ -1,0 +1,73 @@
+"""Keeping the leases of all running jobs, in one call every few seconds, and hearing from it what is to be stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+
+from redis.exceptions import RedisError
+
+from windfall.connection import OUTAGE
+from windfall_worker.claims import ClaimDesk
+from windfall_worker.running import Running, Stop
+
+logger = logging.getLogger("windfall.renewals")
+
+#: Seconds between attempts while Redis is away.
+_PAUSE = 0.25
+
+
+class Renewals:
+    """Renews what is in `running`, every `period` seconds."""
+
+    def __init__(self, desk: ClaimDesk, running: Mapping[str, Running], period: float) -> None:
+        self._desk = desk
+        self._running = running
+        self._period = period
+        self._renewed_at = time.monotonic()
+
+    async def run(self) -> None:
+        """Renew for ever."""
+        while True:
+            await asyncio.sleep(self._period)
+            while not await self.once():  # noqa: ASYNC110 - nobody tells us when Redis is back
+                await asyncio.sleep(min(_PAUSE, self._period))
+
+    async def if_late(self) -> None:
+        """After an outage, or a pause of this process: take up what it still holds, before it claims its own jobs.
+
+        Raises what Redis raises.
+        """
+        if time.monotonic() - self._renewed_at > 2 * self._period:
+            await self._renew()
+
+    async def once(self) -> bool:
+        """Renew now. Returns whether Redis did."""
+        try:
+            await self._renew()
+        except (RedisError, *OUTAGE) as exc:
+            logger.warning("Redis renews no leases (%s: %s)", type(exc).__name__, exc)
+            return False
+        return True
+
+    async def _renew(self) -> None:
+        running = list(self._running.values())
+        renewed = await self._desk.renew(
+            [held.claim for held in running if not held.releasing],
+            [held.claim for held in running if held.releasing],
+        )
+        self._renewed_at = time.monotonic()
+        if renewed.gone:
+            logger.error(
+                "Redis knows nothing of %d jobs that run here (%s, …): they were deleted, or it came back empty or "
+                "with older data; they are stopped",
+                len(renewed.gone),
+                renewed.gone[0],
+            )
+        stops = ((renewed.lost, Stop.LOST), (renewed.aborted, Stop.CANCELLED), (renewed.gone, Stop.GONE))
+        for names, why in stops:
+            for name in names:
+                if held := self._running.get(name):
+                    held.stop(why)

@@ -77,6 +77,9 @@ async def connect(url: str, *, timeout: float = 5.0) -> ArqRedis:
         with translated(url):
             async with asyncio.timeout(timeout):
                 await redis.ping()
+    except TypeError as exc:  # redis-py hands the options of the URL to its constructors
+        await disconnect(redis)
+        raise ConfigError(f"{redact(url)!r} has an option that redis-py does not know: {exc}") from exc
     except BaseException:
         await disconnect(redis)
         raise
@@ -91,6 +94,9 @@ def _pool(url: str, timeout: float) -> ConnectionPool:
         "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
         "retry_on_error": [RedisConnectionError],
     }
+    if url.startswith("rediss:"):
+        # A certificate of another host is no certificate; redis-py 5 would take it.
+        options["ssl_check_hostname"] = True
     try:
         return sentinel_pool(url, **options) if is_sentinel(url) else ConnectionPool.from_url(url, **options)
     except ValueError as exc:

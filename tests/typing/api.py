@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from typing import assert_type
 
@@ -12,6 +13,7 @@ from windfall import (
     CompletionResult,
     Delta,
     JobState,
+    Limits,
     Message,
     Producer,
     Route,
@@ -33,7 +35,7 @@ async def more_rows() -> AsyncIterator[CompletionRequest]:
 
 async def use(url: str) -> None:
     """Every method of `Producer`."""
-    async with Producer(url, keep=3600) as producer:
+    async with Producer(url, keep=3600, limits=Limits(batch_rows=1000)) as producer:
         assert_type(producer, Producer)
         job_id = await producer.enqueue(next(rows()))
         assert_type(job_id, str)
@@ -43,11 +45,15 @@ async def use(url: str) -> None:
         assert_type(result.state, JobState)
         assert_type(result.text, str)
         assert_type(result.usage, Usage)
-        batch = await producer.enqueue_batch(more_rows(), batch_id="b", metadata={"owner": "ann"})
+        batch = await producer.open_batch(metadata={"owner": "ann"}, keep=3600.0, deadline=60.0, source="file")
+        batch = await producer.enqueue_batch(more_rows(), batch_id="b", metadata={"owner": "ann"}, keep=0, deadline=9)
         assert_type(batch, BatchStatus)
         assert_type(batch.state, BatchState)
         assert_type(batch.eta, float | None)
         async for each in producer.results(batch.id, after="0"):
+            assert_type(each, CompletionResult)
+        assert_type(batch.kept_until, float | None)
+        async for each in producer.results(batch.id, order="input", follow=False):
             assert_type(each, CompletionResult)
         async for cursor, each in producer.results_with_cursor(batch.id):
             assert_type((cursor, each), tuple[str, CompletionResult])
@@ -55,3 +61,5 @@ async def use(url: str) -> None:
             assert_type(delta, Delta)
         assert_type(await producer.cancel(batch.id), int)
         assert_type(await producer.retry(batch.id), int)
+        assert_type(await producer.failures(batch.id), tuple[str, Counter[str]])
+        await producer.delete(batch.id, cancel=True)

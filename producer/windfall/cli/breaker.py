@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from windfall import keys
 from windfall.cli import options
 from windfall.cli.console import say, say_json, say_table
 from windfall.cli.session import run_async
-from windfall.connection import connect, disconnect
+from windfall.connection import connect, disconnect, translated
 from windfall.settings import load_settings
 
 if TYPE_CHECKING:
@@ -69,9 +70,12 @@ def close(name: Name, redis: options.RedisUrl = None, config: options.Config = N
 async def read_breakers(redis: Any) -> tuple[list[BreakerStatus], dict[str, float]]:
     """Every breaker, and every cool-down with the seconds that are left of it."""
     from windfall_worker.breaker_shared import list_breakers  # noqa: PLC0415 - a producer does not load the worker
-    from windfall_worker.cloud.cooldown import list_cooldowns  # noqa: PLC0415
 
-    return await list_breakers(redis), await list_cooldowns(redis)
+    with translated():
+        breakers = await list_breakers(redis)
+        # By name, and not by a scan: there may be millions of keys.
+        left = [await redis.pttl(keys.COOLDOWN + breaker.name) for breaker in breakers]
+    return breakers, {each.name: ms / 1000 for each, ms in zip(breakers, left, strict=True) if ms > 0}
 
 
 def say_breakers(breakers: list[BreakerStatus], cooldowns: dict[str, float]) -> None:
@@ -101,6 +105,7 @@ def _seconds(value: float) -> str:
 async def _on_redis(redis: str | None, config: Any, work: Callable[[Any], Awaitable[T]]) -> T:
     found = await connect(load_settings(redis=redis, config=config).redis)
     try:
-        return await work(found)
+        with translated():
+            return await work(found)
     finally:
         await disconnect(found)

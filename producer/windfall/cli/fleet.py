@@ -12,6 +12,7 @@ from windfall.cli import options
 from windfall.cli.breaker import read_breakers, say_breakers
 from windfall.cli.console import duration, say, say_json, say_table
 from windfall.cli.session import producer, run_async
+from windfall.errors import BrokerDenied
 from windfall.fleet import FleetStatus
 from windfall.producer import Producer
 
@@ -32,7 +33,10 @@ async def _fleet(producer: Producer, *, watch: bool, as_json: bool) -> None:
     async with producer:
         while True:
             found = await producer.fleet()
-            breakers, cooldowns = await read_breakers(producer.redis)
+            try:
+                breakers, cooldowns = await read_breakers(producer.redis)
+            except BrokerDenied:
+                breakers, cooldowns = [], {}  # a user for producers alone does not see them
             if as_json:
                 named = [asdict(breaker) for breaker in breakers]
                 say_json(found.model_dump(mode="json") | {"breakers": named, "cooldowns": cooldowns})

@@ -65,7 +65,6 @@ def test_each_way_of_failing_has_its_decision(errors: list[BackendError], tries:
     "error",
     [
         BackendUnavailable(""),
-        EngineDied(""),
         RateLimited(""),
         CircuitOpen(""),
         AmbiguousOutcome(""),
@@ -77,6 +76,13 @@ def test_each_way_of_failing_has_its_decision(errors: list[BackendError], tries:
 )
 def test_whatever_fails_the_next_backend_of_the_route_is_tried_first(error: BackendError) -> None:
     assert decide([error], [attempt()] * 9, Policy(), more=True) == Fallback()
+
+
+def test_a_dead_engine_gets_the_job_once_more_before_it_goes_to_the_cloud() -> None:
+    died = attempt("lost", "engine_died")
+    assert decide([EngineDied("")], [died], Policy(), more=True) == Requeue()
+    assert decide([EngineDied("")], [died, died], Policy(), more=True) == Fallback()
+    assert decide([EngineDied("")], [died, died], Policy(), more=False) == Requeue()
 
 
 @pytest.mark.parametrize("more", [True, False])

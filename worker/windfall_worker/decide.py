@@ -76,10 +76,11 @@ def decide(
     last = errors[-1]
     if isinstance(last, AmbiguousOutcome) and on_ambiguous == "fail":
         return Fail()
+    if isinstance(last, EngineDied) and len(errors) == 1 and not (more and _died_before(history)):
+        # Also before a cloud that could take it: the death of one engine must not buy a batch's worth of calls.
+        return Requeue()
     if more:
         return Fallback()
-    if isinstance(last, EngineDied) and len(errors) == 1:
-        return Requeue()
     if any(_worth_another_try(error) for error in errors):
         spent = tries_spent(history)
         if spent >= policy.max_tries:
@@ -88,6 +89,10 @@ def decide(
         return Retry((random.random() if jitter is None else jitter) * ceiling)  # noqa: S311 - jitter is no secret
     pauses = [_pause(error, policy) for error in errors if error.kind in LATER]
     return Snooze(min(pauses)) if pauses else Fail()
+
+
+def _died_before(history: Sequence[Attempt]) -> bool:
+    return sum(attempt.error is not None and attempt.error.type == EngineDied.type for attempt in history) > 1
 
 
 def _worth_another_try(error: BackendError) -> bool:

@@ -102,6 +102,10 @@ local function bury(id, lane, now, keep)
   if not payload then return end
   redis.call('HSET', DEAD .. id, 'payload', payload, 'lane', lane)
   redis.call('ZADD', DEAD_INDEX, now, id)
+  -- The letters themselves expire; the index is cleared by those that come.
+  for _, oldest in ipairs(redis.call('ZRANGE', DEAD_INDEX, 0, 1)) do
+    if redis.call('EXISTS', DEAD .. oldest) == 0 then redis.call('ZREM', DEAD_INDEX, oldest) end
+  end
   if keep > 0 then redis.call('PEXPIRE', DEAD .. id, keep) end
 end
 

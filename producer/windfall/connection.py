@@ -48,6 +48,11 @@ _PASSING_CLASSES = (OutOfMemoryError, ReadOnlyError, MasterDownError, TryAgainEr
 _PASSING = re.compile(r"\b(OOM|MISCONF|READONLY|LOADING|MASTERDOWN|BUSY|TRYAGAIN|NOREPLICAS)\b")
 
 
+_ADDRESS = re.compile(
+    r"unix://|(redis|rediss|redis\+sentinel)://([^/]*@)?[^/@:]+(:\d+)?(,[^/@:]+(:\d+)?)*(/\w*)?(\?|$)"
+)
+
+
 def is_passing(exc: Exception) -> bool:
     """Whether this error may be gone when the same is tried again."""
     if isinstance(exc, (*OUTAGE, *_PASSING_CLASSES)):
@@ -57,9 +62,16 @@ def is_passing(exc: Exception) -> bool:
 
 def redact(url: str) -> str:
     """The URL without its passwords, wherever they stand in it, for people to read."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        password = parts.password
+    except ValueError:
+        password, parts = None, None
+    if parts is None or (password is None and "@" in url):
+        # Not a URL as it should be, so nobody knows where its password ends: all before the last @ may be one.
+        return re.sub(r"^([a-z+]*:/*)?.*@", r"\1***@", url, flags=re.IGNORECASE)
     netloc = parts.netloc
-    if parts.password:
+    if password:
         netloc = f"{parts.username or ''}:***@{netloc.rpartition('@')[2]}"
     query = re.sub(r"(?i)(password[^=&]*=)[^&]*", r"\1***", parts.query)
     return urlunsplit(parts._replace(netloc=netloc, query=query))
@@ -94,6 +106,12 @@ def _pool(url: str, timeout: float) -> ConnectionPool:
         "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
         "retry_on_error": [RedisConnectionError],
     }
+    # redis-py reads what it does not understand as localhost:6379, which is not what anybody meant.
+    if not _ADDRESS.match(url):
+        raise ConfigError(
+            f"{redact(url)!r} is no Redis URL: write redis://HOST:PORT/DB or rediss://HOST:PORT/DB, "
+            "and a / in a password as %2F"
+        )
     if url.startswith("rediss:"):
         # A certificate of another host is no certificate; redis-py 5 would take it.
         options["ssl_check_hostname"] = True

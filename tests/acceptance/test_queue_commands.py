@@ -60,9 +60,10 @@ def test_submit_prints_the_id_alone_and_warns_where_no_worker_serves_the_model(w
         assert "served now: large" in windfall("submit", "in.jsonl", "--model", "small").err
 
 
-def test_the_same_file_under_the_same_id_adds_nothing(windfall: Shell) -> None:
+def test_the_same_file_under_the_same_id_adds_nothing_and_says_so(windfall: Shell) -> None:
     submitted(windfall, "--batch-id", "mine")
-    submitted(windfall, "--batch-id", "mine")
+    again = windfall("submit", "in.jsonl", "--model", "small", "--batch-id", "mine")
+    assert "batch mine is there already, with 30 rows" in again.err
     assert counts(windfall, "mine")["total"] == 30
 
 

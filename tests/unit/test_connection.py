@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 
-from windfall.connection import is_passing, redact
+from windfall.connection import connect, is_passing, redact
+from windfall.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -14,16 +15,29 @@ from windfall.connection import is_passing, redact
         "redis://:S3CRET@host:6379",
         "redis://ann:S3CRET@host:6379/1",
         "redis://host?password=S3CRET&db=1",
+        "redis://:S3/CRET@localhost:6391",
+        "redis:/:S3CRET@localhost:6390",
+        ":S3CRET@localhost:6390",
+        "redis://:S3[CRET@localhost:6390",
         "redis+sentinel://:S3CRET@a:1,b:2/mymaster?sentinel_password=S3CRET",
     ],
 )
 def test_no_password_is_readable_wherever_it_stands_in_an_address(url: str) -> None:
-    assert "S3CRET" not in redact(url)
+    assert "CRET" not in redact(url)
     assert "***" in redact(url)
 
 
 def test_an_address_without_a_password_is_left_as_it_is() -> None:
     assert redact("redis://host:6379/2?ssl_cert_reqs=none") == "redis://host:6379/2?ssl_cert_reqs=none"
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:S3/CRET@localhost:1", "redis:/:CRET@h", ":CRET@h:1", "http://h", "redis://:[CRET@h"]
+)
+async def test_an_address_that_is_none_is_refused_in_one_sentence_without_its_password(url: str) -> None:
+    with pytest.raises(ConfigError, match="is no Redis URL") as caught:
+        await connect(url)
+    assert "CRET" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from windfall.announcements import Announcements
 from windfall.connection import OUTAGE
 from windfall.errors import UnknownContract, WireError
 from windfall.keys import CHANNEL_WAKE, CHANNEL_WORKER
-from windfall.result import CompletionResult
+from windfall.result import CompletionResult, JobState
 from windfall.scripts import Script, Step
 from windfall.tasks import happens, put_away
 from windfall.wire import JobMessage, decode_job, encode_attempts, encode_result
@@ -115,10 +115,12 @@ class FleetWorker(Worker):
     def handle_sig(self, signum: signal.Signals) -> None:
         """The first signal drains; a second hands everything back at once."""
         if self.draining:
-            logger.info("%s again: handing back %d running jobs", signum.name, len(self.running))
+            logger.warning("%s again: handing back %d running jobs", signum.name, len(self.running))
             self.hand_back()
         else:
-            logger.info("%s: draining; %d jobs run on", signum.name, len(self.running))
+            logger.warning(
+                "%s: draining; %d jobs run on, a second signal hands them back", signum.name, len(self.running)
+            )
             self.drain()
 
     def drain(self) -> None:
@@ -296,10 +298,15 @@ class FleetWorker(Worker):
             self.jobs_complete += 1
         else:
             self.jobs_failed += 1
-        logger.info("job %s %s", claim.job_id, result.state.value)
+        # The kind of the error alone: its message may quote what the job was about.
+        kind = f" ({result.error.type})" if result.error else ""
+        level = logging.WARNING if result.state is JobState.FAILED else logging.INFO
+        logger.log(level, "job %s %s%s", claim.job_id, result.state.value, kind)
 
     def _post_stop(self, held: Running) -> None:
         if held.stopped is Stop.DRAINED:
+            if held.job and held.job.begun and held.job.attempts:
+                held.job.explain("its worker was drained; no try spent")
             self._put_back(held, Snooze(0.0))
             return
         if held.stopped is Stop.LOST:

@@ -75,7 +75,11 @@ class Job:
 
     def note_decision(self, decision: Decision) -> None:
         """Write into the ledger what was made of the last attempt."""
-        self.attempts[-1] = self.attempts[-1].model_copy(update={"moved_on": in_words(decision)})
+        self.explain(in_words(decision))
+
+    def explain(self, why: str) -> None:
+        """Write into the ledger why the job moved on from its last attempt."""
+        self.attempts[-1] = self.attempts[-1].model_copy(update={"moved_on": why})
 
     def completed(self, request: CompletionRequest, station: Station, completion: Completion) -> CompletionResult:
         """The result with a completion."""

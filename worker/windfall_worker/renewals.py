@@ -32,8 +32,11 @@ class Renewals:
         """Renew for ever."""
         while True:
             await asyncio.sleep(self._period)
+            if await self.once():
+                continue
             while not await self.once():  # noqa: ASYNC110 - nobody tells us when Redis is back
                 await asyncio.sleep(min(_PAUSE, self._period))
+            logger.warning("Redis is back; the leases of %d running jobs are renewed", len(self._running))
 
     async def if_late(self) -> None:
         """After an outage, or a pause of this process: take up what it still holds, before it claims its own jobs.

@@ -15,10 +15,10 @@ import typer
 from windfall.broker import HOW_TO_INSTALL, find_redis_server
 from windfall.cli import options
 from windfall.cli.console import say, say_json
-from windfall.cli.models import MISSING
+from windfall.cli.models import MISSING, checked, models_for, providers_of
 from windfall.cli.session import run_async
 from windfall.connection import redact
-from windfall.errors import ConfigError, WindfallError
+from windfall.errors import BrokerDenied, ConfigError, WindfallError
 from windfall.producer import Producer
 from windfall.settings import Settings, load_settings
 
@@ -66,7 +66,13 @@ async def _redis(settings: Settings) -> list[Finding]:
             offset = fleet.now - (before + time.time()) / 2
             info = await producer.ping()
     except WindfallError as exc:
-        return [Finding(ok=False, what=str(exc), mend="start one with docker compose up -d, or name it with --redis")]
+        denied = isinstance(exc, BrokerDenied)
+        mend = (
+            "give the right one in the URL"
+            if denied
+            else "start one with docker compose up -d, or name it with --redis"
+        )
+        return [Finding(ok=False, what=str(exc), mend=mend)]
     serving = sorted({model.name for worker in fleet.workers for model in worker.models})
     fleet_text = f"{len(fleet.workers)} live workers" + (f" serve {', '.join(serving)}" if serving else "")
     return [
@@ -115,9 +121,33 @@ def _models(settings: Settings) -> Iterator[Finding]:
         what="MLX is installed" if runs_models else "MLX is not installed; only producers and simulations run here",
         mend=MISSING,
     )
+    if settings.models:
+        yield from _worker(settings)
     for name, table in settings.models.items():
         if isinstance(path := table.get("mlx"), str):
             yield _model(name, path)
+
+
+def _worker(settings: Settings) -> Iterator[Finding]:
+    """What `windfall worker` would say of the settings file before it starts."""
+    try:
+        from windfall_worker.settings import WorkerSettings  # noqa: PLC0415 - a producer does not load the worker
+
+        facts = {"models": models_for([], [], [], None, settings), "providers": providers_of(settings)}
+        found = checked(WorkerSettings, facts, "the worker")
+    except ConfigError as exc:
+        yield Finding(ok=False, what=str(exc), mend="mend it in windfall.toml")
+        return
+    yield Finding(ok=True, what=f"windfall.toml serves {', '.join(model.name for model in found.models)}")
+    for name in sorted({provider for model in found.models for provider, _ in model.mappings()}):
+        provider = found.provider(name)
+        try:
+            provider.api_key()
+        except ConfigError as exc:
+            yield Finding(ok=False, what=f"provider {name}: {exc}", mend=f"export {provider.api_key_env}=…")
+        else:
+            key = f"the key in {provider.api_key_env}" if provider.api_key_env else "no key"
+            yield Finding(ok=True, what=f"provider {name}: {provider.base_url}, with {key}")
 
 
 def _model(name: str, path: str) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 
@@ -15,12 +16,13 @@ from windfall.cli.console import duration, note, printable, say, say_json
 from windfall.cli.follow import conclude, outcomes
 from windfall.cli.progress import RowProgress
 from windfall.cli.session import producer, run_async
-from windfall.errors import NotFound
+from windfall.errors import BrokerUnavailable, NotFound
 from windfall.keys import batch_of
 from windfall.producer import Producer
 from windfall.result import CompletionResult, JobState
 
 _PERIOD = 0.5  # seconds between two looks
+_PATIENCE = 60.0  # seconds for which Redis may be away while a batch is watched
 
 
 def status(
@@ -102,8 +104,17 @@ def in_words(kinds: Counter[str]) -> str:
 
 async def _changes(producer: Producer, name: str) -> AsyncIterator[BatchStatus]:
     last: tuple[int, ...] = ()
+    away_since: float | None = None
     while True:
-        found = await producer.batch(name)
+        try:
+            found = await producer.batch(name)
+        except BrokerUnavailable:
+            away_since = away_since or time.monotonic()
+            if time.monotonic() - away_since > _PATIENCE:
+                raise
+            await asyncio.sleep(_PERIOD)
+            continue
+        away_since = None
         counts = (found.total, found.queued, found.running, found.completed, found.finished, found.done)
         if counts != last:
             yield found

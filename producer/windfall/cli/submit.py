@@ -18,7 +18,8 @@ from windfall.cli.follow import follow_batch
 from windfall.cli.progress import RowProgress
 from windfall.cli.session import Terminated, run_async
 from windfall.errors import BrokerError, ConfigError
-from windfall.formats import Overrides
+from windfall.formats import OutputFile, Overrides
+from windfall.formats.output_file import by_job_id
 from windfall.keys import checked_batch_id
 from windfall.producer import Producer
 from windfall.row import InvalidRow, Row
@@ -60,6 +61,8 @@ def submit(
         raise ConfigError("--output needs --wait; or write the results later with windfall results ID -o OUT")
     if output is not None:
         refuse_same_file(source, output)
+        with OutputFile(output, by_job_id):
+            pass  # said now, and not when the batch is in the queue
     settings = load_settings(redis=redis, config=config)
     word = fingerprint(source, model, route, priority, deadline, keep)
     terms = _Terms(checked_batch_id(batch_id) if batch_id else None, {"input": source.name}, keep, deadline, word)
@@ -104,11 +107,13 @@ class _Watched:
     def __init__(self, rows: Iterator[Row]) -> None:
         self._rows = rows
         self.models: set[str] = set()
+        self.seen = 0
         self.invalid = 0
         self.first_error = ""
 
     def __iter__(self) -> Iterator[Row]:
         for row in self._rows:
+            self.seen += 1
             if isinstance(row, InvalidRow):
                 self.invalid += 1
                 self.first_error = self.first_error or str(row.error)
@@ -129,13 +134,15 @@ async def _submit(producer: Producer, rows: _Watched, terms: _Terms, *, as_json:
         batch = await _add(producer, batch, rows, terms)
         _announce(batch, as_json=as_json)
         if rows.invalid:
-            note(f"{rows.invalid} of {batch.total} rows cannot run; the first: {rows.first_error}")
+            note(f"{rows.invalid} of {rows.seen} rows cannot run; the first: {rows.first_error}")
         await _warn_of_idle_models(producer, rows.models)
         return batch.id
 
 
 async def _add(producer: Producer, batch: BatchStatus, rows: _Watched, terms: _Terms) -> BatchStatus:
-    if batch.total and not batch.sealed:
+    if batch.sealed:
+        note(f"batch {batch.id} is there already, with {batch.total:,} rows: only rows behind these are added")
+    elif batch.total:
         note(f"going on with batch {batch.id}, which has {batch.total:,} rows")
     sent = 0
     with RowProgress(f"submitting batch {batch.id}") as progress:

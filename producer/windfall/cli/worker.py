@@ -11,6 +11,7 @@ import typer
 from windfall.cli import options
 from windfall.cli.console import note
 from windfall.cli.models import checked, models_for, providers_of, worker_package
+from windfall.cli.quiet import Repeats
 from windfall.connection import redact
 from windfall.settings import load_settings
 
@@ -68,6 +69,8 @@ def worker(
     with worker_package():
         from windfall_worker.settings import WorkerSettings  # noqa: PLC0415 - an extra
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(Repeats())
     flags = {"lease": lease, "drain_timeout": drain_timeout, "name": name}
     what = checked(WorkerSettings, {"models": models, "providers": providers_of(settings), **flags}, "this worker")
     # run_worker handles the signals itself, so this is not run_async.

@@ -1,0 +1,28 @@
+"""A log that repeats itself is cut short."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from windfall.cli.quiet import Repeats
+
+
+def test_a_message_is_said_once_whatever_its_numbers_and_then_with_how_often_it_came(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("windfall.cli.quiet.time.monotonic", lambda: now)
+    repeats = Repeats()
+
+    def record(number: int) -> logging.LogRecord:
+        return logging.LogRecord("windfall", logging.WARNING, "", 1, "away for the %d. time", (number,), None)
+
+    assert [repeats.filter(record(n)) for n in range(5)] == [True, False, False, False, False]
+    other = logging.LogRecord("windfall", logging.WARNING, "", 1, "something else", (), None)
+    assert repeats.filter(other)
+    now += 31
+    again = record(5)
+    assert repeats.filter(again)
+    assert again.getMessage() == "away for the 5. time (and 4 times more before)"

@@ -25,6 +25,7 @@ from windfall import (
     Unfinished,
     keys,
 )
+from windfall.broker import free_port
 from windfall.result import Completion, CompletionResult, Timings
 from windfall.scripts import Script, run
 from windfall.wire import encode_result
@@ -126,8 +127,10 @@ async def test_only_jobs_with_a_deadline_pay_for_one(producer: Producer, redis: 
     await producer.enqueue_batch(requests(10))
     await producer.enqueue(request())
     assert await redis.zcard(keys.DEADLINES) == 0
-    await producer.enqueue(request(deadline=60.0))
+    await producer.enqueue(request(deadline=60.0, priority=9))
     assert await redis.zcard(keys.DEADLINES) == 1
+    await finish_some(redis, 1)
+    assert await redis.zcard(keys.DEADLINES) == 0
 
 
 async def test_waiting_for_an_overdue_job_that_nobody_runs_ends_with_its_expiry(producer: Producer) -> None:
@@ -384,20 +387,60 @@ async def test_results_in_input_order_end_at_the_first_gap_and_go_on_behind_thei
     assert rest == [f"{batch.id}:{n}" for n in range(251, 301)]
 
 
+class Cable:
+    """Between a program and Redis: it can be pulled out and put back."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._redis = int(redis_url.rpartition(":")[2])
+        self._port = free_port()
+        self.url = f"redis://127.0.0.1:{self._port}"
+        self._server: asyncio.Server | None = None
+        self._ends: list[asyncio.StreamWriter] = []
+
+    async def plug_in(self) -> None:
+        self._server = await asyncio.start_server(self._connect, "127.0.0.1", self._port)
+
+    async def pull_out(self) -> None:
+        assert self._server
+        self._server.close()
+        while self._ends:
+            self._ends.pop().close()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        to_redis = await asyncio.open_connection("127.0.0.1", self._redis)
+        self._ends += [writer, to_redis[1]]
+        await asyncio.gather(_pump(reader, to_redis[1]), _pump(to_redis[0], writer), return_exceptions=True)
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+
+
 @pytest.mark.parametrize("order", ["completion", "input"])
 async def test_a_download_goes_on_after_its_connection_was_cut_and_has_each_row_once(
     producer: Producer, redis: ArqRedis, redis_url: str, order: Any
 ) -> None:
     batch = await producer.enqueue_batch(requests(1000))
-    await finish_some(redis, 600)
-    seen = []
-    async with Producer(redis_url) as reader:
+    await finish_some(redis, 1000)
+    cable = Cable(redis_url)
+    await cable.plug_in()
+    seen, mending = [], []
+
+    async def mend() -> None:
+        await asyncio.sleep(2.5)  # longer than redis-py tries by itself
+        await cable.plug_in()
+
+    async with Producer(cable.url) as reader:
         async for result in reader.results(batch.id, order=order):
             seen.append(result.job_id)
-            if len(seen) in (150, 500, 600):
-                await redis.client_kill_filter(_type="normal", skipme=True)
-            if len(seen) == 600:
-                await finish_some(redis, 400)
+            if len(seen) == 450:
+                await cable.pull_out()
+                mending.append(asyncio.create_task(mend()))
+    await mending[0]
+    await cable.pull_out()
     assert seen == [f"{batch.id}:{n}" for n in range(1, 1001)]
 
 

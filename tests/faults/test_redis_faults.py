@@ -82,6 +82,56 @@ async def test_back_without_its_last_second(half_way: Producer, server: RedisPro
     await asyncio.to_thread(server.start)
 
 
+async def all_running(producer: Producer, batch_id: str, count: int) -> None:
+    async def enough() -> bool:
+        return (await producer.batch(batch_id)).running == count
+
+    await eventually(enough, within=60, what=f"{count} running rows")
+
+
+async def test_a_claim_of_the_lost_second_is_taken_up_again_and_nothing_is_asked_for_twice(
+    server: RedisProcess, tmp_path: Path
+) -> None:
+    tally = Tally(tmp_path)
+    # More slots than rows: the worker has places free in which it claims its own jobs again, should it come first.
+    flags = ("--redis", server.url, "--simulate", 4, "--slots", 20, "--lease", 3, "--tally", tally.file)
+    async with Producer(server.url) as producer:
+        await producer.enqueue_batch(requests(10), batch_id="b")
+        await asyncio.to_thread(server.remember)
+        with program("worker", *flags):
+            await all_running(producer, "b", 10)
+            await asyncio.to_thread(server.kill)
+            server.go_back()
+            await asyncio.to_thread(server.start)
+            async with watched(server.url, "b"):
+                await finished(server.url, "b")
+    results = await each_row_once(server.url, "b", 10)
+    assert [[attempt.outcome for attempt in result.attempts] for result in results] == [["completed"]] * 10
+    assert tally.waste(10) == 0
+
+
+async def test_after_an_outage_longer_than_a_lease_every_owner_comes_back_first(
+    server: RedisProcess, tmp_path: Path
+) -> None:
+    tally = Tally(tmp_path)
+    flags = ("--redis", server.url, "--simulate", 9, "--slots", 20, "--lease", 2, "--tally", tally.file)
+    async with Producer(server.url) as producer:
+        with program("worker", *flags):
+            await workers_up(producer, 1)
+            await producer.enqueue_batch(requests(10), batch_id="b")
+            await all_running(producer, "b", 10)
+            with program("worker", *flags) as other:
+                await workers_up(producer, 2)
+                await asyncio.to_thread(server.kill)
+                await asyncio.sleep(4)
+                await asyncio.to_thread(server.start)
+                await finished(server.url, "b")
+                assert other.poll() is None
+    results = await each_row_once(server.url, "b", 10)
+    assert [[attempt.outcome for attempt in result.attempts] for result in results] == [["completed"]] * 10
+    assert tally.waste(10) == 0
+
+
 @pytest.mark.parametrize("kind", ["normal", "pubsub"])
 async def test_every_connection_is_reset_again_and_again(half_way: Producer, server: RedisProcess, kind: str) -> None:
     client: Any = half_way.redis

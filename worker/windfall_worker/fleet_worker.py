@@ -211,7 +211,9 @@ class FleetWorker(Worker):
 
     def _start(self, claim: Claim, feed: Feed) -> None:
         if before := self.running.get(claim.job_id):
-            # This worker slept past its lease, and has claimed its own job again.
+            # This worker slept past its lease, or Redis forgot its claim, and it has claimed its own job again.
+            if before.go_on_under(claim):
+                return
             before.stop(Stop.LOST)
         held = self.running[claim.job_id] = Running(claim, feed, Seat(feed.capacity))
         if self.draining:

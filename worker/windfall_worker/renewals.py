@@ -57,6 +57,7 @@ class Renewals:
 
     async def _renew(self) -> None:
         running = list(self._running.values())
+        asked = {held.claim.job_id: (held, held.claim) for held in running}
         renewed = await self._desk.renew(
             [held.claim for held in running if not held.releasing],
             [held.claim for held in running if held.releasing],
@@ -72,5 +73,6 @@ class Renewals:
         stops = ((renewed.lost, Stop.LOST), (renewed.aborted, Stop.CANCELLED), (renewed.gone, Stop.GONE))
         for names, why in stops:
             for name in names:
-                if held := self._running.get(name):
+                held, claim = asked[name]
+                if held.claim is claim:  # not claimed anew while Redis answered
                     held.stop(why)

@@ -35,6 +35,15 @@ class Running:
     stopped: Stop | None = None
     releasing: bool = False  #: whether its release is on its way to Redis
 
+    def go_on_under(self, claim: Claim) -> bool:
+        """Go on with the same job under a new claim of this worker's own. Returns whether it can."""
+        if self.task is None or self.task.done() or self.stopped or claim.digest != self.claim.digest:
+            return False
+        self.claim = claim
+        if claim.aborted:
+            self.stop(Stop.CANCELLED)
+        return True
+
     def stop(self, why: Stop) -> None:
         """Cancel it. Said again it is done again: Python 3.11 can lose a cancellation inside redis-py."""
         if self.task and not self.task.done():

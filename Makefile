@@ -13,7 +13,7 @@ help:
 	@echo 'make test    run all tests'
 	@echo 'make soak    faults by chance for SECONDS (60) under a running batch; SEED repeats their order'
 	@echo 'make check   formatting, lint and types'
-	@echo 'make bench   run the benchmarks; they print ratios, and write JSON to .bench'
+	@echo 'make bench   run the benchmarks beside their peers (an hour); they print ratios, and write JSON and plots to .bench'
 	@echo 'make clean   remove .venv and what tools left behind'
 
 setup: $(VENV)/.ready
@@ -37,6 +37,7 @@ check: $(VENV)/.ready-dev
 	@MYPYPATH=tests $(BIN)/mypy --strict producer worker tests
 
 bench: $(VENV)/.ready-dev redis
+	@$(BIN)/python tests/benchmarks/_peers.py
 	@for script in tests/benchmarks/[!_]*.py; do \
 		[ -f "$$script" ] || continue; \
 		echo "== $$script"; \

@@ -10,6 +10,7 @@
     chat.py         messages and tools -> the prompt's text
     sequence.py     one completion on its way
     scheduler.py    who starts when: slots, memory, shared prefixes (pure)
+    staging.py      which prompts are computed together: those of like length (pure)
     sampling.py     logits -> tokens, for the whole batch at once
     prefix.py       prompts' beginnings that were computed before
     logprobs.py     log-probabilities, for those who asked

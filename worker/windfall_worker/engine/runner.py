@@ -27,6 +27,7 @@ from windfall_worker.engine.protocol import Beat, Cancel, DeltaFrame, Done, Fail
 from windfall_worker.engine.sampling import AnnouncingBatch, AnnouncingPrompts, BatchSampler
 from windfall_worker.engine.scheduler import Scheduler
 from windfall_worker.engine.sequence import Sequence
+from windfall_worker.engine.staging import Staging
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +46,8 @@ class Runner:
         self._send = send
         self._scheduler = Scheduler(model.slots, model.room)
         self._prefixes = PrefixCache(model.prefix_bytes)
+        self._staging = Staging(model.settings.prefill_step, model.settings.prefill_tokens)
+        self._prefilling: set[int] = set()  # uids
         self._logprobs = LogprobReader(model.tokenizer)
         self._sequences: dict[int, Sequence] = {}
         self._by_uid: dict[int, Sequence] = {}
@@ -67,7 +70,10 @@ class Runner:
         self._spend("stalled" if self._sequences else "idle")
         self._receive()
         for start in self._scheduler.admit():
-            self._start(self._sequences[start.id], start.share)
+            self._stage(self._sequences[start.id], start.share)
+        if not self._prefilling:
+            for sequence in self._staging.take():
+                self._start(self._sequences[sequence])
         if self._by_uid:
             self._spend("stalled")
             self._step()
@@ -97,36 +103,41 @@ class Runner:
         reserve = len(arrival.prompt) + arrival.max_tokens
         self._scheduler.add(arrival.id, arrival.prompt, reserve)
 
-    def _start(self, sequence: Sequence, share: int) -> None:
-        """Hand a sequence to mlx-lm, in two segments where its beginning is to be kept for others."""
+    def _stage(self, sequence: Sequence, share: int) -> None:
+        """It starts with the next prompts that are like it."""
         prompt = sequence.prompt
-        cache, sequence.cached = self._prefixes.fetch(prompt) if share else (None, 0)
+        sequence.cache, sequence.cached = self._prefixes.fetch(prompt) if share else (None, 0)
         if share > sequence.cached:
             sequence.share = share
-            segments = [prompt[sequence.cached : share], prompt[share:]]
         else:
             self._scheduler.shared(sequence.id)
-            segments = [prompt[sequence.cached :]]
-        caches: Any = [cache]  # None is mlx-lm's word for an empty one
+        self._staging.add(sequence.id, len(prompt) - sequence.cached)
+
+    def _start(self, sequence: Sequence) -> None:
+        """Hand a sequence to mlx-lm, in two segments where its beginning is to be kept for others."""
+        prompt, cached, share = sequence.prompt, sequence.cached, sequence.share
+        caches: Any = [sequence.cache]  # None is mlx-lm's word for an empty one
         (uid,) = self._generator.insert_segments(
-            [segments],
+            [[prompt[cached:share], prompt[share:]] if share else [prompt[cached:]]],
             max_tokens=[sequence.max_tokens],
             caches=caches,
-            all_tokens=[prompt[: sequence.cached]],
+            all_tokens=[prompt[:cached]],
             logits_processors=[list(sequence.processors)],
         )
-        sequence.uid = uid
+        sequence.uid, sequence.cache = uid, None
         self._by_uid[uid] = sequence
+        self._prefilling.add(uid)
         self._sampler.register(uid, sequence.sampling)
-        self._counters["cached_tokens"] += sequence.cached
-        self._counters["prefill_tokens"] += len(prompt) - sequence.cached
+        self._counters["cached_tokens"] += cached
+        self._counters["prefill_tokens"] += len(prompt) - cached
 
     def _step(self) -> None:
-        self._set_prefill()
         try:
             prompts, tokens = self._generator.next()
             for response in prompts:
-                if response.end_of_segment and not response.end_of_prompt:
+                if response.end_of_prompt:
+                    self._prefilling.discard(response.uid)
+                elif response.end_of_segment:
                     self._keep_prefix(self._by_uid[response.uid])
         except Exception as exc:  # noqa: BLE001 - whatever MLX threw, this batch cannot go on
             _log.exception("a step failed; %d sequences end with it", len(self._by_uid))
@@ -136,14 +147,6 @@ class Runner:
         self._counters["generated_tokens"] += len(tokens)
         if tokens:
             self._take_tokens(tokens)
-
-    def _set_prefill(self) -> None:
-        """How many prompts a step computes together: many short ones, few long ones."""
-        settings = self._model.settings
-        pending = [len(one.prompt) - one.cached for one in self._by_uid.values() if not one.generated]
-        if pending:
-            widest = min(max(pending), settings.prefill_step)
-            self._generator.prefill_batch_size = max(1, settings.prefill_tokens // widest)
 
     def _keep_prefix(self, sequence: Sequence) -> None:
         if not sequence.share:
@@ -206,8 +209,10 @@ class Runner:
         """Forget a sequence. `removed`: mlx-lm already has."""
         del self._sequences[sequence.id]
         self._scheduler.remove(sequence.id)
+        self._staging.discard(sequence.id)
         if sequence.uid is not None and sequence.uid in self._by_uid:
             del self._by_uid[sequence.uid]
+            self._prefilling.discard(sequence.uid)
             self._sampler.forget(sequence.uid)
             if not removed:
                 self._generator.remove([sequence.uid])
@@ -221,6 +226,7 @@ class Runner:
     def _fail_all(self, exc: Exception) -> None:
         failed = list(self._by_uid.values())
         self._by_uid.clear()
+        self._prefilling.clear()
         self._restart_batch()
         # Which of several brought the step down nobody knows: none of them is to blame, as when the engine dies.
         kind = BackendUnavailable.type if len(failed) == 1 else EngineDied.type
@@ -235,7 +241,7 @@ class Runner:
             stop_tokens=[[token] for token in model.tokenizer.eos_token_ids],
             sampler=self._sampler,
             completion_batch_size=model.slots,
-            prefill_batch_size=1,  # set anew before each step
+            prefill_batch_size=model.slots,  # whatever was handed over, computed together
             prefill_step_size=model.settings.prefill_step,
         )
         # The batches that mlx-lm grows from these, and merges into these, stay of these classes.

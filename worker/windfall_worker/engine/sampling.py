@@ -7,6 +7,7 @@ equal settings together, and gives each seeded row a key of its own, so that a s
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -209,6 +210,15 @@ def _mix(value: int) -> int:
 
 class AnnouncingPrompts(PromptProcessingBatch):
     """mlx-lm's prompts, which tell the sampler the rows before they draw their first token."""
+
+    def split(self, indices: list[int]) -> PromptProcessingBatch:
+        """Those rows, taken out of this batch; where it is all of them, without mlx-lm's copy of every cache."""
+        if len(indices) < len(self.uids):
+            some: PromptProcessingBatch = super().split(indices)
+            return some
+        taken = copy.copy(self)
+        self.__dict__.update(self.empty(self.model, self.fallback_sampler, self.prefill_step_size).__dict__)
+        return taken
 
     def generate(self, tokens: list[list[int]]) -> GenerationBatch:
         """From prompts to a batch that decodes; its constructor draws."""

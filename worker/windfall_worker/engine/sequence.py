@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from windfall.result import Completion, TokenLogprob, Usage
 from windfall_worker.engine.sampling import Processor, Sampling
@@ -25,6 +25,7 @@ class Sequence:
     arrived: float = 0.0
 
     uid: int | None = None  #: mlx-lm's name for it, once it runs
+    cache: list[Any] | None = None  #: what was computed of its beginning before, until it runs
     cached: int = 0  #: prompt tokens that were not computed again
     share: int = 0  #: so many first tokens are kept for others, once they are computed
     generated: int = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import pickle
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from arq import ArqRedis
@@ -77,7 +77,7 @@ async def test_a_claim_whose_answer_was_lost_on_the_way_is_answered_again_with_t
         evalsha = redis.evalsha
 
         async def cut(*args: Any) -> None:
-            await evalsha(*args)
+            await cast(Any, evalsha)(*args)
             raise RedisConnectionError("Connection reset by peer")
 
         await worker.renew([])  # the script is there, so that it is the claim that is cut

@@ -152,8 +152,10 @@ def _check_version(data: bytes) -> dict[str, Any]:
         raise WireError(f"not JSON: {exc}", data) from exc
     if not isinstance(message, dict):
         raise WireError("not a JSON object", data)
-    if message.get("v") != CONTRACT:
-        found = message.get("v")
+    found = message.get("v")
+    if not isinstance(found, int):
+        raise WireError("not a message of ours: it names no contract version", data)
+    if found != CONTRACT:
         raise UnknownContract(
             f"a message of contract {json.dumps(found)}; this program reads contract {CONTRACT}: upgrade it",
             data,

@@ -83,29 +83,28 @@ class Job:
 
     def completed(self, request: CompletionRequest, station: Station, completion: Completion) -> CompletionResult:
         """The result with a completion."""
-        result = self._result(request, JobState.COMPLETED, None)
-        return result.model_copy(update={"completion": completion, "backend": station.backend.name})
+        return self._result(request, JobState.COMPLETED, completion=completion, backend=station.backend.name)
 
     def failed(self, request: CompletionRequest, error: BackendError) -> CompletionResult:
         """The result of a job that failed for good of this error."""
         info = ErrorInfo(type=error.kind, message=str(error), status=error.status)
-        return self._result(request, JobState.FAILED, info)
+        return self._result(request, JobState.FAILED, error=info)
 
     def ended(self, request: CompletionRequest, state: JobState, kind: str, message: str) -> CompletionResult:
         """The result of a job that ended beside its backends."""
-        return self._result(request, state, ErrorInfo(type=kind, message=message))
+        return self._result(request, state, error=ErrorInfo(type=kind, message=message))
 
-    def _result(self, request: CompletionRequest, state: JobState, error: ErrorInfo | None) -> CompletionResult:
+    def _result(self, request: CompletionRequest, state: JobState, **facts: Any) -> CompletionResult:
         return CompletionResult(
             job_id=self.id,
             state=state,
             model=request.model,
             custom_id=request.custom_id,
             metadata=request.metadata,
-            error=error,
             attempts=tuple(self.attempts),
             timings=Timings(enqueued_at=self.enqueued_at, started_at=self.started_at, finished_at=self.now),
             worker=self.tools.worker,
+            **facts,
         )
 
 

@@ -85,9 +85,10 @@ def test_stock_arq_gets_the_failure_of_a_failed_job() -> None:
 def test_another_contract_version_is_told_apart_from_garbage(decode: object) -> None:
     with pytest.raises(UnknownContract, match="contract 2"):
         decode(b'{"v":2,"f":"complete"}')  # type: ignore[operator]
-    for garbage in (b"", b"[]", b"null", b"\x80", pickle.dumps({"v": 1}), b'{"v":1}', b'{"v":1,"r":{}}', b'{"f":"complete"}', b'{"v":"x"}'):
+    garbage = [b"", b"[]", b"null", b"\x80", pickle.dumps({"v": 1}), b'{"v":1}', b'{"v":1,"r":{}}', b'{"v":"x"}']
+    for data in [*garbage, b'{"f":"complete"}']:
         with pytest.raises(WireError):
-            decode(garbage)  # type: ignore[operator]
+            decode(data)  # type: ignore[operator]
 
 
 @given(

@@ -16,8 +16,10 @@ class Capacity:
     """Places for jobs on this worker. `wake` is set when there may be something to claim.
 
     The prefetch follows Little's law: as many jobs as end during two claim round trips, so that a slot that frees finds
-    its next job here. Slow jobs prefetch nothing, because a job that waits here could be running on another Mac. For
-    the same reason a backend gets the `lookahead` that it wishes for only before a long `backlog`, when all are busy.
+    its next job here. That rate comes from how long jobs are held, and not from the gaps between their ends: 64 jobs of
+    5 s that began together end together, which is no high rate. Slow jobs prefetch nothing, because a job that waits
+    here could be running on another Mac. For the same reason a backend gets the `lookahead` that it wishes for only
+    before a long `backlog`, when all are busy.
     """
 
     def __init__(self, slots: int, *, lookahead: int = 0) -> None:
@@ -26,14 +28,13 @@ class Capacity:
         self.backlog = 0  #: jobs that nobody holds yet, as last looked at
         self.wake = asyncio.Event()
         self._lookahead = lookahead
-        self._gap = math.inf  # seconds between ends, averaged
-        self._last_end = time.monotonic()
+        self._held_for = math.inf  # seconds that a job is held, averaged
         self._round_trip = 0.002
 
     @property
     def prefetch(self) -> int:
         """Jobs to hold beyond the slots."""
-        by_rate = 0 if math.isinf(self._gap) else int(2 * self._round_trip / max(self._gap, 1e-6))
+        by_rate = int(2 * self._round_trip * self.slots / max(self._held_for, 1e-6))
         wished = self._lookahead if self.backlog >= _LONG * self.slots else 0
         return max(wished, min(by_rate, self.slots))
 
@@ -46,12 +47,11 @@ class Capacity:
         """A job came here."""
         self.held += 1
 
-    def give(self) -> None:
-        """A job ended here, or went elsewhere."""
+    def give(self, held_for: float) -> None:
+        """A job ended here, or went elsewhere, after so many seconds."""
         self.held -= 1
-        now = time.monotonic()
-        gap, self._last_end = now - self._last_end, now
-        self._gap = gap if math.isinf(self._gap) else (1 - _NEW) * self._gap + _NEW * gap
+        before = held_for if math.isinf(self._held_for) else self._held_for
+        self._held_for = (1 - _NEW) * before + _NEW * held_for
         self.wake.set()
 
     def observe_round_trip(self, seconds: float) -> None:
@@ -64,17 +64,18 @@ class Seat:
 
     def __init__(self, capacity: Capacity) -> None:
         self._capacity: Capacity | None = capacity
+        self._since = time.monotonic()
         capacity.take()
 
     def move(self, capacity: Capacity) -> None:
         """Free the place held so far and take one there, which may be one more than there are."""
         if self._capacity is not capacity:
             self.leave()
-            self._capacity = capacity
+            self._capacity, self._since = capacity, time.monotonic()
             capacity.take()
 
     def leave(self) -> None:
         """Free the place."""
         if self._capacity is not None:
-            self._capacity.give()
+            self._capacity.give(time.monotonic() - self._since)
             self._capacity = None

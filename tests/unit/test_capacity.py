@@ -1,0 +1,38 @@
+"""How many jobs a worker claims ahead of its free slots."""
+
+from __future__ import annotations
+
+from windfall_worker.capacity import Capacity, Seat
+
+
+def after(held_for: float, *, slots: int = 64, round_trip: float = 0.005) -> Capacity:
+    """A capacity through which jobs of that length have gone, all slots at a time, beginning and ending together."""
+    capacity = Capacity(slots)
+    for _ in range(100):
+        capacity.observe_round_trip(round_trip)
+    for _ in range(4):
+        for _ in range(slots):
+            capacity.take()
+        for _ in range(slots):
+            capacity.give(held_for)
+    return capacity
+
+
+def test_long_jobs_that_end_together_are_no_high_rate() -> None:
+    assert after(5.0).prefetch == 0
+    assert after(5.0, round_trip=0.03).free == 64
+
+
+def test_short_jobs_are_claimed_as_many_ahead_as_end_during_two_round_trips() -> None:
+    assert after(0.1, slots=32).prefetch == 3
+    assert after(0.002).prefetch == 64
+
+
+def test_a_seat_frees_its_place_once() -> None:
+    capacity, cloud = Capacity(2), Capacity(2)
+    seat = Seat(capacity)
+    seat.move(cloud)
+    assert (capacity.held, cloud.held) == (0, 1)
+    seat.leave()
+    seat.leave()
+    assert cloud.held == 0

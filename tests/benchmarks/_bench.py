@@ -17,6 +17,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -124,7 +125,10 @@ class Table:
                 print(f"    {row.note}")
         OUT.mkdir(exist_ok=True)
         (OUT / f"{self.name}.json").write_text(json.dumps(self._data(), indent=1))
-        self._plot()
+        if find_spec("matplotlib"):
+            self._plot()
+        else:
+            print("  no plot: matplotlib is not installed")
 
     def _data(self) -> dict[str, object]:
         facts = ("better", "unit", "work", "note", "figures")

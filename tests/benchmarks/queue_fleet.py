@@ -60,7 +60,7 @@ async def measure(rounds: int, workers: int, peers: list[str]) -> Table:
     sides: dict[str, Side] = {OURS: fleet.measure} | {name: peer_side(name, workers) for name in peers}
     figures = await in_turn(sides, rounds)
     work = f"{slots * ROUNDS_OF_SLOTS:,} x 5 s (ideal 20 s)"
-    note = f"running at once: {fleet.most} of {slots:,}"
+    note = f"claimed and without a result at once, at most: {fleet.most}; there are {slots:,} slots"
     table.rows.append(Row(work, "s", figures, Target(figure=21.3), better="less", note=note))
     return table
 

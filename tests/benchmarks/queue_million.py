@@ -2,17 +2,19 @@
 
     python tests/benchmarks/queue_million.py [--rows 1000000] [--samples 7]
 
-Submission is the producer's own; claims and results go through the worker's claim desk and the scripts, without the
-worker around them, so that it is Redis and the protocol that are measured. Takes about 2 GB of memory and runs once;
-each rate is the median of a few samples.
+Two Redis servers, one with the backlog and one with an empty lane, are sampled in turn: a ratio of 1 means that the
+backlog costs nothing. Submission is the producer's own; claims and results go through the worker's claim desk and the
+scripts, without the worker around them, so that it is Redis and the protocol that are measured. Takes about 2 GB of
+memory and runs once.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import statistics
 import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 
 from _bench import OURS, Row, Table, Target, fresh_redis, request_of
 
@@ -26,6 +28,7 @@ from windfall_worker.claims import Claim, ClaimDesk, Lease
 
 ROWS = 10_000  #: submitted, claimed and finished in one sample
 PAGE = 100  #: claimed or finished in one round trip
+EMPTY = "empty"
 LANE = lane_queue("m", Route.AUTO)
 
 
@@ -43,13 +46,12 @@ def finish(claim: Claim) -> Step:
     return Step(Script.FINISH, [LANE], end)
 
 
-class Million:
-    """One batch at a time that is filled, and samples taken of it at some sizes."""
+class Lane:
+    """One lane on one Redis, and the rates at which it takes and gives rows."""
 
-    def __init__(self, producer: Producer, samples: int) -> None:
+    def __init__(self, producer: Producer) -> None:
         self._producer = producer
         self._desk = ClaimDesk(producer.redis, "bench", Lease(600_000, 3_000))
-        self._samples = samples
         self._request = request_of(1024)
 
     async def submit(self, rows: int) -> float:
@@ -58,50 +60,63 @@ class Million:
         await self._producer.enqueue_batch(self._request for _ in range(rows))
         return rows / (time.perf_counter() - began)
 
-    async def sample(self) -> dict[str, list[float]]:
-        """Rates a second with as many waiting as there are now."""
-        rates: dict[str, list[float]] = {"submit": [], "claim": [], "finish": []}
-        for _ in range(self._samples):
-            rates["submit"].append(await self.submit(ROWS))
-            began = time.perf_counter()
-            claims: list[Claim] = []
-            while len(claims) < ROWS:
-                claims += (await self._desk.claim([LANE], PAGE)).claims
-            rates["claim"].append(ROWS / (time.perf_counter() - began))
-            steps = [finish(claim) for claim in claims]
-            began = time.perf_counter()
-            for first in range(0, ROWS, PAGE):
-                answers = await run_all(self._producer.redis, steps[first : first + PAGE])
-                if answers != [b"ok"] * PAGE:
-                    raise SystemExit(f"a result was refused: {set(map(str, answers))}")
-            rates["finish"].append(ROWS / (time.perf_counter() - began))
-        return rates
+    async def claim(self) -> tuple[float, list[Claim]]:
+        """Rows a second, and what was claimed."""
+        claims: list[Claim] = []
+        began = time.perf_counter()
+        while len(claims) < ROWS:
+            claims += (await self._desk.claim([LANE], PAGE)).claims
+        return len(claims) / (time.perf_counter() - began), claims
+
+    async def finish(self, claims: list[Claim]) -> float:
+        """Rows a second."""
+        steps = [finish(claim) for claim in claims]
+        began = time.perf_counter()
+        for first in range(0, len(steps), PAGE):
+            answers = await run_all(self._producer.redis, steps[first : first + PAGE])
+            if set(answers) != {b"ok"}:
+                raise SystemExit(f"a result was refused: {set(map(str, answers))}")
+        return len(steps) / (time.perf_counter() - began)
+
+    async def waiting(self) -> int:
+        """How many rows are in it."""
+        return int(await self._producer.redis.zcard(LANE))
+
+
+async def sample(lanes: Mapping[str, Lane], samples: int) -> dict[str, dict[str, list[float]]]:
+    """For each rate, its samples on each lane, the lanes in turn."""
+    rates: dict[str, dict[str, list[float]]] = {
+        what: {side: [] for side in lanes} for what in ("submit", "claim", "finish")
+    }
+    for n in range(samples):
+        order = list(lanes.items())[:: 1 if n % 2 == 0 else -1]
+        for side, lane in order:
+            rates["submit"][side].append(await lane.submit(ROWS))
+        claimed = {}
+        for side, lane in order:
+            rate, claimed[side] = await lane.claim()
+            rates["claim"][side].append(rate)
+        for side, lane in order:
+            rates["finish"][side].append(await lane.finish(claimed[side]))
+    return rates
 
 
 async def measure(rows: int, samples: int) -> Table:
-    """Fill and sample."""
-    table = Table("queue_million", f"A backlog of up to {rows:,} rows of 1 KB")
-    at: dict[int, dict[str, list[float]]] = {}
-    async with fresh_redis() as redis, Producer(redis) as producer:
-        million = Million(producer, samples)
-        await million.submit(ROWS)  # warm
-        for level in (0, rows // 2, rows):
-            waiting = int(await producer.redis.zcard(LANE))
-            if level > waiting:
-                print(f"  filling up to {level:,}: {await million.submit(level - waiting):,.0f} rows/s", flush=True)
-            at[level] = await million.sample()
-            print(
-                f"  at {level:,}: { {what: round(statistics.median(r)) for what, r in at[level].items()} }", flush=True
-            )
-        used = (await producer.redis.info("memory"))["used_memory_human"]
-    for what in ("submit", "claim", "finish"):
-        empty = statistics.median(at[0][what])
-        for level, rates in list(at.items())[1:]:
-            work = f"{what} at {level:,} waiting"
-            figures = {OURS: rates[what], "at 0": at[0][what]}
-            note = f"{statistics.median(rates[what]) / empty:.2f} of the rate of an empty lane"
-            table.rows.append(Row(work, "rows/s", figures, Target(ratio=0.8), note=note))
-    print(f"  memory of Redis at the end: {used}")
+    """Fill one lane, and sample both at half of the backlog and at all of it."""
+    table = Table("queue_million", f"A backlog of up to {rows:,} rows of 1 KB beside an empty lane")
+    async with AsyncExitStack() as stack:
+        urls = [await stack.enter_async_context(fresh_redis()) for _ in range(2)]
+        producers = [await stack.enter_async_context(Producer(url)) for url in urls]
+        full, empty = map(Lane, producers)
+        await sample({OURS: full, EMPTY: empty}, 1)  # the first samples also import and compile
+        for level in (rows // 2, rows):
+            rate = await full.submit(level - await full.waiting())
+            print(f"  filled up to {level:,} at {rate:,.0f} rows/s", flush=True)
+            for what, figures in (await sample({OURS: full, EMPTY: empty}, samples)).items():
+                target = Target(ratio=0.8, peer=EMPTY)
+                table.rows.append(Row(f"{what} at {level:,} waiting", "rows/s", figures, target))
+        memory = await producers[0].redis.info("memory")
+    print(f"  memory of Redis at the end: {memory['used_memory_human']}")
     return table
 
 

@@ -48,9 +48,7 @@ _PASSING_CLASSES = (OutOfMemoryError, ReadOnlyError, MasterDownError, TryAgainEr
 _PASSING = re.compile(r"\b(OOM|MISCONF|READONLY|LOADING|MASTERDOWN|BUSY|TRYAGAIN|NOREPLICAS)\b")
 
 
-_ADDRESS = re.compile(
-    r"unix://|(redis|rediss|redis\+sentinel)://([^/]*@)?[^/@:]+(:\d+)?(,[^/@:]+(:\d+)?)*(/\w*)?(\?|$)"
-)
+_ADDRESS = re.compile(r"unix://|rediss?://([^/]*@)?(\[[0-9a-fA-F:.]+\]|[^/@:]+)(:\d+)?(/\w*)?(\?|$)")
 
 
 def is_passing(exc: Exception) -> bool:
@@ -106,6 +104,8 @@ def _pool(url: str, timeout: float) -> ConnectionPool:
         "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
         "retry_on_error": [RedisConnectionError],
     }
+    if is_sentinel(url):
+        return sentinel_pool(url, **options)
     # redis-py reads what it does not understand as localhost:6379, which is not what anybody meant.
     if not _ADDRESS.match(url):
         raise ConfigError(
@@ -116,7 +116,7 @@ def _pool(url: str, timeout: float) -> ConnectionPool:
         # A certificate of another host is no certificate; redis-py 5 would take it.
         options["ssl_check_hostname"] = True
     try:
-        return sentinel_pool(url, **options) if is_sentinel(url) else ConnectionPool.from_url(url, **options)
+        return ConnectionPool.from_url(url, **options)
     except ValueError as exc:
         raise ConfigError(f"{redact(url)!r} is no Redis URL: write redis://HOST:PORT or rediss://HOST:PORT") from exc
 

@@ -21,21 +21,27 @@ HOW: Final = "write redis+sentinel://[USER:PASSWORD@]HOST:26379,HOST:26379/MASTE
 
 def is_sentinel(url: str) -> bool:
     """Whether this URL names sentinels."""
-    return urlsplit(url).scheme in SCHEMES
+    return url.partition("://")[0] in SCHEMES
 
 
 def sentinel_pool(url: str, **options: Any) -> ConnectionPool:
     """A pool for the master that this URL's sentinels watch; `options` are those of its connections.
 
     User and password are the Redis servers'; sentinels with one of their own have it in `?sentinel_password=`. TLS
-    (`rediss+sentinel://`) is for both. `?db=` selects a database. Raises `ConfigError`.
+    (`rediss+sentinel://`, `?ssl_ca_certs=FILE`) is for both. `?db=` selects a database. Raises `ConfigError`.
     """
     parts = urlsplit(url)
     service = parts.path.strip("/")
     if not service:
         raise ConfigError(f"a sentinel URL ends with the name of the master that the sentinels watch: {HOW}")
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-    tls = {"ssl": True} if parts.scheme == "rediss+sentinel" else {}
+    if not query.get("db", "0").isdigit():
+        raise ConfigError(f"?db={query['db']} is no number of a database: {HOW}?db=0")
+    tls: dict[str, Any] = {}
+    if parts.scheme == "rediss+sentinel":
+        # A certificate of another host is no certificate; redis-py 5 would take it.
+        tls = {"ssl": True, "ssl_check_hostname": True}
+        tls |= {name: query[name] for name in ("ssl_ca_certs",) if name in query}
     limits = {"socket_connect_timeout": _SENTINEL_WITHIN, "socket_timeout": _SENTINEL_WITHIN}
     secret = {"password": query["sentinel_password"]} if "sentinel_password" in query else {}
     untyped: Any = Sentinel

@@ -59,10 +59,20 @@ async def through_outages_of(producer: Producer) -> None:
                 return
 
 
-@pytest.mark.parametrize("url", ["redis+sentinel://a:26379", "redis+sentinel://a:x/main", "redis+sentinel:///main"])
+@pytest.mark.parametrize(
+    "url",
+    ["redis+sentinel://a:26379", "redis+sentinel://a:x/main", "redis+sentinel:///main", "redis+sentinel://a/main?db=x"],
+)
 async def test_a_sentinel_url_that_is_none_is_refused_with_how_to_write_it(url: str) -> None:
     with pytest.raises(ConfigError, match=r"write redis\+sentinel://.*/MASTER"):
         await connect(url)
+
+
+@pytest.mark.parametrize("scheme", ["redis+sentinel", "rediss+sentinel"])
+@pytest.mark.parametrize("master", ["main", "my-master.one", "main?db=2"])
+async def test_a_sentinel_url_may_name_any_master(scheme: str, master: str) -> None:
+    with pytest.raises(BrokerUnavailable, match="No master found"):
+        await connect(f"{scheme}://127.0.0.1:{free_port()},127.0.0.1:{free_port()}/{master}")
 
 
 @pytest.mark.parametrize("password", ["a%2Fsecret", "a/secret"])

@@ -6,7 +6,7 @@ import pytest
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 
 from windfall.connection import connect, is_passing, redact
-from windfall.errors import ConfigError
+from windfall.errors import BrokerUnavailable, ConfigError
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,12 @@ async def test_an_address_that_is_none_is_refused_in_one_sentence_without_its_pa
     with pytest.raises(ConfigError, match="is no Redis URL") as caught:
         await connect(url)
     assert "CRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["redis://[::1]:1/0", "redis://127.0.0.1:1", "redis+sentinel://127.0.0.1:1/my-master"])
+async def test_an_address_where_nobody_answers_is_an_outage_and_no_mistake(url: str) -> None:
+    with pytest.raises(BrokerUnavailable, match="cannot be reached"):
+        await connect(url)
 
 
 @pytest.mark.parametrize(

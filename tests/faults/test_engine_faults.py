@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -101,7 +102,7 @@ async def test_a_cancelled_mlx_job_frees_its_slot(producer: Producer, redis_url:
 
 def refusal(redis_url: str, model: Path) -> tuple[int, str]:
     flags = ["-m", "windfall", "worker", "--redis", redis_url, "--model", f"m={model}"]
-    done = subprocess.run([shutil.which("python") or "python", *flags], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, *flags], capture_output=True, text=True, check=False)
     return done.returncode, done.stderr
 
 

@@ -23,9 +23,12 @@ def test_long_jobs_that_end_together_are_no_high_rate() -> None:
     assert after(5.0, round_trip=0.03).free == 64
 
 
-def test_short_jobs_are_claimed_as_many_ahead_as_end_during_two_round_trips() -> None:
-    assert after(0.1, slots=32).prefetch == 3
-    assert after(0.002).prefetch == 64
+def test_as_many_jobs_are_claimed_ahead_as_end_during_two_round_trips() -> None:
+    assert after(0.5, round_trip=0.01).prefetch == 2
+
+
+def test_a_whole_set_of_short_jobs_is_claimed_ahead() -> None:
+    assert after(0.1, slots=32).prefetch == 32
 
 
 def test_a_seat_frees_its_place_once() -> None:

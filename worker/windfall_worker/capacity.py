@@ -8,6 +8,8 @@ import time
 
 #: Weight of the newest observation in the moving averages.
 _NEW = 0.1
+#: Seconds below which a job that is held is a short one.
+_SHORT = 0.25
 #: A backlog of so many times the slots is a long one.
 _LONG = 4
 
@@ -17,9 +19,10 @@ class Capacity:
 
     The prefetch follows Little's law: as many jobs as end during two claim round trips, so that a slot that frees finds
     its next job here. That rate comes from how long jobs are held, and not from the gaps between their ends: 64 jobs of
-    5 s that began together end together, which is no high rate. Slow jobs prefetch nothing, because a job that waits
-    here could be running on another Mac. For the same reason a backend gets the `lookahead` that it wishes for only
-    before a long `backlog`, when all are busy.
+    5 s that began together end together, which is no high rate. Where jobs are short, all slots may free at once and
+    the next ones are here; what waits behind them waits for no longer than they are. Slow jobs prefetch nothing,
+    because a job that waits here could be running on another Mac. For the same reason a backend gets the `lookahead`
+    that it wishes for only before a long `backlog`, when all are busy.
     """
 
     def __init__(self, slots: int, *, lookahead: int = 0) -> None:
@@ -34,7 +37,8 @@ class Capacity:
     @property
     def prefetch(self) -> int:
         """Jobs to hold beyond the slots."""
-        by_rate = int(2 * self._round_trip * self.slots / max(self._held_for, 1e-6))
+        short = self._held_for < _SHORT
+        by_rate = self.slots if short else int(2 * self._round_trip * self.slots / self._held_for)
         wished = self._lookahead if self.backlog >= _LONG * self.slots else 0
         return max(wished, min(by_rate, self.slots))
 

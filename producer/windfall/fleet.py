@@ -28,7 +28,8 @@ class WorkerStatus(Record):
     id: str
     host: str
     pid: int
-    state: str  #: starting, running or draining
+    state: str  #: starting, running, paused or draining
+    why: str | None = None  #: why it is paused
     started_at: float  #: Unix seconds on Redis' clock
     seen_at: float
     version: str

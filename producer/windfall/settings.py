@@ -33,6 +33,7 @@ class Settings(BaseModel):
     max_row_bytes: _Size = MAX_ROW_BYTES
     max_batch_rows: _Size = MAX_BATCH_ROWS
     max_metadata_bytes: _Size = MAX_METADATA_BYTES
+    worker: dict[str, JsonValue] = Field(default_factory=dict)  #: `[worker]`
     models: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)  #: `[models.NAME]`
     providers: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)  #: `[providers.NAME]`
 
@@ -51,6 +52,7 @@ class _File(BaseModel):
     max_row_bytes: _Size | None = None
     max_batch_rows: _Size | None = None
     max_metadata_bytes: _Size | None = None
+    worker: dict[str, JsonValue] = Field(default_factory=dict)
     models: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
     providers: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
 
@@ -71,6 +73,7 @@ def load_settings(*, redis: str | None = None, config: Path | None = None) -> Se
     path = find_config(config)
     file = _parsed(path) if path else _File()
     found: dict[str, Any] = {
+        "worker": file.worker,
         "models": file.models,
         "providers": file.providers,
         "redis": redis or environment.redis_url or file.redis,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from windfall.cli.models import models_for, worker_settings
 from windfall.errors import ConfigError
 from windfall.settings import load_settings
 
@@ -112,3 +113,24 @@ def test_a_wrong_model_table_is_told_of_with_its_key(folder: Path, table: str, s
     write(folder / "work" / "windfall.toml", f"[models.m]\n{table}\n")
     with pytest.raises(ConfigError, match=said):
         models_for([], [], [], None, load_settings())
+
+
+def test_the_worker_table_stands_under_the_flags(folder: Path) -> None:
+    write(folder / "work" / "windfall.toml", '[worker]\nlease = 5\nname = "mini"\n[models.small]\nmlx = "demo"\n')
+    settings = load_settings()
+    found = worker_settings(settings, {"lease": 20.0, "models": models_for([], [], [], None, settings)})
+    assert (found.lease, found.name) == (20.0, "mini")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("leese = 5", r"\[worker\], leese: unknown field; did you mean 'lease'\?"),
+        ("models = 5", r"\[worker\] table has no key 'models': write \[models\.NAME\] tables"),
+    ],
+)
+def test_a_wrong_key_of_the_worker_table_is_named(folder: Path, text: str, said: str) -> None:
+    write(folder / "work" / "windfall.toml", f'[worker]\n{text}\n[models.small]\nmlx = "demo"\n')
+    settings = load_settings()
+    with pytest.raises(ConfigError, match=said):
+        worker_settings(settings, {"models": models_for([], [], [], None, settings)})

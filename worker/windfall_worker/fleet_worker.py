@@ -32,6 +32,7 @@ from windfall_worker.claims import Claim, ClaimDesk, Lease
 from windfall_worker.complete import PutBack, complete
 from windfall_worker.decide import Requeue, Retry, Snooze
 from windfall_worker.feeds import Feed
+from windfall_worker.gate import Gate
 from windfall_worker.isolation import company
 from windfall_worker.job import Job, Tools
 from windfall_worker.outbox import Letter, Outbox
@@ -79,6 +80,7 @@ class FleetWorker(Worker):
         self.tools = tools
         self.running: dict[str, Running] = {}
         self.draining = False
+        self.gate = Gate()
         self.ready = asyncio.Event()
         self._lease = Lease(round(settings.lease * 1000), round(settings.renewal * 1000))
         self._desk = ClaimDesk(redis, self.id, self._lease)
@@ -127,6 +129,21 @@ class FleetWorker(Worker):
         """Claim nothing more, hand back what has not begun, let the rest end for `drain_timeout`."""
         self.draining = True
         self._told_to_drain.set()
+        self._hand_back_unbegun()
+
+    def pause(self, who: str, why: str) -> None:
+        """Claim nothing more for `who`'s reason, and hand back what has not begun; what runs goes on."""
+        if self.gate.shut(who, why):
+            logger.warning("paused: %s", why)
+            self._hand_back_unbegun()
+
+    def resume(self, who: str) -> None:
+        """`who` has no reason against new jobs any more."""
+        if self.gate.lift(who):
+            logger.warning("goes on")
+            self.look_again()
+
+    def _hand_back_unbegun(self) -> None:
         for held in list(self.running.values()):
             if held.job is None or not held.job.begun:
                 held.stop(Stop.DRAINED)
@@ -171,7 +188,7 @@ class FleetWorker(Worker):
         pause = 0.1
         while not self.draining:
             feed.capacity.wake.clear()
-            lanes = feed.lanes()
+            lanes = feed.lanes() if self.gate.open else ()
             want = feed.capacity.free if lanes else 0
             wait = min(_IDLE_POLL, self.settings.renewal)
             if want:

@@ -82,10 +82,17 @@ def _heartbeat(redis: ArqRedis, clock: RedisClock, worker: FleetWorker, stations
         redis,
         clock,
         worker.id,
-        state=lambda: "draining" if worker.draining else "running",
+        state=lambda: _state(worker),
         models=lambda: tuple(_served(model, found) for model, found in stations.items()),
         counts=lambda: (worker.jobs_complete, worker.jobs_failed),
     )
+
+
+def _state(worker: FleetWorker) -> tuple[str, str | None]:
+    """In one word, and why it is paused."""
+    if worker.draining:
+        return "draining", None
+    return ("running" if worker.gate.open else "paused"), worker.gate.why
 
 
 def _served(model: str, stations: Stations) -> ServedModel:

@@ -30,7 +30,7 @@ class Heartbeat:
         clock: RedisClock,
         worker_id: str,
         *,
-        state: Callable[[], str],
+        state: Callable[[], tuple[str, str | None]],
         models: Callable[[], tuple[ServedModel, ...]],
         counts: Callable[[], tuple[int, int]],
     ) -> None:
@@ -56,11 +56,13 @@ class Heartbeat:
             now = await self._clock.now()
             self._started_at = self._started_at or now
             completed, failed = self._counts()
+            state, why = self._state()
             status = WorkerStatus(
                 id=self._id,
                 host=socket.gethostname(),
                 pid=os.getpid(),
-                state=self._state(),
+                state=state,
+                why=why,
                 started_at=self._started_at,
                 seen_at=now,
                 version=version("windfall"),

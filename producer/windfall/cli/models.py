@@ -15,7 +15,7 @@ from windfall.formats.explain import explain, vocabulary
 from windfall.settings import Settings
 
 if TYPE_CHECKING:
-    from windfall_worker.settings import ModelSettings, ProviderSettings
+    from windfall_worker.settings import ModelSettings, ProviderSettings, WorkerSettings
 
 MISSING = 'this needs the worker extra: pip install "windfall[worker]"'
 
@@ -84,6 +84,16 @@ def providers_of(settings: Settings) -> dict[str, ProviderSettings]:
         )
         for name, table in settings.providers.items()
     }
+
+
+def worker_settings(settings: Settings, flags: Mapping[str, Any]) -> WorkerSettings:
+    """The `[worker]` table of `windfall.toml` under what the flags say. Raises `ConfigError`."""
+    with worker_package():
+        from windfall_worker.settings import WorkerSettings  # noqa: PLC0415 - an extra
+    if misplaced := {"models", "providers"} & set(settings.worker):
+        raise ConfigError(f"the [worker] table has no key {min(misplaced)!r}: write [{min(misplaced)}.NAME] tables")
+    table = {**settings.worker, **flags, "providers": providers_of(settings)}
+    return checked(WorkerSettings, table, "[worker]" if settings.worker else "this worker")
 
 
 def checked(kind: type[Value], table: Mapping[str, Any], what: str) -> Value:

@@ -10,7 +10,7 @@ import typer
 
 from windfall.cli import options
 from windfall.cli.console import note
-from windfall.cli.models import checked, models_for, providers_of, worker_package
+from windfall.cli.models import models_for, worker_package, worker_settings
 from windfall.cli.quiet import Repeats
 from windfall.connection import redact
 from windfall.settings import load_settings
@@ -47,12 +47,13 @@ def worker(
         typer.Option(min=1, max=4096, help="How many jobs it runs at once, per model [32].", show_default=False),
     ] = None,
     lease: Annotated[
-        float, typer.Option(min=1, metavar="S", help="Seconds after which the jobs of a dead worker go to another.")
-    ] = 10.0,
+        float | None,
+        typer.Option(min=1, metavar="S", help="Seconds after which the jobs of a dead worker go to another [10]."),
+    ] = None,
     drain_timeout: Annotated[
-        float,
-        typer.Option(min=0, metavar="S", help="Seconds that running jobs get after Ctrl-C or SIGTERM."),
-    ] = 30.0,
+        float | None,
+        typer.Option(min=0, metavar="S", help="Seconds that running jobs get after Ctrl-C or SIGTERM [30]."),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="What this worker is called in the fleet [this machine's name].")
     ] = None,
@@ -62,17 +63,17 @@ def worker(
     """Run a worker: take jobs from Redis and complete them, until Ctrl-C or SIGTERM.
 
     It then takes no more jobs, lets the running ones end, and hands the rest back; a second Ctrl-C hands back at once.
-    Without --model, --simulate and --cloud it serves the models of windfall.toml.
+    Without --model, --simulate and --cloud it serves the models of windfall.toml. The other flags win over the keys of
+    its [worker] table, which have the same names.
     """
     settings = load_settings(redis=redis, config=config)
     models = models_for(model or [], simulate or [], cloud or [], slots, settings)
-    with worker_package():
-        from windfall_worker.settings import WorkerSettings  # noqa: PLC0415 - an extra
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     for handler in logging.getLogger().handlers:
         handler.addFilter(Repeats())
     flags = {"lease": lease, "drain_timeout": drain_timeout, "name": name}
-    what = checked(WorkerSettings, {"models": models, "providers": providers_of(settings), **flags}, "this worker")
+    given = {flag: value for flag, value in flags.items() if value is not None}
+    what = worker_settings(settings, {**given, "models": models})
     # run_worker handles the signals itself, so this is not run_async.
     asyncio.run(_work(what, settings.redis))
 

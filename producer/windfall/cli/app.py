@@ -41,11 +41,11 @@ for command in (
     steer.cancel,
     steer.retry,
     steer.delete,
-    worker.worker,
     fleet.fleet,
     doctor.doctor,
 ):
     app.command()(command)
+app.add_typer(worker.app, name="worker")
 app.add_typer(breaker.app, name="breaker", no_args_is_help=True)
 app.add_typer(dead.app, name="dead", no_args_is_help=True)
 

@@ -13,13 +13,19 @@ from windfall.cli.console import note
 from windfall.cli.models import models_for, worker_package, worker_settings
 from windfall.cli.quiet import Repeats
 from windfall.connection import redact
+from windfall.errors import ConfigError
 from windfall.settings import load_settings
 
 if TYPE_CHECKING:
     from windfall_worker.settings import ModelSettings, WorkerSettings
 
 
+app = typer.Typer(rich_markup_mode="markdown")
+
+
+@app.callback(invoke_without_command=True)
 def worker(
+    ctx: typer.Context,
     model: Annotated[
         list[str] | None,
         typer.Option(
@@ -66,6 +72,9 @@ def worker(
     Without --model, --simulate and --cloud it serves the models of windfall.toml. The other flags win over the keys of
     its [worker] table, which have the same names.
     """
+    if ctx.invoked_subcommand:
+        _refuse_flags(ctx)
+        return
     settings = load_settings(redis=redis, config=config)
     models = models_for(model or [], simulate or [], cloud or [], slots, settings)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
@@ -76,6 +85,14 @@ def worker(
     what = worker_settings(settings, {**given, "models": models})
     # run_worker handles the signals itself, so this is not run_async.
     asyncio.run(_work(what, settings.redis))
+
+
+def _refuse_flags(ctx: typer.Context) -> None:
+    """A flag of the worker that stands before a command of the service would be dropped without a word."""
+    given = [each for each in ctx.params if getattr(ctx.get_parameter_source(each), "name", "") == "COMMANDLINE"]
+    if given:
+        flag = f"--{given[0].replace('_', '-')}"
+        raise ConfigError(f"{flag} is a flag of windfall worker alone; a service has its settings in windfall.toml")
 
 
 async def _work(settings: WorkerSettings, redis: str) -> None:

@@ -13,9 +13,11 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from windfall.connection import redact
 from windfall.errors import ConfigError
 from windfall.formats.explain import explain, vocabulary
 from windfall.limits import MAX_BATCH_ROWS, MAX_METADATA_BYTES, MAX_ROW_BYTES, Limits
+from windfall.private import require_private
 
 FILE_NAME: Final = "windfall.toml"
 DEFAULT_REDIS: Final = "redis://localhost:6379"
@@ -65,6 +67,7 @@ class _Environment(BaseSettings):
     max_batch_rows: _Size | None = None
     max_metadata_bytes: _Size | None = None
     xdg_config_home: Path | None = Field(default=None, validation_alias="XDG_CONFIG_HOME")
+    xdg_state_home: Path | None = Field(default=None, validation_alias="XDG_STATE_HOME")
 
 
 def load_settings(*, redis: str | None = None, config: Path | None = None) -> Settings:
@@ -72,6 +75,8 @@ def load_settings(*, redis: str | None = None, config: Path | None = None) -> Se
     environment = _environment()
     path = find_config(config)
     file = _parsed(path) if path else _File()
+    if path and file.redis and redact(file.redis) != file.redis:
+        require_private(path, "the password of Redis")
     found: dict[str, Any] = {
         "worker": file.worker,
         "models": file.models,
@@ -87,9 +92,18 @@ def find_config(given: Path | None) -> Path | None:
         if not given.is_file():
             raise ConfigError(f"no settings file {given}: --config names a file such as {FILE_NAME}")
         return given
-    home = _environment().xdg_config_home or Path.home() / ".config"
-    candidates = (Path(FILE_NAME), home / "windfall" / FILE_NAME)
+    candidates = (Path(FILE_NAME), config_home() / "windfall" / FILE_NAME)
     return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def config_home() -> Path:
+    """Where this user's programs have their settings."""
+    return _environment().xdg_config_home or Path.home() / ".config"
+
+
+def state_home() -> Path:
+    """Where this user's programs keep what they wrote, such as logs."""
+    return _environment().xdg_state_home or Path.home() / ".local" / "state"
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -83,6 +83,24 @@ def test_a_file_that_is_not_there_is_told_of(folder: Path) -> None:
         load_settings(config=folder / "none.toml")
 
 
+@pytest.mark.parametrize("url", ["redis://:s3cret@host", "redis+sentinel://a:1/m?sentinel_password=s3cret"])
+def test_a_file_with_a_password_that_others_can_read_is_refused(folder: Path, url: str) -> None:
+    path = write(folder / "work" / "windfall.toml", f'redis = "{url}"')
+    path.chmod(0o644)
+    with pytest.raises(
+        ConfigError, match=r"holds the password of Redis, and others can read it; type: chmod 600 "
+    ) as c:
+        load_settings()
+    assert "s3cret" not in str(c.value)
+    path.chmod(0o600)
+    assert load_settings().redis == url
+
+
+def test_a_file_without_a_password_may_be_read_by_others(folder: Path) -> None:
+    write(folder / "work" / "windfall.toml", 'redis = "redis://host"').chmod(0o644)
+    assert load_settings().redis == "redis://host"
+
+
 def test_the_password_is_not_in_the_settings_repr() -> None:
     assert "s3cret" not in repr(load_settings(redis="redis://:s3cret@host"))
 
@@ -113,6 +131,20 @@ def test_a_wrong_model_table_is_told_of_with_its_key(folder: Path, table: str, s
     write(folder / "work" / "windfall.toml", f"[models.m]\n{table}\n")
     with pytest.raises(ConfigError, match=said):
         models_for([], [], [], None, load_settings())
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("max_retry = 3", r"provider 'openai', max_retry: unknown field; did you mean 'max_retries'\?"),
+        ("[providers.openai.breaker]\nfailmax = 3", r"provider 'openai', breaker.failmax: .*did you mean 'fail_max'\?"),
+    ],
+)
+def test_a_wrong_provider_table_is_told_of_with_its_key(folder: Path, table: str, said: str) -> None:
+    write(folder / "work" / "windfall.toml", f"[providers.openai]\n{table}\n[models.m]\nmlx = 'demo'\n")
+    settings = load_settings()
+    with pytest.raises(ConfigError, match=said):
+        worker_settings(settings, {"models": models_for([], [], [], None, settings)})
 
 
 def test_the_worker_table_stands_under_the_flags(folder: Path) -> None:

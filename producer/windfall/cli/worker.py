@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from windfall.cli import options
-from windfall.cli.console import note
+from windfall.cli.console import note, without_passwords
 from windfall.cli.models import models_for, worker_package, worker_settings
 from windfall.cli.quiet import Repeats
 from windfall.connection import redact
-from windfall.errors import ConfigError
+from windfall.env_file import into_environment, read_env_file
+from windfall.errors import ConfigError, WindfallError
+from windfall.log_file import log_file_handler
 from windfall.settings import load_settings
 
 if TYPE_CHECKING:
     from windfall_worker.settings import ModelSettings, WorkerSettings
 
+
+logger = logging.getLogger("windfall.cli.worker")
 
 app = typer.Typer(rich_markup_mode="markdown")
 
@@ -63,6 +70,14 @@ def worker(
     name: Annotated[
         str | None, typer.Option(help="What this worker is called in the fleet [this machine's name].")
     ] = None,
+    env_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Read keys from KEY=VALUE lines that only you can read.", show_default=False),
+    ] = None,
+    log_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Log there in place of the terminal; 5 files of 10 MB.", show_default=False),
+    ] = None,
     redis: options.RedisUrl = None,
     config: options.Config = None,
 ) -> None:
@@ -75,16 +90,42 @@ def worker(
     if ctx.invoked_subcommand:
         _refuse_flags(ctx)
         return
-    settings = load_settings(redis=redis, config=config)
-    models = models_for(model or [], simulate or [], cloud or [], slots, settings)
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    _log_to(log_file)
+    with _failures_logged(wanted=log_file is not None):
+        if env_file:
+            into_environment(read_env_file(env_file))
+        settings = load_settings(redis=redis, config=config)
+        models = models_for(model or [], simulate or [], cloud or [], slots, settings)
+        flags = {"lease": lease, "drain_timeout": drain_timeout, "name": name}
+        given = {flag: value for flag, value in flags.items() if value is not None}
+        what = worker_settings(settings, {**given, "models": models})
+        # run_worker handles the signals itself, so this is not run_async.
+        asyncio.run(_work(what, settings.redis))
+
+
+def _log_to(file: Path | None) -> None:
+    handlers = [log_file_handler(file)] if file else None
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING, handlers=handlers)
     for handler in logging.getLogger().handlers:
         handler.addFilter(Repeats())
-    flags = {"lease": lease, "drain_timeout": drain_timeout, "name": name}
-    given = {flag: value for flag, value in flags.items() if value is not None}
-    what = worker_settings(settings, {**given, "models": models})
-    # run_worker handles the signals itself, so this is not run_async.
-    asyncio.run(_work(what, settings.redis))
+    if file:
+        logger.setLevel(logging.INFO)  # without a terminal, the log alone says when the worker was ready
+
+
+@contextmanager
+def _failures_logged(*, wanted: bool) -> Iterator[None]:
+    """What ends the worker stands in its log, too: nobody reads the stderr of a service."""
+    try:
+        yield
+    except Exception as exc:
+        if wanted:
+            logger.log(logging.ERROR, "%s", without_passwords(str(exc)), exc_info=not isinstance(exc, WindfallError))
+        raise
+
+
+def _tell(text: str) -> None:
+    note(text)
+    logger.info("%s", without_passwords(text))
 
 
 def _refuse_flags(ctx: typer.Context) -> None:
@@ -104,13 +145,13 @@ async def _work(settings: WorkerSettings, redis: str) -> None:
         await run_worker(settings, redis, ready=ready)
     finally:
         greeting.cancel()
-    note("drained")
+    _tell("drained")
 
 
 async def _greet(ready: asyncio.Event, settings: WorkerSettings, redis: str) -> None:
     await ready.wait()
     served = ", ".join(f"{model.name} ({_backends(model)})" for model in settings.models)
-    note(f"ready: serves {served} from {redact(redis)}; Ctrl-C drains")
+    _tell(f"ready: serves {served} from {redact(redis)}; Ctrl-C drains")
 
 
 def _backends(model: ModelSettings) -> str:

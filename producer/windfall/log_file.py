@@ -1,0 +1,22 @@
+"""The log of a worker that has no terminal: a file that is begun anew before it is large."""
+
+from __future__ import annotations
+
+import logging
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Final
+
+from windfall.errors import ConfigError
+
+_LARGEST: Final = 10_000_000  # bytes
+_KEPT: Final = 4  # files besides the one that is written
+
+
+def log_file_handler(path: Path) -> logging.Handler:
+    """Writes to this file; 10 MB a file, five of them. Raises `ConfigError`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return RotatingFileHandler(path, maxBytes=_LARGEST, backupCount=_KEPT, encoding="utf-8")
+    except OSError as exc:
+        raise ConfigError(f"cannot write the log {path}: {exc.strerror}") from exc

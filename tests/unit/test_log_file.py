@@ -1,0 +1,29 @@
+"""The log of a worker without a terminal."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from windfall import log_file
+from windfall.errors import ConfigError
+
+
+def test_a_full_log_is_begun_anew_and_five_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_file, "_LARGEST", 1000)
+    handler = log_file.log_file_handler(tmp_path / "logs" / "worker.log")
+    for n in range(200):
+        handler.handle(logging.LogRecord("x", logging.WARNING, "", 0, "line %d of some length", (n,), None))
+    handler.close()
+    found = sorted((tmp_path / "logs").iterdir())
+    assert [path.name for path in found] == ["worker.log", *(f"worker.log.{n}" for n in range(1, 5))]
+    assert all(path.stat().st_size <= 1000 for path in found)
+    assert "line 199" in found[0].read_text()
+
+
+def test_a_log_that_cannot_be_written_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"cannot write the log .*worker\.log: "):
+        log_file.log_file_handler(tmp_path / "file" / "worker.log")

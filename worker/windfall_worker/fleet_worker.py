@@ -233,7 +233,7 @@ class FleetWorker(Worker):
                 return
             before.stop(Stop.LOST)
         held = self.running[claim.job_id] = Running(claim, feed, Seat(feed.capacity))
-        if self.draining:
+        if self.draining or not self.gate.open:  # it was told so while Redis answered
             # A task cancelled before its first step would never come to hand the job back.
             self._put_back(held, Snooze(0.0))
             held.seat.leave()

@@ -14,6 +14,8 @@ from windfall.connection import connect, disconnect
 from windfall.fleet import ServedModel
 from windfall.housekeeping import Housekeeping
 from windfall.tasks import put_away
+from windfall_worker.citizen.machine import Machine, this_machine
+from windfall_worker.citizen.watchers import watch_machine
 from windfall_worker.decide import Policy
 from windfall_worker.feeds import Spill, make_feeds, watch_backlogs
 from windfall_worker.fleet_worker import FleetWorker
@@ -33,12 +35,13 @@ async def run_worker(
     ready: asyncio.Event | None = None,
     stop: asyncio.Event | None = None,
     handle_signals: bool = True,
+    machine: Machine | None = None,
 ) -> None:
     """Run a worker until it is drained: by a signal, where it handles them, or by `stop`.
 
     `ready` is set once every model is loaded and the worker looks for jobs. Raises `ConfigError` when a model cannot be
     loaded or a key is missing, and `BrokerError` when Redis cannot be reached at the start; later outages are waited
-    out.
+    out. `machine` is the one that this runs on, unless a test brings another.
     """
     async with AsyncExitStack() as stack:
         pool = await connect(redis) if isinstance(redis, str) else redis
@@ -50,11 +53,13 @@ async def run_worker(
         spill = Spill(pool, {model.name: model.local for model in settings.models if model.cloud}, settings.spill_after)
         feeds = make_feeds(stations, spill)
         worker = FleetWorker(pool, feeds, settings, tools, handle_signals=handle_signals)
+        watching = await watch_machine(worker, settings.rules, machine or this_machine())
         watchers = [
             asyncio.create_task(spill.run(worker.look_again)),
             asyncio.create_task(watch_backlogs(pool, feeds)),
             asyncio.create_task(_heartbeat(pool, clock, worker, stations).run()),
             asyncio.create_task(Housekeeping(pool, clock, round(settings.keep * 1000)).run()),
+            *[asyncio.create_task(each) for each in watching],
         ]
         if ready:
             watchers.append(asyncio.create_task(_forward(worker.ready, ready)))

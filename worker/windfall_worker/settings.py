@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from windfall.errors import ConfigError
+from windfall_worker.citizen.settings import CitizenSettings
 
 _frozen = ConfigDict(frozen=True, extra="forbid")
 
@@ -81,10 +82,8 @@ class ModelSettings(BaseModel):
         return [(provider, model) for provider, _, model in (text.partition(":") for text in self.cloud)]
 
 
-class WorkerSettings(BaseModel):
+class WorkerSettings(CitizenSettings):
     """A worker. All times are in seconds."""
-
-    model_config = _frozen
 
     models: tuple[ModelSettings, ...] = Field(min_length=1)
     providers: dict[str, ProviderSettings] = Field(default_factory=dict)  #: besides, or instead of, the built-in ones

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from windfall.cli import options
+from windfall.cli import options, options_worker
 from windfall.cli.console import note, without_passwords
 from windfall.cli.models import models_for, worker_package, worker_settings
 from windfall.cli.quiet import Repeats
@@ -78,6 +78,11 @@ def worker(
         Path | None,
         typer.Option(metavar="FILE", help="Log there in place of the terminal; 5 files of 10 MB.", show_default=False),
     ] = None,
+    only: options_worker.Only = None,
+    on_ac: options_worker.OnAC = None,
+    above_battery: options_worker.AboveBattery = None,
+    below_thermal: options_worker.BelowThermal = None,
+    when_idle: options_worker.WhenIdle = None,
     redis: options.RedisUrl = None,
     config: options.Config = None,
 ) -> None:
@@ -96,7 +101,9 @@ def worker(
             into_environment(read_env_file(env_file))
         settings = load_settings(redis=redis, config=config)
         models = models_for(model or [], simulate or [], cloud or [], slots, settings)
-        flags = {"lease": lease, "drain_timeout": drain_timeout, "name": name}
+        flags: dict[str, object] = {"lease": lease, "drain_timeout": drain_timeout, "name": name}
+        flags |= {"only": only, "on_ac": on_ac, "above_battery": above_battery}
+        flags |= {"below_thermal": below_thermal, "when_idle": when_idle}
         given = {flag: value for flag, value in flags.items() if value is not None}
         what = worker_settings(settings, {**given, "models": models})
         # run_worker handles the signals itself, so this is not run_async.

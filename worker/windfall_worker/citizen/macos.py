@@ -1,0 +1,53 @@
+"""A Mac, looked at through the commands that it brings."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio.subprocess import DEVNULL, PIPE
+from contextlib import suppress
+from typing import Final
+
+from windfall_worker.citizen.ioreg import parse_idle
+from windfall_worker.citizen.notifyutil import PRESSURE, parse_pressure
+from windfall_worker.citizen.pmset import parse_batt, parse_therm
+from windfall_worker.citizen.readings import Readings, Sensors
+
+#: Seconds that a command may take.
+_LIMIT: Final = 3.0
+
+
+class MacSensors(Sensors):
+    """Asks `pmset`, `notifyutil` and `ioreg`."""
+
+    async def read(self) -> Readings:
+        """All of them at once."""
+        batt, therm, pressure, idle = await asyncio.gather(
+            output_of("pmset", "-g", "batt"),
+            output_of("pmset", "-g", "therm"),
+            output_of("notifyutil", "-g", PRESSURE),
+            # -r begins at the device: -d would else count from the root, and the whole registry is megabytes.
+            output_of("ioreg", "-r", "-d", "1", "-w", "0", "-c", "IOHIDSystem"),
+        )
+        on_ac, battery = parse_batt(batt)
+        # The hotter of both: notifyutil says 0 of a name, too, that this system does not know.
+        heat = [heat for heat in (parse_therm(therm), parse_pressure(pressure)) if heat is not None]
+        return Readings(on_ac, battery, max(heat, default=None), parse_idle(idle))
+
+
+async def output_of(*command: str, limit: float = _LIMIT) -> str:
+    """What a command prints; nothing where it is missing, fails or takes longer than `limit` seconds."""
+    try:
+        process = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL)
+    except OSError:
+        return ""
+    try:
+        async with asyncio.timeout(limit):
+            out, _ = await process.communicate()
+    except TimeoutError:
+        return ""
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    return "" if process.returncode else out.decode(errors="replace")

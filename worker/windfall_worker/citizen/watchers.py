@@ -1,0 +1,31 @@
+"""What watches the machine beside a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from windfall_worker.citizen.keeper import Keeper
+from windfall_worker.citizen.machine import Machine
+from windfall_worker.citizen.rules import Rule
+from windfall_worker.fleet_worker import FleetWorker
+
+_WHO = "citizen"
+
+
+async def watch_machine(
+    worker: FleetWorker, rules: tuple[Rule, ...], machine: Machine
+) -> list[Coroutine[Any, Any, None]]:
+    """What is to run beside the worker. The rules are looked at once before it takes its first job."""
+    watchers: list[Coroutine[Any, Any, None]] = []
+    if rules:
+        keeper = Keeper(
+            rules,
+            machine.sensors,
+            lambda why: worker.pause(_WHO, why),
+            lambda: worker.resume(_WHO),
+            period=machine.period,
+        )
+        await keeper.look()
+        watchers.append(keeper.run())
+    return watchers

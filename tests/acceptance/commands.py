@@ -67,8 +67,10 @@ class Shell:
         """A worker that is ready."""
         with self.started("worker", *flags) as process:
             assert process.stderr is not None
-            said = process.stderr.readline().decode()
-            assert said.startswith("ready: "), said + process.stderr.read().decode()
+            said = []
+            while not said or (said[-1] and b"ready: " not in said[-1]):
+                said.append(process.stderr.readline())
+            assert said[-1], b"".join(said).decode()
             yield process
 
     def write(self, name: str, rows: Iterable[object]) -> Path:

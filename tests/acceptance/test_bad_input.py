@@ -94,4 +94,4 @@ def test_a_right_password_is_never_printed(windfall: Shell, guarded: str) -> Non
         assert "s3cret" not in str(windfall(*command, "--redis", right))
     with windfall.started("worker", "--simulate", "m=0", "--redis", right) as process:
         assert process.stderr is not None
-        assert process.stderr.readline().endswith(f"from redis://:***@{guarded}; Ctrl-C drains\n".encode())
+        assert f"from redis://:***@{guarded}; Ctrl-C drains".encode() in process.stderr.readline()

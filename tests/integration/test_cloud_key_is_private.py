@@ -1,7 +1,8 @@
-"""The key goes to the endpoint and nowhere else: logs at every level, errors, tracebacks, reprs, Redis are grepped."""
+"""The key goes to the endpoint and nowhere else: logs, errors, tracebacks, reprs and Redis are grepped."""
 
 from __future__ import annotations
 
+import io
 import logging
 import traceback
 from typing import Any
@@ -11,6 +12,7 @@ from arq import ArqRedis
 
 from faultserver import FaultServer
 from faultserver.fixtures import fault_server, model
+from windfall import logs
 from windfall.errors import BackendError
 from windfall_worker.cloud import AnthropicClient, CallOptions, CloudBackendClient, OpenAIClient
 
@@ -52,6 +54,11 @@ async def test_the_key_and_the_prompt_are_nowhere_but_in_the_request(
     for name in ("httpx", "httpcore", "httpx_retries", "windfall_worker"):
         logging.getLogger(name).setLevel(1)
     written: list[str] = []
+    shapes: dict[logs.Shape, io.StringIO] = {"human": io.StringIO(), "json": io.StringIO()}
+    handlers = [logging.StreamHandler(stream) for stream in shapes.values()]
+    for handler, shape in zip(handlers, shapes, strict=True):
+        handler.setFormatter(logs.formatter(shape))
+        logging.getLogger().addHandler(handler)
     client = protocol(fault_server.url, KEY, 1, 0.01, timeout=0.5, circuit_breaker_fail_max=1000, redis=redis)
     async with client:
         for step in STEPS:
@@ -69,6 +76,11 @@ async def test_the_key_and_the_prompt_are_nowhere_but_in_the_request(
             assert KEY in sent
             assert PROMPT in sent
         written.append(repr(client) + repr(vars(client)))
+    for handler in handlers:
+        logging.getLogger().removeHandler(handler)
+    lines = [line for stream in shapes.values() for line in stream.getvalue().splitlines()]
+    assert len(lines) > 100
+    written += [line for line in lines if "receive_response_headers." not in line]
     # What the endpoint itself sends back as headers is logged by httpcore, and is not ours to hide.
     records = [record for record in caplog.records if not record.getMessage().startswith("receive_response_headers.")]
     written += [f"{record.name} {record.getMessage()} {record.exc_text or ''}" for record in records]

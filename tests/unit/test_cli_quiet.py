@@ -26,3 +26,11 @@ def test_a_message_is_said_once_whatever_its_numbers_and_then_with_how_often_it_
     again = record(5)
     assert repeats.filter(again)
     assert again.getMessage() == "away for the 5. time (and 4 times more before)"
+
+
+def test_what_was_asked_for_and_what_is_to_be_said_each_time_is_not_cut() -> None:
+    repeats = Repeats()
+    for level, each in ((logging.INFO, False), (logging.WARNING, True)):
+        record = logging.LogRecord("windfall", level, "", 1, "job %s", ("b:1",), None)
+        record.each = each
+        assert [repeats.filter(logging.makeLogRecord(vars(record))) for _ in range(3)] == [True] * 3

@@ -9,7 +9,8 @@ import sys
 def test_importing_windfall_and_its_command_line_loads_no_worker_no_http_and_no_mlx() -> None:
     program = (
         "import sys, windfall, windfall.cli\n"
-        "heavy = {'windfall_worker', 'httpx', 'pybreaker', 'mlx', 'mlx_lm', 'transformers', 'fakeredis'}\n"
+        "heavy = {'windfall_worker', 'httpx', 'pybreaker', 'mlx', 'mlx_lm', 'transformers', 'fakeredis',\n"
+        "         'structlog', 'prometheus_client', 'opentelemetry'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

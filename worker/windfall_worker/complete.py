@@ -8,6 +8,7 @@ from typing import Any
 
 from arq import ArqRedis
 from arq import Retry as ArqRetry
+from structlog.contextvars import bind_contextvars
 
 from windfall.errors import BackendError, EngineDied, ModelNotFound
 from windfall.request import CompletionRequest, Route
@@ -93,6 +94,7 @@ async def _attempt(
     redis: ArqRedis, job: Job, request: CompletionRequest, station: Station, left: float | None
 ) -> Completion:
     number = len(job.attempts) + 1
+    bind_contextvars(attempt=number, backend=station.backend.name)
     # Most jobs have no follower, and a generator that yields nothing costs a twentieth of a short job.
     writing = DeltaWriter.maybe(redis, job.id, number, wanted=True) if request.stream else nullcontext()
     async with writing as deltas:

@@ -17,11 +17,12 @@ from typing import Any
 from arq import ArqRedis, Worker
 from arq.worker import Function
 from redis.exceptions import RedisError
+from structlog.contextvars import bind_contextvars
 
 from windfall.announcements import Announcements
 from windfall.connection import OUTAGE
 from windfall.errors import UnknownContract, WireError
-from windfall.keys import CHANNEL_WAKE, CHANNEL_WORKER
+from windfall.keys import CHANNEL_WAKE, CHANNEL_WORKER, batch_of, lane_parts
 from windfall.result import CompletionResult, JobState
 from windfall.scripts import Script, Step
 from windfall.tasks import happens, put_away
@@ -242,6 +243,8 @@ class FleetWorker(Worker):
 
     async def _run(self, held: Running) -> None:
         """Run one claimed job to one of its ends, and post that end to Redis."""
+        claim = held.claim
+        bind_contextvars(**_about(claim))
         try:
             self._post(held, await self._outcome(held))
         except asyncio.CancelledError:
@@ -249,10 +252,10 @@ class FleetWorker(Worker):
         except PutBack as put_back:
             self._put_back(held, put_back.decision)
         except Exception as exc:  # a bug of ours must not cost the job its result
-            logger.exception("job %s failed in the worker itself", held.claim.job_id)
+            logger.exception("job %s failed in the worker itself", claim.job_id)
             # Not the exception's text: it may quote the prompt. The log has it.
             message = f"the worker failed on it ({type(exc).__name__}); its log says more"
-            self._post(held, endings.failed(held.claim, held.job, held.request, self.tools, "internal_error", message))
+            self._post(held, endings.failed(claim, held.job, held.request, self.tools, "internal_error", message))
         finally:
             held.seat.leave()
 
@@ -320,7 +323,9 @@ class FleetWorker(Worker):
         # The kind of the error alone: its message may quote what the job was about.
         kind = f" ({result.error.type})" if result.error else ""
         level = logging.WARNING if result.state is JobState.FAILED else logging.INFO
-        logger.log(level, "job %s %s%s", claim.job_id, result.state.value, kind)
+        # Who asked for a line of each job wants those that failed too; else thousands of them are cut short.
+        each = {"each": logger.isEnabledFor(logging.INFO)}
+        logger.log(level, "job %s %s%s", claim.job_id, result.state.value, kind, extra=each)
 
     def _post_stop(self, held: Running) -> None:
         if held.stopped is Stop.DRAINED:
@@ -352,6 +357,13 @@ class FleetWorker(Worker):
         def taken(answer: bytes | None) -> None:
             self._forget(held)
             if answer not in (b"ok", None):
-                logger.warning("job %s: its end was refused (%s)", held.claim.job_id, answer.decode())
+                name = held.claim.job_id
+                logger.warning("job %s: its end was refused (%s)", name, answer.decode(), extra={"job": name})
 
         self._outbox.post(Letter(step, held.claim.job_id, taken))
+
+
+def _about(claim: Claim) -> dict[str, str]:
+    """What each line of a job's log says of it."""
+    batch, lane = batch_of(claim.job_id), lane_parts(claim.lane)
+    return {"job": claim.job_id} | ({"batch": batch} if batch else {}) | ({"model": lane[0]} if lane else {})

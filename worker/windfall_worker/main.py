@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 
 from arq import ArqRedis
+from structlog.contextvars import bound_contextvars
 
 from windfall.clock import RedisClock
 from windfall.connection import connect, disconnect
@@ -43,13 +44,15 @@ async def run_worker(
     loaded or a key is missing, and `BrokerError` when Redis cannot be reached at the start; later outages are waited
     out. `machine` is the one that this runs on, unless a test brings another.
     """
+    worker_id = settings.new_worker_id()
     async with AsyncExitStack() as stack:
+        stack.enter_context(bound_contextvars(worker=worker_id))
         pool = await connect(redis) if isinstance(redis, str) else redis
         if isinstance(redis, str):
             stack.push_async_callback(disconnect, pool)
         stations = await open_stations(settings, pool, stack)
         clock = RedisClock(pool)
-        tools = Tools(stations, clock, Policy(max_tries=settings.max_tries), settings.new_worker_id())
+        tools = Tools(stations, clock, Policy(max_tries=settings.max_tries), worker_id)
         spill = Spill(pool, {model.name: model.local for model in settings.models if model.cloud}, settings.spill_after)
         feeds = make_feeds(stations, spill)
         worker = FleetWorker(pool, feeds, settings, tools, handle_signals=handle_signals)

@@ -94,6 +94,8 @@ class WorkerSettings(CitizenSettings):
     max_tries: int = Field(default=5, ge=1)  #: attempts that may fail on a backend before the job does
     max_deliveries: int = Field(default=3, ge=1)  #: claims that may end in nothing before a job fails
     name: str | None = None
+    log_format: Literal["auto", "human", "json"] = "auto"  #: auto is JSON wherever it is no terminal
+    log_level: Literal["debug", "info", "warning", "error"] = "warning"
 
     @model_validator(mode="after")
     def _mappings_name_providers(self) -> Self:

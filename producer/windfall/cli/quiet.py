@@ -10,14 +10,25 @@ _SILENCE = 30.0
 
 
 class Repeats(logging.Filter):
-    """Lets a message through once in a while, whatever its numbers are; then it says how many were left out."""
+    """Lets a warning through once in a while, whatever its numbers are; then it says how many were left out.
+
+    What is below a warning was asked for, and a record with `each` set is to be said each time.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._said: dict[tuple[str, str], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is said."""
+        """Whether the record is said; by one handler as by the next."""
+        if (decided := getattr(record, "is_said", None)) is not None:
+            return bool(decided)
+        record.is_said = said = self._decide(record)
+        return said
+
+    def _decide(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING or getattr(record, "each", False):
+            return True
         kind = (record.name, str(record.msg))
         at, unsaid = self._said.get(kind, (float("-inf"), 0))
         now = time.monotonic()

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from windfall.cli import options, options_worker
-from windfall.cli.console import note, without_passwords
+from windfall.cli import options, options_watch, options_worker
 from windfall.cli.models import models_for, worker_package, worker_settings
-from windfall.cli.quiet import Repeats
+from windfall.cli.worker_log import WorkerLog
 from windfall.connection import redact
 from windfall.env_file import into_environment, read_env_file
-from windfall.errors import ConfigError, WindfallError
-from windfall.log_file import log_file_handler
+from windfall.errors import ConfigError
 from windfall.settings import load_settings
 
 if TYPE_CHECKING:
     from windfall_worker.settings import ModelSettings, WorkerSettings
 
-
-logger = logging.getLogger("windfall.cli.worker")
 
 app = typer.Typer(rich_markup_mode="markdown")
 
@@ -83,6 +76,8 @@ def worker(
     above_battery: options_worker.AboveBattery = None,
     below_thermal: options_worker.BelowThermal = None,
     when_idle: options_worker.WhenIdle = None,
+    log_format: options_watch.LogFormat = None,
+    log_level: options_watch.LogLevel = None,
     redis: options.RedisUrl = None,
     config: options.Config = None,
 ) -> None:
@@ -95,8 +90,9 @@ def worker(
     if ctx.invoked_subcommand:
         _refuse_flags(ctx)
         return
-    _log_to(log_file)
-    with _failures_logged(wanted=log_file is not None):
+    log = WorkerLog(log_file)
+    log.open(log_format, log_level)
+    with log.failures():
         if env_file:
             into_environment(read_env_file(env_file))
         settings = load_settings(redis=redis, config=config)
@@ -104,35 +100,12 @@ def worker(
         flags: dict[str, object] = {"lease": lease, "drain_timeout": drain_timeout, "name": name}
         flags |= {"only": only, "on_ac": on_ac, "above_battery": above_battery}
         flags |= {"below_thermal": below_thermal, "when_idle": when_idle}
+        flags |= {"log_format": log_format, "log_level": log_level}
         given = {flag: value for flag, value in flags.items() if value is not None}
         what = worker_settings(settings, {**given, "models": models})
+        log.open(what.log_format, what.log_level)
         # run_worker handles the signals itself, so this is not run_async.
-        asyncio.run(_work(what, settings.redis))
-
-
-def _log_to(file: Path | None) -> None:
-    handlers = [log_file_handler(file)] if file else None
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING, handlers=handlers)
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(Repeats())
-    if file:
-        logger.setLevel(logging.INFO)  # without a terminal, the log alone says when the worker was ready
-
-
-@contextmanager
-def _failures_logged(*, wanted: bool) -> Iterator[None]:
-    """What ends the worker stands in its log, too: nobody reads the stderr of a service."""
-    try:
-        yield
-    except Exception as exc:
-        if wanted:
-            logger.log(logging.ERROR, "%s", without_passwords(str(exc)), exc_info=not isinstance(exc, WindfallError))
-        raise
-
-
-def _tell(text: str) -> None:
-    note(text)
-    logger.info("%s", without_passwords(text))
+        asyncio.run(_work(what, settings.redis, log))
 
 
 def _refuse_flags(ctx: typer.Context) -> None:
@@ -143,22 +116,22 @@ def _refuse_flags(ctx: typer.Context) -> None:
         raise ConfigError(f"{flag} is a flag of windfall worker alone; a service has its settings in windfall.toml")
 
 
-async def _work(settings: WorkerSettings, redis: str) -> None:
+async def _work(settings: WorkerSettings, redis: str, log: WorkerLog) -> None:
     with worker_package():
         from windfall_worker.main import run_worker  # noqa: PLC0415 - an extra
     ready = asyncio.Event()
-    greeting = asyncio.create_task(_greet(ready, settings, redis))
+    greeting = asyncio.create_task(_greet(ready, settings, redis, log))
     try:
         await run_worker(settings, redis, ready=ready)
     finally:
         greeting.cancel()
-    _tell("drained")
+    log.tell("drained")
 
 
-async def _greet(ready: asyncio.Event, settings: WorkerSettings, redis: str) -> None:
+async def _greet(ready: asyncio.Event, settings: WorkerSettings, redis: str, log: WorkerLog) -> None:
     await ready.wait()
     served = ", ".join(f"{model.name} ({_backends(model)})" for model in settings.models)
-    _tell(f"ready: serves {served} from {redact(redis)}; Ctrl-C drains")
+    log.tell(f"ready: serves {served} from {redact(redis)}; Ctrl-C drains")
 
 
 def _backends(model: ModelSettings) -> str:

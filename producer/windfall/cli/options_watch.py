@@ -1,0 +1,37 @@
+"""The flags of `windfall worker` that say how it is watched."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+
+class _Format(StrEnum):
+    AUTO = "auto"
+    HUMAN = "human"
+    JSON = "json"
+
+
+class _Level(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+LogFormat = Annotated[
+    _Format | None,
+    typer.Option(
+        "--log-format",
+        help="The log as lines for a person or one JSON object a line; auto: JSON where it is no terminal [auto].",
+        show_default=False,
+    ),
+]
+LogLevel = Annotated[
+    _Level | None,
+    typer.Option(
+        "--log-level", help="What is logged at least; info has a line for each job [warning].", show_default=False
+    ),
+]

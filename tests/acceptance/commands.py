@@ -67,7 +67,7 @@ class Shell:
         """A worker that is ready."""
         with self.started("worker", *flags) as process:
             assert process.stderr is not None
-            said = []
+            said: list[bytes] = []
             while not said or (said[-1] and b"ready: " not in said[-1]):
                 said.append(process.stderr.readline())
             assert said[-1], b"".join(said).decode()

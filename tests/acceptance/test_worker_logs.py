@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import pexpect
 import redis
@@ -43,7 +44,8 @@ def test_a_worker_without_a_terminal_logs_json_that_names_job_and_attempt_and_ho
 def test_a_worker_in_a_terminal_speaks_to_a_person(tmp_path: Path, redis_url: str) -> None:
     windfall = Shell(tmp_path, redis_url)
     command = ["-m", "windfall", "worker", "--simulate", "m=0", "--log-level", "info"]
-    terminal = pexpect.spawn(
+    spawn: Any = pexpect.spawn  # it has no types
+    terminal = spawn(
         sys.executable, command, cwd=str(tmp_path), env=windfall.environment | {"NO_COLOR": "1"}, timeout=PATIENCE,
         encoding="utf-8", dimensions=(24, 200),
     )  # fmt: skip

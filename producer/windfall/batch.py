@@ -32,6 +32,7 @@ class BatchStatus(Record):
     expired: int = 0
     sealed: bool = False  #: whether all rows are in
     cancel_requested: bool = False
+    paused: bool = False  #: whether somebody paused it: what waits goes on waiting, what runs ends
     metadata: dict[str, str] = Field(default_factory=dict)
     usage: Usage = Usage()
     last_row: int = 0  #: the highest number of a row that is in

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from arq import ArqRedis
@@ -9,6 +11,20 @@ from pydantic import Field, ValidationError
 
 from windfall import keys
 from windfall.request import Record, Route
+from windfall.wire import HEAD_BYTES, enqueued_at
+
+#: What makes a worker's id of its name: its process id, and a random part.
+_NUMBERS = re.compile(r"-\d+-[0-9a-f]{6}$")
+
+
+def worker_name(worker_id: str) -> str:
+    """The name of the worker that has this id."""
+    return _NUMBERS.sub("", worker_id)
+
+
+def worker_names(worker_id: str, host: str) -> tuple[str, ...]:
+    """All that a worker may be called: by its id it alone, by its name or its host also the next one there."""
+    return tuple(dict.fromkeys((worker_id, worker_name(worker_id), host, host.removesuffix(".local"))))
 
 
 class ServedModel(Record):
@@ -20,6 +36,7 @@ class ServedModel(Record):
     slots: int
     running: int = 0
     tokens_per_second: float | None = None
+    rates: dict[Route, float] = Field(default_factory=dict)  #: jobs that ended a second of late, by their lane's route
 
 
 class WorkerStatus(Record):
@@ -36,6 +53,13 @@ class WorkerStatus(Record):
     models: tuple[ServedModel, ...] = ()
     completed: int = 0
     failed: int = 0
+    chip: str | None = None  #: what computes there
+    memory_bytes: int | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that it may be called."""
+        return worker_names(self.id, self.host)
 
 
 class LaneStatus(Record):
@@ -43,8 +67,17 @@ class LaneStatus(Record):
 
     model: str
     route: Route
-    queued: int
+    queued: int  #: jobs that wait, those put back for later among them
     running: int
+    parked: int = 0  #: jobs that wait for their batch to be resumed
+    paused: bool = False
+    waiting_since: float | None = None  #: when the job that is next was enqueued (Unix seconds); None where none waits
+    rate: float | None = None  #: jobs that ended a second of late; None where no live worker tells
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds until it is empty if the rate holds, or None where nothing can be said."""
+        return (self.queued + self.running) / self.rate if self.rate and not self.paused else None
 
 
 class FleetStatus(Record):
@@ -92,14 +125,22 @@ async def read_fleet(redis: ArqRedis) -> FleetStatus:
         pipe.time()
         pipe.zrange(keys.WORKERS, 0, -1)
         pipe.smembers(keys.LANES)
-        (seconds, micros), ids, queues = await pipe.execute()
+        pipe.smembers(keys.PAUSED)
+        (seconds, micros), ids, queues, paused = await pipe.execute()
+    now = seconds + micros / 1e6
+    workers = await _workers(client, ids)
+    names = {name.decode() for name in paused}
+    lanes = await _lanes(client, {queue.decode() for queue in queues}, names, round(now * 1000))
+    told = [lane.model_copy(update={"rate": _rate(lane, workers)}) for lane in lanes]
+    return FleetStatus(workers=workers, lanes=tuple(told), now=now)
+
+
+async def _workers(client: Any, ids: list[bytes]) -> tuple[WorkerStatus, ...]:
     beats = await client.mget([keys.WORKER + name.decode() for name in ids]) if ids else []
     gone = [name for name, beat in zip(ids, beats, strict=True) if beat is None]
     if gone:
         await client.zrem(keys.WORKERS, *gone)
-    workers = [status for status in map(_read_heartbeat, beats) if status is not None]
-    now = seconds + micros / 1e6
-    return FleetStatus(workers=tuple(workers), lanes=await _lanes(client, queues), now=now)
+    return tuple(status for status in map(_read_heartbeat, beats) if status is not None)
 
 
 def _read_heartbeat(beat: bytes | None) -> WorkerStatus | None:
@@ -110,17 +151,40 @@ def _read_heartbeat(beat: bytes | None) -> WorkerStatus | None:
         return None
 
 
-async def _lanes(client: Any, queues: set[bytes]) -> tuple[LaneStatus, ...]:
-    parts = {name: keys.lane_parts(name) for name in sorted(queue.decode() for queue in queues)}
+async def _lanes(client: Any, queues: set[str], paused: set[str], now_ms: int) -> list[LaneStatus]:
+    parts = {name: keys.lane_parts(name) for name in sorted(queues | paused)}
     known = {name: found for name, found in parts.items() if found is not None}
     async with client.pipeline(transaction=False) as pipe:
         for name in known:
             pipe.zcard(name)
-            pipe.zrange(name + keys.HELD_SUFFIX, 0, -1)
-        counts = await pipe.execute()
-    lanes = []
-    for (model, route), total, held in zip(known.values(), counts[::2], counts[1::2], strict=True):
-        # Held are the running jobs, and those that were put back for later.
-        running = await client.exists(*(keys.HOLDER + name.decode() for name in held)) if held else 0
-        lanes.append(LaneStatus(model=model, route=route, queued=total - running, running=running))
-    return tuple(lanes)
+            # Held are the running jobs, those that were put back for later, and beyond them the parked ones.
+            pipe.zrangebyscore(name + keys.HELD_SUFFIX, "-inf", f"({keys.PARKED}")
+            pipe.zcount(name + keys.HELD_SUFFIX, keys.PARKED, "+inf")
+            pipe.zrangebyscore(name, "-inf", now_ms, start=0, num=1)
+        found = await pipe.execute()
+    looks = list(zip(found[::4], found[1::4], found[2::4], found[3::4], strict=True))
+    async with client.pipeline(transaction=False) as pipe:
+        for _, held, _, head in looks:
+            # EXISTS takes one name at least; this one is of no job.
+            pipe.exists(keys.HOLDER, *(keys.HOLDER + name.decode() for name in held))
+            pipe.getrange(keys.PAYLOAD + (head[0].decode() if head else ""), 0, HEAD_BYTES - 1)
+        answers = await pipe.execute()
+    return [
+        LaneStatus(
+            model=model,
+            route=route,
+            queued=total - running - parked,
+            running=running,
+            parked=parked,
+            paused=name in paused,
+            waiting_since=enqueued_at(payload),
+        )
+        for (name, (model, route)), (total, _, parked, _), running, payload in zip(
+            known.items(), looks, answers[::2], answers[1::2], strict=True
+        )
+    ]
+
+
+def _rate(lane: LaneStatus, workers: Iterable[WorkerStatus]) -> float | None:
+    told = [served for worker in workers for served in worker.models if served.name == lane.model]
+    return sum(served.rates.get(lane.route, 0.0) for served in told) if told else None

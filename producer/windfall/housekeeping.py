@@ -1,7 +1,8 @@
 """What has to happen at a time although nobody may be there: deadlines, and the end of what is kept.
 
 Redis does nothing by itself at a deadline. Whoever comes by does it: every worker every few seconds, and every producer
-before it looks at a batch or waits for a job. Each step is one script and may be repeated; two who sweep at once only
+before it looks at a batch or waits for a job. So is what somebody began and did not end: the deletion of a batch, and
+the way back of its parked jobs. Each step is one script and may be repeated; two who sweep at once only
 do some of the work twice.
 """
 
@@ -67,11 +68,14 @@ class Housekeeping:
         async with client.pipeline(transaction=False) as pipe:
             pipe.zrangebyscore(keys.DEADLINES, "-inf", now_ms, start=0, num=_PAGE)
             pipe.zrangebyscore(keys.KEPT, "-inf", now_ms, start=0, num=_PAGE)
-            overdue, forgotten = await pipe.execute()
+            pipe.smembers(keys.RESUMING)
+            overdue, forgotten, resuming = await pipe.execute()
         if overdue:
             await self._expire_all(until)
         for name in forgotten:
             await delete(self._redis, name.decode(), "kept", until)
+        for name in resuming:
+            await go_on_with(self._redis, name.decode(), until)
 
     async def _expire_all(self, until: float) -> None:
         client: Any = self._redis
@@ -106,3 +110,10 @@ async def delete(redis: ArqRedis, batch_id: str, why: str, until: float = float(
     while left > 0 and asyncio.get_running_loop().time() < until:
         left = await run(redis, Script.DELETE, [keys.BATCHES], [batch_id, why, _PAGE])
     return left
+
+
+async def go_on_with(redis: ArqRedis, batch_id: str, until: float = float("inf")) -> None:
+    """Bring the parked jobs of a batch that was resumed back to their lanes, as resume_batch.lua has it."""
+    left = 1
+    while left > 0 and asyncio.get_running_loop().time() < until:
+        left, _ = await run(redis, Script.RESUME_BATCH, [], [batch_id, _PAGE, 0])

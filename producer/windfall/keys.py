@@ -7,6 +7,7 @@ no name is written down twice.
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 from arq import constants as arq
@@ -50,13 +51,21 @@ FAILURES_SUFFIX: Final = ":failures"  #: breaker +: list of the times (ms) of th
 COOLDOWN: Final = "windfall:cooldown:"  #: + endpoint: there while the fleet leaves the endpoint alone
 RETRIES: Final = "windfall:retries:"  #: + origin: hash of the retry budget left, and when that was counted
 
+PAUSED: Final = "windfall:paused"  #: set of what is paused, each by its key: a lane's, a batch's, a worker's
+RESUMING: Final = "windfall:resuming"  #: set of the batches whose parked jobs are on their way back to their lanes
+DRAIN: Final = "windfall:drain:"  #: + worker id: there while that worker is told to drain
+
 CHANNEL_WAKE: Final = "windfall:wake:"  #: + lane: there is something to claim
 CHANNEL_DONE: Final = "windfall:done:"  #: + job id: it has its result
-CHANNEL_WORKER: Final = "windfall:tell:"  #: + worker id: cancel this job
+CHANNEL_WORKER: Final = "windfall:tell:"  #: + worker id: cancel this job, or look who paused you
+
+#: Added to the score of a job whose batch is paused (ms). What is beyond it is parked: no time before 2096 is, and
+#: together with one it still keeps the thousandths that rows of one millisecond are ordered by.
+PARKED: Final = 4_000_000_000_000
 
 #: Prepended to every script as Lua locals.
 LUA_NAMES: Final = "".join(
-    f'local {name} = "{value}"\n'
+    f"local {name} = {json.dumps(value)}\n"
     for name, value in {
         "PAYLOAD": PAYLOAD,
         "HOLDER": HOLDER,
@@ -78,6 +87,9 @@ LUA_NAMES: Final = "".join(
         "ANSWER": ANSWER,
         "PULSE": PULSE,
         "GRACE": GRACE,
+        "PAUSED": PAUSED,
+        "PARKED": PARKED,
+        "RESUMING": RESUMING,
         "CHANNEL_WAKE": CHANNEL_WAKE,
         "CHANNEL_DONE": CHANNEL_DONE,
         "CHANNEL_WORKER": CHANNEL_WORKER,

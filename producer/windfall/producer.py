@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 
 from arq import ArqRedis
 
-from windfall import dead, downloading, keys, reading, steering
+from windfall import dead, downloading, keys, pausing, reading, steering
 from windfall.announcements import Announcements
 from windfall.batch import BatchStatus
 from windfall.clock import RedisClock
@@ -21,7 +21,7 @@ from windfall.errors import BatchCancelled, BatchFull, InvalidRequest, WaitTimeo
 from windfall.fleet import FleetStatus, read_fleet
 from windfall.housekeeping import Housekeeping
 from windfall.limits import DEFAULT_LIMITS, Limits
-from windfall.request import CompletionRequest
+from windfall.request import CompletionRequest, Route
 from windfall.result import CompletionResult, Delta, JobState
 from windfall.row import Row
 from windfall.scripts import Arg, Script, run
@@ -35,6 +35,7 @@ KEEP = 7 * 86400.0
 _LOOK_AGAIN = 5.0
 
 Order = Literal["completion", "input"]
+Target = Literal["lane", "batch", "worker"]
 
 
 class Producer:
@@ -241,6 +242,31 @@ class Producer:
         with translated():
             await steering.delete_batch(self._redis, batch_id, unfinished=cancel)
 
+    async def pause(self, what: Target, name: str, *, route: Route | None = None) -> tuple[str, ...]:
+        """Let no new jobs be claimed from a lane, of a batch or by a worker, until it is resumed; what runs goes on.
+
+        A lane is named by its model, and is that of one route or of all; a worker by its id, or by its name or host:
+        then also the next one of that name. Returns what was not paused before. Raises `NotFound`.
+        """
+        with translated():
+            return await pausing.pause(self._redis, pausing.Pausable(what), name, route)
+
+    async def resume(self, what: Target, name: str, *, route: Route | None = None) -> tuple[str, ...]:
+        """Let it go on, at once; returns what was paused before. Raises `NotFound` for a batch that is not there."""
+        with translated():
+            return await pausing.resume(self._redis, pausing.Pausable(what), name, route)
+
+    async def drain(self, worker: str) -> tuple[str, ...]:
+        """Tell a worker, or all of a name, to end as on SIGTERM; returns their ids. Raises `NotFound`."""
+        with translated():
+            return await pausing.drain(self._redis, worker)
+
+    async def batches(self, most: int = 50) -> list[BatchStatus]:
+        """Unfinished batches, the newest first; those behind a thousand newer ones are not found."""
+        with translated():
+            await self._housekeeping.maybe_sweep()
+            return await reading.unfinished_batches(self._redis, most)
+
     async def dead_letters(self) -> AsyncIterator[DeadLetter]:
         """Jobs that failed for good, with their requests, the oldest first."""
         with translated():
@@ -274,4 +300,4 @@ class Producer:
             return info
 
 
-__all__ = ["KEEP", "Order", "Producer"]
+__all__ = ["KEEP", "Order", "Producer", "Target"]

@@ -16,6 +16,8 @@ from windfall.wire import decode_result
 
 #: Results fetched in one round trip.
 _PAGE = 200
+#: Batches that are looked at for unfinished ones.
+_RECENT = 1000
 #: Milliseconds for which one blocking read of a stream waits.
 _BLOCK = 1000
 
@@ -72,6 +74,30 @@ async def batch(redis: ArqRedis, batch_id: str) -> BatchStatus:
     return _status(batch_id, {name.decode(): value for name, value in fields.items()}, seconds + micros / 1e6)
 
 
+async def unfinished_batches(redis: ArqRedis, most: int) -> list[BatchStatus]:
+    """The unfinished ones of the batches that were opened last, the newest first.
+
+    Not more than `_RECENT` are looked at: finished ones are kept for days, and there may be many.
+    """
+    client: Any = redis
+    names = [name.decode() for name in reversed(await client.zrange(keys.BATCHES, -_RECENT, -1))]
+    found: list[BatchStatus] = []
+    for first in range(0, len(names), _PAGE):
+        page = names[first : first + _PAGE]
+        async with client.pipeline(transaction=False) as pipe:
+            pipe.time()
+            for name in page:
+                pipe.hgetall(keys.BATCH + name)
+            (seconds, micros), *batches = await pipe.execute()
+        for name, fields in zip(page, batches, strict=True):
+            if b"created" in fields and b"deleted" not in fields and b"finished" not in fields:
+                decoded = {key.decode(): value for key, value in fields.items()}
+                found.append(_status(name, decoded, seconds + micros / 1e6))
+        if len(found) >= most:
+            break
+    return found[:most]
+
+
 def _status(batch_id: str, fields: dict[str, bytes], now: float) -> BatchStatus:
     def number(name: str) -> int:
         return int(fields.get(name, 0))
@@ -90,6 +116,7 @@ def _status(batch_id: str, fields: dict[str, bytes], now: float) -> BatchStatus:
         expired=number("expired"),
         sealed=fields.get("sealed") == b"1",
         cancel_requested=fields.get("cancel") == b"1",
+        paused="paused" in fields,
         metadata=json.loads(fields.get("meta", b"{}")),
         usage=Usage(
             prompt_tokens=number("prompt_tokens"),

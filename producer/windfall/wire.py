@@ -8,6 +8,7 @@ What travels is JSON with a contract version `v`. The rest of a message are arq'
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -59,6 +60,16 @@ def encode_job(request: CompletionRequest, enqueued_ms: int) -> bytes:
     """The bytes of a job; what arq's `serialize_job` would make with our serializer."""
     body = request.__pydantic_serializer__.to_json(request, exclude_unset=True)
     return b'{"v":%d,"t":null,"f":"%s","k":{},"et":%d,"a":[%s]}' % (CONTRACT, FUNCTION.encode(), enqueued_ms, body)
+
+
+#: So many bytes of a job hold the time at which it was enqueued, which `enqueued_at` reads.
+HEAD_BYTES: Final = 128
+
+
+def enqueued_at(head: bytes) -> float | None:
+    """When a job was enqueued (Unix seconds), from its first bytes; None where these do not tell."""
+    found = re.search(rb'"et":\s?(\d{1,15})\b', head)
+    return int(found[1]) / 1000 if found else None
 
 
 def decode_job(data: bytes) -> JobMessage:

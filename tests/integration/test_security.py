@@ -183,6 +183,23 @@ async def done(producer: Producer, batch_id: str) -> BatchStatus:
     return found
 
 
+async def steered(producer: Producer) -> None:
+    """Everything is paused and goes on, and the worker is told to drain."""
+    await producer.pause("batch", (await producer.open_batch(batch_id="paused")).id)
+    await producer.enqueue_batch(requests(3), batch_id="paused")
+    await producer.pause("lane", "m")
+    fleet = await producer.fleet()
+    assert fleet.serves("m")
+    assert {lane.route.value for lane in fleet.lanes if lane.paused} == {"local", "auto", "cloud"}
+    await producer.resume("lane", "m")
+    (worker_id,) = await producer.pause("worker", fleet.workers[0].id)
+    assert [batch.paused for batch in await producer.batches()] == [True]
+    await producer.resume("batch", "paused")
+    await producer.resume("worker", worker_id)
+    assert (await done(producer, "paused")).completed == 3
+    assert await producer.drain(worker_id) == (worker_id,)
+
+
 async def test_a_whole_life_runs_under_the_documented_rights(redis_url: str, users: dict[str, str]) -> None:
     producing, working = Producer(users["producer"]), users["worker"]
     async with producing as producer, worker(simulated(latency=0.01, slots=4), working):
@@ -201,7 +218,7 @@ async def test_a_whole_life_runs_under_the_documented_rights(redis_url: str, use
         assert await producer.failures(doomed.id) == ((await producer.failures(doomed.id))[0], {})
         assert [letter async for letter in producer.dead_letters()] == []
         assert await producer.purge() == 0
-        assert (await producer.fleet()).serves("m")
+        await steered(producer)
         await producer.ping()
         for name in (batch.id, wrong.id, doomed.id):
             await producer.delete(name)
@@ -232,7 +249,13 @@ def test_the_commands_run_under_the_documented_rights(redis_url: str, users: dic
         assert shell("results", batch_id, "-o", "out.jsonl", *producer).code == 0
         for command in ("status", "retry", "delete"):
             assert shell(command, batch_id, *producer).code == 0
-        for words in (("fleet",), ("dead", "list"), ("doctor",)):
+        for words in (
+            ("fleet",),
+            ("pause", "lane", "small"),
+            ("resume", "lane", "small"),
+            ("dead", "list"),
+            ("doctor",),
+        ):
             assert "refused" not in shell(*words, *producer).out
         assert shell("breaker", "list", "--redis", users["worker"]).code == 0
     assert len(shell.rows("out.jsonl")) == 10

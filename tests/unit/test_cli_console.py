@@ -51,7 +51,23 @@ def test_the_version_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
 @pytest.mark.parametrize(
     "command",
-    ["run", "demo", "submit", "status", "watch", "results", "result", "cancel", "retry", "worker", "fleet", "doctor"],
+    [
+        "run",
+        "demo",
+        "submit",
+        "status",
+        "watch",
+        "results",
+        "result",
+        "cancel",
+        "retry",
+        "pause",
+        "resume",
+        "drain",
+        "worker",
+        "fleet",
+        "doctor",
+    ],
 )
 def test_every_command_has_a_help_text(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -36,6 +37,7 @@ from windfall_worker.feeds import Feed
 from windfall_worker.gate import Gate
 from windfall_worker.isolation import company
 from windfall_worker.job import Job, Tools
+from windfall_worker.orders import Orders
 from windfall_worker.outbox import Letter, Outbox
 from windfall_worker.renewals import Renewals
 from windfall_worker.running import Running, Stop
@@ -87,6 +89,7 @@ class FleetWorker(Worker):
         self._desk = ClaimDesk(redis, self.id, self._lease)
         self._outbox = Outbox(redis)
         self._announcements = Announcements(redis)
+        self._orders = Orders(redis, self, socket.gethostname())
         self._renewals = Renewals(self._desk, self.running, settings.renewal)
         self._unread, self._told_of_unread = 0, float("-inf")
         self._told_to_drain = asyncio.Event()
@@ -96,7 +99,9 @@ class FleetWorker(Worker):
     async def main(self) -> None:
         """Work until drained. Raises what ended it, where that is a bug."""
         await self.tools.clock.now()
+        await self._orders.begin()
         background: list[Coroutine[Any, Any, None]] = [self._outbox.run(), self._renewals.run()]
+        background += [self._orders.run(self._announcements)]
         # A word on this worker's own channel: some of its jobs are to be cancelled, and a renewal says which.
         background += [self._hear(CHANNEL_WORKER + self.id, self._renewals.once)]
         background += [self._hear(CHANNEL_WAKE + lane, feed.wake) for feed in self.feeds for lane in feed.wakes]

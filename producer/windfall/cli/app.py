@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from windfall.cli import breaker, dead, demo, doctor, fleet, poll, results, run, steer, submit, worker
+from windfall.cli import breaker, dead, demo, doctor, fleet, pause, poll, results, run, steer, submit, worker
 from windfall.cli.console import complain, say
 from windfall.cli.session import Terminated
 from windfall.errors import WindfallError
@@ -41,6 +41,9 @@ for command in (
     steer.cancel,
     steer.retry,
     steer.delete,
+    pause.pause,
+    pause.resume,
+    pause.drain,
     fleet.fleet,
     doctor.doctor,
 ):

@@ -132,7 +132,11 @@ def _as_json(found: BatchStatus) -> dict[str, object]:
 
 def _say_batch(found: BatchStatus) -> None:
     usage, stopping = found.usage, found.cancel_requested and not found.done
-    say(f"batch   {found.id}: {found.state.value}" + (", being cancelled" if stopping else ""))
+    say(
+        f"batch   {found.id}: {found.state.value}"
+        + (", paused" if found.paused else "")
+        + (", being cancelled" if stopping else "")
+    )
     say(f"rows    {outcomes(found)}")
     if found.rate is not None:
         left = "" if found.done or found.eta is None else f", about {duration(found.eta)} left"

@@ -38,6 +38,8 @@ class Script(StrEnum):
     RETRY = "retry"
     EXPIRE = "expire"
     DELETE = "delete"
+    PAUSE_BATCH = "pause_batch"
+    RESUME_BATCH = "resume_batch"
 
 
 @dataclass(frozen=True, slots=True)

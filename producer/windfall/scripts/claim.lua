@@ -1,6 +1,7 @@
 -- Take up to `want` jobs of some lanes in one round trip: first those that come back (lost leases, retries and snoozes
 -- that are due), then the lanes' queues, merged in their order. A taken job's score is the end of its lease, so nobody
--- else sees it.
+-- else sees it. Paused lanes are passed over. Jobs of a paused batch are parked: they stay where they are, with a score
+-- that lies beyond every time, until the batch is resumed.
 -- KEYS: lanes.  ARGV: worker id, first token number, want, lease (ms), renewal period (ms).
 -- Returns {now, when the next one is due (ms, or -1), jobs}, a job being
 -- {lane, id, token, payload or '', deliveries, ledger, lost holders, 1 if it was cancelled meanwhile}.
@@ -15,6 +16,22 @@ local answer = ANSWER .. worker .. ':' .. KEYS[1]
 local jobs = {}
 local given = {number}  -- what the answer is remembered by: its first token number, then lanes and ids
 local started = {}
+
+local PARK_MOST = 500  -- jobs that one call parks, so that no call takes long; who calls next goes on
+local parked = 0
+local pausing = redis.call('EXISTS', PAUSED) == 1
+local known = {}
+
+local function is_paused(key)
+  if not pausing then return false end
+  if known[key] == nil then known[key] = redis.call('SISMEMBER', PAUSED, key) == 1 end
+  return known[key]
+end
+
+local lanes = {}
+for _, lane in ipairs(KEYS) do
+  if not is_paused(lane) then lanes[#lanes + 1] = lane end
+end
 
 local function forget(lane, id)
   redis.call('ZREM', lane, id)
@@ -45,7 +62,14 @@ local function given_before()
   return true
 end
 
-local function take(lane, id)
+-- Put a job of a paused batch aside. `score` is what it comes back with.
+local function park(lane, id, score)
+  redis.call('ZADD', lane, PARKED + score, id)
+  redis.call('ZADD', lane .. HELD_SUFFIX, PARKED + score, id)
+  parked = parked + 1
+end
+
+local function take(lane, id, score)
   local held = lane .. HELD_SUFFIX
   if redis.call('EXISTS', PAYLOAD .. id) == 0 and redis.call('EXISTS', RESULT .. id) == 1 then
     return forget(lane, id)
@@ -61,10 +85,17 @@ local function take(lane, id)
     end
     local lost = redis.call('HGET', JOB .. id, 'lost') or ''
     redis.call('HSET', JOB .. id, 'lost', lost .. holder .. '@' .. now .. ' ')
-  else
-    local batch = batch_of(id)
-    if batch then started[batch] = (started[batch] or 0) + 1 end
   end
+  local batch = batch_of(id)
+  -- One that is to be cancelled goes to a worker, which ends it.
+  if batch and is_paused(batch) and not redis.call('ZSCORE', ABORT, id) then
+    if holder then
+      redis.call('DEL', HOLDER .. id)
+      count(batch, 'running', 'queued')
+    end
+    return park(lane, id, score)
+  end
+  if batch and not holder then started[batch] = (started[batch] or 0) + 1 end
   local token = worker .. ':' .. number
   number = number + 1
   redis.call('SET', HOLDER .. id, token)
@@ -75,24 +106,29 @@ local function take(lane, id)
 end
 
 -- What is due in these sorted sets, earliest first.
-local function due(suffix)
+local function due(suffix, most)
   local found = {}
-  for _, lane in ipairs(KEYS) do
-    local page = redis.call('ZRANGEBYSCORE', lane .. suffix, '-inf', now, 'WITHSCORES', 'LIMIT', 0, want - #jobs)
+  for _, lane in ipairs(lanes) do
+    local page = redis.call('ZRANGEBYSCORE', lane .. suffix, '-inf', now, 'WITHSCORES', 'LIMIT', 0, most)
     for i = 1, #page, 2 do
       found[#found + 1] = {lane, page[i], tonumber(page[i + 1])}
     end
   end
-  if #KEYS > 1 then table.sort(found, function(a, b) return a[3] < b[3] end) end
+  if #lanes > 1 then table.sort(found, function(a, b) return a[3] < b[3] end) end
   return found
 end
 
 if not given_before() then
   for _, suffix in ipairs({HELD_SUFFIX, ''}) do
-    for _, found in ipairs(due(suffix)) do
-      if #jobs >= want then break end
-      take(found[1], found[2])
-    end
+    local most = want
+    repeat
+      local before = parked
+      for _, found in ipairs(due(suffix, most)) do
+        if #jobs >= want then break end
+        take(found[1], found[2], found[3])
+      end
+      most = 100  -- where one is parked, more are likely to be
+    until parked == before or parked >= PARK_MOST or #jobs >= want
   end
   if #jobs > 0 then redis.call('SET', answer, table.concat(given, '\n'), 'PX', lease) end
 end
@@ -104,7 +140,7 @@ for batch, n in pairs(started) do
 end
 
 local next_due = -1
-for _, lane in ipairs(KEYS) do
+for _, lane in ipairs(lanes) do
   local head = redis.call('ZRANGE', lane, 0, 0, 'WITHSCORES')
   if head[2] then
     local at = math.ceil(tonumber(head[2]))

@@ -41,12 +41,20 @@ local function keep_from(batch, now)
   if keep > 0 then redis.call('ZADD', KEPT, now + keep, string.sub(batch, #BATCH + 1)) end
 end
 
+-- What has ended is paused no longer; should some of it be run again, it runs.
+local function unpause(batch)
+  redis.call('SREM', PAUSED, batch)
+  redis.call('SREM', RESUMING, string.sub(batch, #BATCH + 1))
+  redis.call('HDEL', batch, 'paused', 'resumed')
+end
+
 -- A batch ends when all rows are in and none is open: from then on counts for how long it is kept.
 local function close_if_done(batch, now)
   local h = redis.call('HMGET', batch, 'sealed', 'queued', 'running')
   if h[1] == '1' and tonumber(h[2] or 0) == 0 and tonumber(h[3] or 0) == 0 then
     redis.call('HSETNX', batch, 'finished', now)
     keep_from(batch, now)
+    unpause(batch)
   end
 end
 

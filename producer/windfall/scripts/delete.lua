@@ -53,6 +53,8 @@ if left > 0 then
 end
 redis.call('UNLINK', batch, batch .. DONE_SUFFIX)
 if h[8] and redis.call('GET', SOURCE .. h[8]) == name then redis.call('DEL', SOURCE .. h[8]) end
+redis.call('SREM', PAUSED, batch)
+redis.call('SREM', RESUMING, name)
 redis.call('ZREM', KEPT, name)
 redis.call('ZREM', KEYS[1], name)
 return 0

@@ -1,0 +1,118 @@
+"""`windfall pause`, `windfall resume` and `windfall drain`: steering lanes, batches and workers from anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Final
+
+import typer
+
+from windfall.cli import options
+from windfall.cli.console import note, say, say_json
+from windfall.cli.session import producer, run_async
+from windfall.errors import BrokerUnavailable, ConfigError
+from windfall.pausing import Pausable
+from windfall.producer import Producer
+from windfall.request import Route
+
+_PERIOD: Final = 0.5  # seconds between two looks at who is still there
+
+What = Annotated[Pausable, typer.Argument(help="What is meant: a lane, a batch or a worker.", show_default=False)]
+Name = Annotated[
+    str,
+    typer.Argument(help="The model of a lane, the id of a batch, the id or the name of a worker.", show_default=False),
+]
+LaneRoute = Annotated[
+    Route | None, typer.Option("--route", help="Only this route of the lane [all of them].", show_default=False)
+]
+
+
+def pause(
+    what: What,
+    name: Name,
+    route: LaneRoute = None,
+    redis: options.RedisUrl = None,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Start no new jobs of a lane or a batch, or on a worker, until it is resumed. What runs goes on.
+
+    A worker that is paused by its name stays so when it is started again; by its id, this one process is meant.
+    """
+    changed = run_async(_pause(producer(redis, config), what, name, _checked(what, route)))
+    if as_json:
+        say_json({"what": what.value, "name": name, "paused": list(changed)})
+    elif changed:
+        say(f"{_called(what, name, changed)} is paused; windfall resume {what.value} {name} lets it go on")
+    else:
+        say(f"{what.value} {name} was paused already")
+
+
+def resume(
+    what: What,
+    name: Name,
+    route: LaneRoute = None,
+    redis: options.RedisUrl = None,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Let a lane, a batch or a worker that was paused go on."""
+    changed = run_async(_resume(producer(redis, config), what, name, _checked(what, route)))
+    if as_json:
+        say_json({"what": what.value, "name": name, "resumed": list(changed)})
+    else:
+        say(f"{_called(what, name, changed)} goes on" if changed else f"{what.value} {name} was not paused")
+
+
+def drain(
+    worker: Annotated[str, typer.Argument(help="The id or the name of a worker, as windfall fleet shows it.")],
+    wait: Annotated[bool, typer.Option("--wait", help="End only when it has ended.")] = False,
+    redis: options.RedisUrl = None,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Let a worker end as on Ctrl-C: no new jobs, time for the running ones, the rest back to its lane."""
+    told = run_async(_drain(producer(redis, config), worker, wait=wait))
+    if as_json:
+        say_json({"worker": worker, "told": list(told), "ended": wait})
+    else:
+        say("\n".join(f"worker {each} " + ("has ended" if wait else "is told to drain") for each in told))
+
+
+def _checked(what: Pausable, route: Route | None) -> Route | None:
+    if route is not None and what is not Pausable.LANE:
+        raise ConfigError(f"--route is for lanes; a {what.value} has none")
+    return route
+
+
+def _called(what: Pausable, name: str, changed: tuple[str, ...]) -> str:
+    if what is Pausable.LANE and len(changed) < len(Route):
+        return f"lane {name} ({', '.join(changed)})"
+    return f"{what.value} {name}"
+
+
+async def _pause(producer: Producer, what: Pausable, name: str, route: Route | None) -> tuple[str, ...]:
+    async with producer:
+        return await producer.pause(what.value, name, route=route)
+
+
+async def _resume(producer: Producer, what: Pausable, name: str, route: Route | None) -> tuple[str, ...]:
+    async with producer:
+        return await producer.resume(what.value, name, route=route)
+
+
+async def _drain(producer: Producer, worker: str, *, wait: bool) -> tuple[str, ...]:
+    async with producer:
+        told = await producer.drain(worker)
+        if wait:
+            note(f"waiting for {', '.join(told)} to end")
+            while await _any_live(producer, told):  # noqa: ASYNC110 - they are other processes
+                await asyncio.sleep(_PERIOD)
+        return told
+
+
+async def _any_live(producer: Producer, ids: tuple[str, ...]) -> bool:
+    try:
+        return any(worker.id in ids for worker in (await producer.fleet()).workers)
+    except BrokerUnavailable:
+        return True  # nobody knows

@@ -1,0 +1,48 @@
+-- Let a batch go on: from the first call on nothing of it is parked any more, and each call puts what was parked of a
+-- page of its rows back where it was. Whoever finds it half done goes on.
+-- ARGV: batch id, rows a call, whether to begin (1 or 0: only go on with what was begun).
+-- Returns {rows left, whether it was paused (1 or 0)}; -1 rows when there is no such batch.
+although_full()
+local name, page = ARGV[1], tonumber(ARGV[2])
+local batch = BATCH .. name
+local h = redis.call('HMGET', batch, 'created', 'deleted', 'rows', 'resumed')
+if not h[1] or h[2] then
+  redis.call('SREM', RESUMING, name)
+  return {-1, 0}
+end
+local was_paused = 0
+if ARGV[3] == '1' and redis.call('SREM', PAUSED, batch) == 1 then
+  was_paused = 1
+  redis.call('HDEL', batch, 'paused')
+  redis.call('SADD', RESUMING, name)
+end
+if redis.call('SISMEMBER', RESUMING, name) == 0 then return {0, was_paused} end
+
+local rows = tonumber(h[3] or 0)
+local first = tonumber(h[4] or 0) + 1
+local last = math.min(first + page - 1, rows)
+local lane, woken = '', {}
+for row = first, last do
+  local id = name .. ':' .. row
+  if redis.call('EXISTS', PAYLOAD .. id) == 1 then
+    lane = lane_of(id, lane)  -- most likely that of the row before
+    local score = tonumber(redis.call('ZSCORE', lane, id) or 0)
+    if score >= PARKED then
+      redis.call('ZADD', lane, score - PARKED, id)
+      if redis.call('EXISTS', JOB .. id) == 1 then
+        redis.call('ZADD', lane .. HELD_SUFFIX, score - PARKED, id)  -- one that comes back goes first, as before
+      else
+        redis.call('ZREM', lane .. HELD_SUFFIX, id)
+      end
+      woken[lane] = (woken[lane] or 0) + 1
+    end
+  end
+end
+for each, n in pairs(woken) do redis.call('PUBLISH', CHANNEL_WAKE .. each, n) end
+if last < rows then
+  redis.call('HSET', batch, 'resumed', last)
+  return {rows - last, was_paused}
+end
+redis.call('SREM', RESUMING, name)
+redis.call('HDEL', batch, 'resumed')
+return {0, was_paused}

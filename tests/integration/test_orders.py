@@ -1,0 +1,139 @@
+"""Workers that are paused, resumed and drained from afar."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from arq import ArqRedis
+
+from faults.invariants import each_row_once, watched
+from processes import kill, worker_process, workers_up
+from support import eventually, requests, simulated, worker
+from windfall import NotFound, Producer, keys
+
+
+@pytest.fixture
+async def producer(redis_url: str) -> AsyncIterator[Producer]:
+    async with Producer(redis_url) as producer:
+        yield producer
+
+
+async def state_of(producer: Producer, name: str) -> tuple[str, str | None]:
+    (found,) = [each for each in (await producer.fleet()).workers if name in each.names]
+    return found.state, found.why
+
+
+async def becomes(producer: Producer, name: str, state: str, why: str | None = None) -> None:
+    async def is_so() -> bool:
+        return await state_of(producer, name) == (state, why)
+
+    await eventually(is_so, what=f"{name} being {state}")
+
+
+async def test_a_worker_paused_by_its_name_takes_nothing_says_why_and_stays_so_when_started_again(
+    producer: Producer, redis_url: str
+) -> None:
+    async with worker(simulated(name="mini"), redis_url):
+        await workers_up(producer, 1)
+        assert await producer.pause("worker", "mini") == ("mini",)
+        await becomes(producer, "mini", "paused", "paused by windfall pause")
+    batch = await producer.enqueue_batch(requests(5))
+    async with worker(simulated(name="mini"), redis_url):
+        await workers_up(producer, 1)
+        await asyncio.sleep(0.3)  # what it would need to claim, many times over
+        assert (await producer.batch(batch.id)).queued == 5
+        assert await producer.resume("worker", "mini") == ("mini",)
+        assert [result.ok async for result in producer.results(batch.id)] == [True] * 5
+        await becomes(producer, "mini", "running")
+
+
+async def test_a_paused_worker_leaves_the_jobs_to_the_others(producer: Producer, redis_url: str) -> None:
+    async with worker(simulated(name="mini"), redis_url), worker(simulated(name="studio"), redis_url):
+        await workers_up(producer, 2)
+        (studio,) = [each.id for each in (await producer.fleet()).workers if each.id.startswith("studio")]
+        assert await producer.pause("worker", studio) == (studio,)
+        await becomes(producer, studio, "paused", "paused by windfall pause")
+        batch = await producer.enqueue_batch(requests(20))
+        assert {result.worker.split("-")[0] async for result in producer.results(batch.id) if result.worker} == {"mini"}
+        assert await producer.resume("worker", "studio") == (studio,)
+        await becomes(producer, studio, "running")
+
+
+async def test_a_worker_told_to_drain_lets_its_jobs_end_and_ends(producer: Producer, redis_url: str) -> None:
+    batch = await producer.enqueue_batch(requests(4))
+    async with worker(simulated(latency=0.6, slots=2, name="mini"), redis_url):
+
+        async def two_run() -> bool:
+            return (await producer.batch(batch.id)).running == 2
+
+        await eventually(two_run, what="two running jobs")
+        await workers_up(producer, 1)
+        (told,) = await producer.drain("mini")
+        assert told.startswith("mini-")
+
+        async def has_ended() -> bool:
+            return not (await producer.fleet()).workers
+
+        await eventually(has_ended, what="the worker having ended")
+    status = await producer.batch(batch.id)
+    assert (status.completed, status.queued, status.running) == (2, 2, 0)
+
+
+async def test_an_order_to_drain_that_nobody_heard_is_found_in_redis(
+    producer: Producer, redis: ArqRedis, redis_url: str
+) -> None:
+    async with worker(simulated(name="mini"), redis_url):
+        await workers_up(producer, 1)
+        (mini,) = (await producer.fleet()).workers
+        await redis.set(keys.DRAIN + mini.id, 1, ex=60)
+
+        async def has_ended() -> bool:
+            return not (await producer.fleet()).workers
+
+        await eventually(has_ended, what="the worker having ended")
+
+
+async def test_a_worker_that_is_not_there_is_neither_paused_nor_drained(producer: Producer, redis_url: str) -> None:
+    with pytest.raises(NotFound, match="no live worker is called 'mini'; none is live"):
+        await producer.pause("worker", "mini")
+    async with worker(simulated(name="studio"), redis_url):
+        await workers_up(producer, 1)
+        with pytest.raises(NotFound, match="no live worker is called 'mini'; there are: studio-"):
+            await producer.drain("mini")
+        assert await producer.resume("worker", "mini") == ()
+
+
+async def test_a_batch_paused_while_a_worker_that_runs_it_is_killed_ends_with_each_row_once(
+    producer: Producer, redis_url: str, tmp_path: Path
+) -> None:
+    batch = await producer.enqueue_batch(requests(40), batch_id="b")
+    flags = ("--simulate", "m=0.3", "--slots", "4", "--lease", "1")
+    async with watched(redis_url, "b"):
+        with worker_process(redis_url, *flags, log=tmp_path / "log") as doomed:
+
+            async def half_way() -> bool:
+                status = await producer.batch("b")
+                return status.completed > 4 and status.running == 4
+
+            await eventually(half_way, within=60, what="a worker in full swing")
+            await producer.pause("batch", "b")
+            kill(doomed)
+        async with worker(simulated(slots=4, lease=1.0), redis_url):
+
+            async def all_parked() -> bool:
+                status = await producer.batch("b")
+                return status.running == 0 and status.queued == batch.total - status.completed
+
+            await eventually(all_parked, what="the killed worker's jobs being queued again")
+            before = (await producer.batch("b")).completed
+            await producer.resume("batch", "b")
+
+            async def done() -> bool:
+                return (await producer.batch("b")).done
+
+            await eventually(done, what="the end of the batch")
+    assert before < 40
+    await each_row_once(redis_url, "b", 40)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from windfall.cli import options, options_watch, options_worker
+from windfall.cli import options, options_watch, options_worker, service
 from windfall.cli.models import models_for, worker_package, worker_settings
 from windfall.cli.worker_log import WorkerLog
 from windfall.connection import redact
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 
 app = typer.Typer(rich_markup_mode="markdown")
+for command in (service.install, service.uninstall, service.status, service.logs):
+    app.command()(command)
 
 
 @app.callback(invoke_without_command=True)

@@ -47,7 +47,7 @@ class WorkerLog:
         if self._file or not self._as_json:
             note(text)
         if self._file or self._as_json:
-            logger.info("%s", without_passwords(text))
+            logger.info(without_passwords(text))  # not as an argument: `Repeats` would take all for one
 
     @contextmanager
     def failures(self) -> Iterator[None]:
@@ -57,5 +57,5 @@ class WorkerLog:
         except Exception as exc:
             if self._file:
                 known = isinstance(exc, WindfallError)
-                logger.log(logging.ERROR, "%s", without_passwords(str(exc)), exc_info=not known)
+                logger.log(logging.ERROR, without_passwords(str(exc)), exc_info=not known)
             raise

@@ -1,0 +1,119 @@
+"""`windfall worker install`, `status`, `logs` and `uninstall`: the worker as a service of this machine."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from windfall.cli.console import duration, note, say
+from windfall.cli.service_settings import service_settings
+from windfall.errors import ConfigError
+from windfall.private import create_private
+from windfall.service.choice import service_manager
+from windfall.service.plan import EMPTY_ENV_FILE, Plan, env_file, settings_file
+from windfall.service.state import State, running_for
+from windfall.service.tail import follow, last_lines
+
+if TYPE_CHECKING:
+    from windfall.service.manager import ServiceManager
+
+NOT_RUNNING = 3  # the exit code of `status`, as systemctl has it
+
+
+def install(
+    force: Annotated[bool, typer.Option("--force", help="Replace the one that is installed: it drains first.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written and run; do nothing.")] = False,
+) -> None:
+    """Make the worker a service: it starts at login, and again when it fails.
+
+    Its settings come from ~/.config/windfall/windfall.toml, its keys from worker.env beside that.
+    """
+    manager = service_manager()
+    settings = service_settings(settings_file(), env_file())
+    plan = Plan(settings_file().absolute(), env_file().absolute(), manager.log_file, settings.drain_timeout)
+    if dry_run:
+        _show(manager, plan)
+        return
+    if manager.installed:
+        if not force:
+            raise ConfigError(f"a worker is a service here already{_which(manager)}; --force replaces it")
+        _stop(manager)
+    if not plan.env_file.exists():
+        create_private(plan.env_file, EMPTY_ENV_FILE)
+        say(f"wrote {plan.env_file}, for keys; only you can read it")
+    manager.install(plan)
+    say(f"wrote {manager.unit}, and {manager.name} started it")
+    say(f"its settings are in {plan.config}; after a change type windfall worker install --force")
+    say("see windfall worker status, windfall worker logs and windfall fleet")
+    if manager.name == "systemd":
+        say("to run it while you are logged out, too: loginctl enable-linger")
+
+
+def uninstall() -> None:
+    """Drain the worker and make it a service no longer. Settings, keys and log stay."""
+    manager = service_manager()
+    if not manager.installed:
+        raise ConfigError("no worker is a service here; there is nothing to uninstall")
+    _stop(manager)
+    say(f"removed {manager.unit}")
+    kept = [path for path in (settings_file(), env_file(), manager.log_file) if path.exists()]
+    if kept:
+        say(f"kept {', '.join(map(str, kept))}")
+
+
+def status() -> None:
+    """Say whether the worker runs as a service; the exit code is 3 if it does not."""
+    manager = service_manager()
+    if not manager.installed:
+        say("not installed; windfall worker install makes the worker a service")
+        raise typer.Exit(NOT_RUNNING)
+    say(f"installed: {manager.unit}")
+    found = manager.state()
+    say(in_words(manager, found))
+    if found.pid is None:
+        raise typer.Exit(NOT_RUNNING)
+
+
+def logs(
+    following: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the log grows, until Ctrl-C.")] = False,
+    lines: Annotated[int, typer.Option("-n", min=0, metavar="N", help="How many lines from its end.")] = 50,
+) -> None:
+    """Print the end of the service's log."""
+    path = service_manager().log_file
+    if not path.exists():
+        raise ConfigError(f"there is no {path} yet: the service has not started, see windfall worker status")
+    for line in follow(path, lines) if following else last_lines(path, lines):
+        say(line)
+
+
+def in_words(manager: ServiceManager, found: State) -> str:
+    """Whether it runs, and how it ended last."""
+    before = f"it ended with {found.last_exit} before; windfall worker logs says why" if found.last_exit else ""
+    if found.pid is None:
+        return f"not running: {before or 'it has not started yet'}"
+    seconds = running_for(manager.run, found.pid)
+    since = f", for {duration(seconds)}" if seconds is not None else ""
+    return f"running: pid {found.pid}{since}" + (f"; {before}" if before and found.last_exit != "exit code 0" else "")
+
+
+def _which(manager: ServiceManager) -> str:
+    pid = manager.state().pid
+    return f" ({manager.unit}" + (f", pid {pid})" if pid else ")")
+
+
+def _stop(manager: ServiceManager) -> None:
+    if manager.state().pid is not None:
+        note("draining: running jobs may end first, the rest goes back to the queue")
+    manager.uninstall()
+
+
+def _show(manager: ServiceManager, plan: Plan) -> None:
+    if not plan.env_file.exists():
+        say(f"would write {plan.env_file}, empty, for you alone")
+    say(f"would write {manager.unit}:")
+    say(manager.render(plan).decode().rstrip())
+    say("would run:")
+    for command in manager.starting:
+        say(f"  {shlex.join(command)}")

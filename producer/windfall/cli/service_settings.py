@@ -1,0 +1,64 @@
+"""What must be true of settings and keys before a service is made of them: nobody is there to read its errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from windfall.cli.models import models_for, worker_package, worker_settings
+from windfall.connection import redact
+from windfall.env_file import read_env_file
+from windfall.errors import ConfigError
+from windfall.settings import DEFAULT_REDIS, Settings, load_settings, read_config
+
+if TYPE_CHECKING:
+    from windfall_worker.settings import WorkerSettings
+
+_EXAMPLE = 'the two lines [models.small] and mlx = "mlx-community/Qwen3-4B-4bit"'
+
+
+def service_settings(config: Path, env_file: Path) -> WorkerSettings:
+    """The settings that a service with these files has. Raises `ConfigError`, with what to write where."""
+    if not config.is_file():
+        raise ConfigError(f"a service has its settings in {config}, which is not there: write it, such as {_EXAMPLE}")
+    settings = load_settings(config=config)
+    if not settings.models:
+        raise ConfigError(f"{config} names no model to serve: add one, such as {_EXAMPLE}")
+    found = worker_settings(settings, {"models": models_for([], [], [], None, settings)})
+    keys = read_env_file(env_file) if env_file.exists() else {}
+    _require_redis(settings, config, keys, env_file)
+    _require_keys(found, keys, env_file)
+    _require_models(found)
+    return found
+
+
+def _require_redis(settings: Settings, config: Path, keys: dict[str, SecretStr], env_file: Path) -> None:
+    """What a shell exported is not there when the service starts: it would wait for a Redis of its own machine."""
+    if settings.redis != DEFAULT_REDIS and "redis" not in read_config(config) and "WINDFALL_REDIS_URL" not in keys:
+        raise ConfigError(
+            f"WINDFALL_REDIS_URL is {redact(settings.redis)} in this shell, which a service does not see: "
+            f"write it into {env_file} (with umask 077)"
+        )
+
+
+def _require_keys(found: WorkerSettings, keys: dict[str, SecretStr], env_file: Path) -> None:
+    for provider in sorted({provider for model in found.models for provider, _ in model.mappings()}):
+        name = found.provider(provider).api_key_env
+        if name is not None and not (name in keys and keys[name].get_secret_value().strip()):
+            raise ConfigError(
+                f"provider {provider} needs {name}, which a service reads from {env_file}: "
+                f"write a line {name}=… there (with umask 077)"
+            )
+
+
+def _require_models(found: WorkerSettings) -> None:
+    with worker_package():
+        from windfall_worker.engine.model_files import resolve_model  # noqa: PLC0415 - an extra
+    for model in found.models:
+        if model.mlx is None:
+            continue
+        resolved = Path(resolve_model(model.mlx))
+        if resolved.is_absolute() and model.mlx != "demo" and not Path(model.mlx).expanduser().is_absolute():
+            raise ConfigError(f"model {model.name}: write the whole path of the folder {model.mlx}, such as {resolved}")

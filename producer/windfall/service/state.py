@@ -1,0 +1,28 @@
+"""Whether the service runs, since when, and how it ended last."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from windfall.service.programs import Run
+
+_ELAPSED = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the service manager knows. `loaded`: it has the unit, whether or not it runs."""
+
+    loaded: bool = False
+    pid: int | None = None
+    last_exit: str | None = None  #: `exit code 1` or `signal 9`; None where it never ended
+
+
+def running_for(run: Run, pid: int) -> float | None:
+    """Seconds since a process began; None where it has ended. `ps` says it alike on macOS and Linux."""
+    found = _ELAPSED.search(run(["ps", "-o", "etime=", "-p", str(pid)]).out)
+    if found is None:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60.0 + seconds

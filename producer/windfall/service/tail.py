@@ -1,0 +1,53 @@
+"""The end of a log, and what is added to it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Final
+
+_LOOK: Final = 0.2  # seconds between two looks
+
+
+def last_lines(path: Path, count: int) -> list[str]:
+    """The last lines of a file, without line ends."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return [line.rstrip("\n") for line in deque(file, maxlen=count)]
+
+
+def follow(path: Path, count: int) -> Iterator[str]:
+    """The last lines, then each new one, for ever; a log that is begun anew is followed into its new file."""
+    file = path.open(encoding="utf-8", errors="replace")
+    try:
+        yield from (line.rstrip("\n") for line in deque(file, maxlen=count))
+        while True:
+            yield from _whole_lines(file)
+            if _replaced(path, file):
+                # What was written between the last look and the change is still in the old file.
+                yield from _whole_lines(file)
+                file.close()
+                file = path.open(encoding="utf-8", errors="replace")
+            else:
+                time.sleep(_LOOK)
+    finally:
+        file.close()
+
+
+def _whole_lines(file: IO[str]) -> Iterator[str]:
+    while True:
+        at = file.tell()
+        line = file.readline()
+        if not line.endswith("\n"):
+            file.seek(at)
+            return
+        yield line.rstrip("\n")
+
+
+def _replaced(path: Path, file: IO[str]) -> bool:
+    try:
+        return path.stat().st_ino != os.fstat(file.fileno()).st_ino
+    except FileNotFoundError:
+        return False  # the old one is renamed, and the new one not there yet

@@ -1,0 +1,199 @@
+"""`windfall worker install` and what belongs to it, with programs that stand in for launchd and systemd."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from acceptance.commands import Shell, until
+from acceptance.service_programs import Record, put_on_path
+
+MODEL = "[models.small]\nsimulate = 0.0\n"
+SETTINGS = f"[worker]\ndrain_timeout = 5\n{MODEL}"
+
+
+class Machine:
+    """A user's home on a machine with one of the two service managers."""
+
+    def __init__(self, folder: Path, program: str, redis_url: str) -> None:
+        self.home = folder / "home"
+        self.shell = Shell(folder)
+        self.config = folder / "windfall" / "windfall.toml"
+        self.env_file = folder / "windfall" / "worker.env"
+        bin_folder = put_on_path(program, folder / "bin")
+        self.record = Record(bin_folder)
+        self.shell.environment |= {
+            "PATH": str(bin_folder), "HOME": str(self.home), "XDG_STATE_HOME": str(self.home / ".local" / "state"),
+        }  # fmt: skip
+        self.config.parent.mkdir()
+        self.config.write_text(SETTINGS)
+        self.env_file.touch(mode=0o600)
+        self.env_file.write_text(f"WINDFALL_REDIS_URL={redis_url}\n")
+        self.redis_url = redis_url
+        places = {
+            "systemctl": (folder / "systemd" / "user" / "windfall-worker.service", ".local/state/windfall/worker.log"),
+            "launchctl": (
+                self.home / "Library" / "LaunchAgents" / "io.windfall.windfall-worker.plist",
+                "Library/Logs/windfall/worker.log",
+            ),
+        }
+        self.unit, log = places[program]
+        self.log = self.home / log
+
+    @property
+    def pid(self) -> int:
+        found: int = self.record.read()["pid"]
+        return found
+
+    def until_ready(self, times: int = 1) -> None:
+        until(lambda: self.log.exists() and self.log.read_text().count("ready: ") >= times, "the service being ready")
+
+    def fleet(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(self.shell("fleet", "--json", "--redis", self.redis_url).out)[
+            "workers"
+        ]
+        return found
+
+
+@pytest.fixture(params=["systemctl", "launchctl"])
+def machine(tmp_path: Path, redis_url: str, request: pytest.FixtureRequest) -> Iterator[Machine]:
+    machine = Machine(tmp_path, request.param, redis_url)
+    yield machine
+    facts = machine.record.read()
+    if facts:
+        machine.record.write(**{**facts, "stopping": True})
+    if facts.get("pid"):
+        os.kill(facts["pid"], signal.SIGKILL)
+
+
+def test_a_worker_becomes_a_service_and_is_one_no_longer(machine: Machine) -> None:
+    windfall = machine.shell
+    assert windfall("worker", "status").code == 3
+    done = windfall("worker", "install")
+    assert done.code == 0, done.err
+    assert f"wrote {machine.unit}" in done.out
+    machine.until_ready()
+    assert [worker["pid"] for worker in machine.fleet()] == [machine.pid]
+    status = windfall("worker", "status")
+    assert status.code == 0
+    assert f"running: pid {machine.pid}, for " in status.out
+    assert "ready: serves small (simulated, 32 slots)" in windfall("worker", "logs", "-n", "1").out
+    done = windfall("worker", "uninstall")
+    assert done.code == 0, done.err
+    assert "draining" in done.err
+    assert not machine.unit.exists()
+    assert "drained" in machine.log.read_text().splitlines()[-1]
+    assert machine.fleet() == []
+    for kept in (machine.config, machine.env_file, machine.log):
+        assert kept.exists()
+        assert str(kept) in done.out
+    assert windfall("worker", "status").code == 3
+    assert "nothing to uninstall" in windfall("worker", "uninstall").err
+
+
+def test_a_second_service_is_refused_unless_it_replaces_the_first(machine: Machine) -> None:
+    windfall = machine.shell
+    assert windfall("worker", "install").code == 0
+    machine.until_ready()
+    first = machine.pid
+    refused = windfall("worker", "install")
+    assert refused.code == 1
+    assert f"a worker is a service here already ({machine.unit}, pid {first}); --force replaces it" in refused.err
+    assert machine.pid == first
+    assert windfall("worker", "install", "--force").code == 0
+    machine.until_ready(2)
+    assert machine.pid != first
+    assert "drained" in machine.log.read_text()
+    assert [worker["pid"] for worker in machine.fleet()] == [machine.pid]
+
+
+def test_a_service_that_fails_says_how_it_ended_and_why(machine: Machine) -> None:
+    machine.env_file.write_text("WINDFALL_REDIS_URL=redis://:s3cret@127.0.0.1:1\n")
+    windfall = machine.shell
+    assert windfall("worker", "install").code == 0
+    until(lambda: machine.record.read()["code"] == 1, "the worker having failed")
+    assert "it ended with exit code 1 before; windfall worker logs says why" in windfall("worker", "status").out
+    said = windfall("worker", "logs").out
+    assert "Redis at redis://:***@127.0.0.1:1 cannot be reached" in said
+    assert "s3cret" not in said
+    assert windfall("worker", "uninstall").code == 0
+
+
+def test_a_dry_run_shows_everything_and_does_nothing(machine: Machine) -> None:
+    machine.env_file.unlink()
+    done = machine.shell("worker", "install", "--dry-run")
+    assert done.code == 0
+    assert f"would write {machine.unit}:" in done.out
+    assert f"would write {machine.env_file}, empty, for you alone" in done.out
+    assert "--env-file" in done.out
+    assert not machine.unit.exists()
+    assert not machine.env_file.exists()
+    assert machine.record.read() == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "keys", "said"),
+    [
+        (None, "", "a service has its settings in {config}, which is not there"),
+        ("", "", "{config} names no model to serve"),
+        ("[models.m]\nsimulat = 0\n", "", "model 'm', simulat: unknown field; did you mean 'simulate'?"),
+        (f"[worker]\nleese = 5\n{MODEL}", "", "[worker], leese: unknown field; did you mean 'lease'?"),
+        ('[models.m]\nmlx = "/no/folder"\n', "", "/no/folder: there is no such folder"),
+        ('[models.m]\ncloud = ["openai:x"]\n', "", "provider openai needs OPENAI_API_KEY, which a service reads from"),
+        (SETTINGS, "sk-secret\n", "worker.env, line 1: not KEY=VALUE"),
+    ],
+)
+def test_nothing_is_written_where_the_service_could_not_run(
+    machine: Machine, settings: str | None, keys: str, said: str
+) -> None:
+    machine.config.unlink()
+    if settings is not None:
+        machine.config.write_text(settings)
+    machine.env_file.write_text(keys)
+    done = machine.shell("worker", "install")
+    assert done.code == 1
+    assert said.format(config=machine.config) in done.err
+    assert "secret" not in done.err
+    assert not machine.unit.exists()
+    assert machine.record.read() == {}
+
+
+def test_files_with_secrets_that_others_can_read_are_refused(machine: Machine) -> None:
+    machine.env_file.chmod(0o640)
+    assert f"type: chmod 600 {machine.env_file}" in machine.shell("worker", "install").err
+    machine.env_file.chmod(0o600)
+    machine.config.write_text(f'redis = "redis://:s3cret@h"\n{SETTINGS}')
+    machine.config.chmod(0o644)
+    done = machine.shell("worker", "install")
+    assert f"type: chmod 600 {machine.config}" in done.err
+    assert "s3cret" not in done.err
+    assert not machine.unit.exists()
+
+
+def test_a_redis_that_only_the_shell_knows_is_not_forgotten(machine: Machine) -> None:
+    machine.env_file.write_text("")
+    machine.shell.environment["WINDFALL_REDIS_URL"] = "redis://:s3cret@mini.local"
+    done = machine.shell("worker", "install")
+    assert done.code == 1
+    assert "WINDFALL_REDIS_URL is redis://:***@mini.local in this shell, which a service does not see" in done.err
+
+
+def test_logs_are_followed(machine: Machine) -> None:
+    machine.log.parent.mkdir(parents=True)
+    machine.log.write_text("one\ntwo\nthree\n")
+    assert machine.shell("worker", "logs", "-n", "2").out == "two\nthree\n"
+    with machine.shell.started("worker", "logs", "--follow", "-n", "1") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"three\n"
+        with machine.log.open("a") as file:
+            file.write("four\n")
+        assert process.stdout.readline() == b"four\n"
+        machine.log.rename(machine.log.with_suffix(".log.1"))
+        machine.log.write_text("five\n")
+        assert process.stdout.readline() == b"five\n"

@@ -76,7 +76,7 @@ def test_systemd_itself_finds_nothing_wrong_with_the_unit(plan: Plan, tmp_path: 
     analyze = shutil.which("systemd-analyze")
     if analyze:  # macOS has none
         environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}  # which a machine without a session lacks
-        command = [analyze, "--user", "verify", unit]
+        command = [analyze, "--user", "verify", str(unit)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
 

@@ -38,6 +38,7 @@ from windfall_worker.breaker_shared import (
     Event,
     Numbers,
     SharedCircuit,
+    State,
     Verdict,
     close_breaker,
     list_breakers,
@@ -149,6 +150,11 @@ class Breaker:
 
     def __repr__(self) -> str:
         return f"Breaker({self.name!r}, {self._mirror.state})"
+
+    @property
+    def state(self) -> State:
+        """`closed`, `open` or `half-open`, as far as this process last heard."""
+        return self._mirror.state
 
     @property
     def is_open(self) -> bool:

@@ -62,6 +62,8 @@ async def _try_each(redis: ArqRedis, job: Job, request: CompletionRequest, left:
         try:
             async with station.limit, station.enter(job.company):
                 started = job.started_at = job.now
+                if not job.begun and not job.attempts:
+                    job.tools.record.began(job.lane, started - job.enqueued_at)
                 job.begun = True
                 completion = await _attempt(redis, job, request, station, left)
         except asyncio.CancelledError:
@@ -77,6 +79,7 @@ async def _try_each(redis: ArqRedis, job: Job, request: CompletionRequest, left:
                 return job.failed(request, error)
             if not isinstance(decision, Fallback):
                 raise PutBack(decision) from error
+            job.tools.record.returned(job.lane, "fallback")
         else:
             job.note(
                 station,

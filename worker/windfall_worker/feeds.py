@@ -17,6 +17,7 @@ from windfall.keys import HELD_SUFFIX, PAYLOAD, lane_queue
 from windfall.request import Route
 from windfall.wire import decode_job
 from windfall_worker.capacity import Capacity
+from windfall_worker.metrics.recorder import Recorder
 from windfall_worker.routing import Stations
 
 logger = logging.getLogger("windfall.feeds")
@@ -87,22 +88,26 @@ class Spill:
             return None
 
 
-async def watch_backlogs(redis: ArqRedis, feeds: Sequence[Feed]) -> None:
-    """Tell the capacities of this worker's engines, for ever, how many jobs wait that nobody holds."""
+async def watch_backlogs(redis: ArqRedis, feeds: Sequence[Feed], record: Recorder) -> None:
+    """Tell the capacities of this worker, for ever, how many jobs wait that nobody holds."""
     client: Any = redis
-    local = [feed for feed in feeds if not feed.cloud]
-    while local:
+    lanes = list(dict.fromkeys(lane for feed in feeds for lane in feed.wakes))
+    while True:
         try:
             async with client.pipeline(transaction=False) as pipe:
-                for lane in [lane for feed in local for lane in feed.wakes]:
+                for lane in lanes:
                     pipe.zcard(lane)
                     pipe.zcard(lane + HELD_SUFFIX)
                 counts = iter(await pipe.execute())
         except (RedisError, OSError) as exc:
+            record.redis_failed("look")
             logger.warning("cannot look at the lanes: %s", exc)
         else:
-            for feed in local:
-                feed.capacity.backlog = sum(next(counts) - next(counts) for _ in feed.wakes)
+            waiting = {lane: next(counts) - next(counts) for lane in lanes}
+            for lane, jobs in waiting.items():
+                record.waits(lane, jobs)
+            for feed in feeds:
+                feed.capacity.backlog = sum(waiting[lane] for lane in feed.wakes)
         await asyncio.sleep(_LOOK)
 
 

@@ -87,14 +87,19 @@ class FleetWorker(Worker):
         self.ready = asyncio.Event()
         self._lease = Lease(round(settings.lease * 1000), round(settings.renewal * 1000))
         self._desk = ClaimDesk(redis, self.id, self._lease)
-        self._outbox = Outbox(redis)
+        self._outbox = Outbox(redis, tools.record)
         self._announcements = Announcements(redis)
         self._orders = Orders(redis, self, socket.gethostname())
-        self._renewals = Renewals(self._desk, self.running, settings.renewal)
+        self._renewals = Renewals(self._desk, self.running, settings.renewal, tools.record)
         self._unread, self._told_of_unread = 0, float("-inf")
         self._told_to_drain = asyncio.Event()
         self._claiming = len(feeds)
         self._claimed_last = asyncio.Event()
+
+    @property
+    def ends_waiting(self) -> int:
+        """How many ends of jobs wait until Redis takes them."""
+        return len(self._outbox)
 
     async def main(self) -> None:
         """Work until drained. Raises what ended it, where that is a bug."""
@@ -203,12 +208,15 @@ class FleetWorker(Worker):
                     await self._renewals.if_late()
                     claimed = await self._desk.claim(lanes, want)
                 except (RedisError, *OUTAGE) as exc:
+                    self.tools.record.redis_failed("claim")
                     logger.warning("Redis gives no jobs (%s: %s); running ones go on", type(exc).__name__, exc)
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, 2.0)
                     continue
                 pause = 0.1
-                feed.capacity.observe_round_trip(time.monotonic() - began)
+                took = time.monotonic() - began
+                feed.capacity.observe_round_trip(took)
+                self.tools.record.claimed(took)
                 self.tools.clock.set(claimed.now)
                 for claim in claimed.claims:
                     self._start(claim, feed)
@@ -305,6 +313,7 @@ class FleetWorker(Worker):
         claim, attempts = held.claim, held.claim.attempts()
         return Job(
             id=claim.job_id,
+            lane=claim.lane,
             attempts=list(attempts),
             enqueued_at=message.et / 1000,
             started_at=self.tools.clock.carried(),
@@ -320,7 +329,7 @@ class FleetWorker(Worker):
         keep_ms = round(self.settings.keep * 1000)
         data = encode_result(result, claim.lane)
         end = [claim.job_id, claim.token, result.state.value, data, keep_ms, *tokens, claim.digest]
-        self._send(held, Step(Script.FINISH, [claim.lane], end))
+        self._send(held, Step(Script.FINISH, [claim.lane], end), result.state)
         if result.ok:
             self.jobs_complete += 1
         else:
@@ -354,14 +363,19 @@ class FleetWorker(Worker):
         held.releasing = True
         self._send(held, Step(Script.RELEASE, [claim.lane], [claim.job_id, claim.token, delay_ms, ledger, fate]))
         self.jobs_retried += 1
+        drained = held.stopped is Stop.DRAINED or self.draining
+        self.tools.record.returned(claim.lane, "drain" if drained else type(decision).__name__.lower())
         logger.info("job %s goes back to its lane for %.1f s", claim.job_id, delay_ms / 1000)
 
-    def _send(self, held: Running, step: Step) -> None:
+    def _send(self, held: Running, step: Step, state: JobState | None = None) -> None:
         """Post an end. The lease is renewed until Redis has taken it."""
 
         def taken(answer: bytes | None) -> None:
             self._forget(held)
-            if answer not in (b"ok", None):
+            if answer == b"ok" and state:
+                self.tools.record.finished(held.claim.lane, state)
+            elif answer not in (b"ok", None):
+                self.tools.record.refused(answer.decode())
                 name = held.claim.job_id
                 logger.warning("job %s: its end was refused (%s)", name, answer.decode(), extra={"job": name})
 

@@ -19,6 +19,11 @@ class Gate:
         """The reasons in words, or None while it is open."""
         return "; ".join(self._reasons.values()) or None
 
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Who keeps it shut."""
+        return tuple(self._reasons)
+
     def shut(self, who: str, why: str) -> bool:
         """`who` has this reason now. Whether the gate was open until then."""
         was_open = self.open

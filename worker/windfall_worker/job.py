@@ -13,6 +13,7 @@ from windfall.result import Attempt, Completion, CompletionResult, ErrorInfo, Jo
 from windfall_worker.capacity import Seat
 from windfall_worker.decide import LATER, Decision, Fail, Fallback, Policy, Requeue, Retry, Snooze
 from windfall_worker.isolation import Company
+from windfall_worker.metrics.recorder import SILENT, Recorder
 from windfall_worker.routing import Station, Stations
 
 
@@ -24,6 +25,7 @@ class Tools:
     clock: RedisClock
     policy: Policy
     worker: str
+    record: Recorder = SILENT
 
 
 @dataclass(slots=True)
@@ -31,6 +33,7 @@ class Job:
     """A running job. Times are in Unix seconds on Redis' clock."""
 
     id: str
+    lane: str
     attempts: list[Attempt]
     enqueued_at: float
     started_at: float
@@ -50,9 +53,9 @@ class Job:
         """Write an attempt into the ledger."""
         backend, worker = station.backend.name, self.tools.worker
         facts.setdefault("model", station.backend.model_name)
-        self.attempts.append(
-            Attempt(backend=backend, worker=worker, started_at=started, duration=self.now - started, **facts)
-        )
+        attempt = Attempt(backend=backend, worker=worker, started_at=started, duration=self.now - started, **facts)
+        self.attempts.append(attempt)
+        self.tools.record.attempted(self.lane, attempt)
 
     def note_error(self, station: Station, started: float, error: BackendError) -> None:
         """Write a failed attempt into the ledger; the same refusal twice running is one line."""

@@ -21,6 +21,7 @@ from windfall_worker.decide import Policy
 from windfall_worker.feeds import Spill, make_feeds, watch_backlogs
 from windfall_worker.fleet_worker import FleetWorker
 from windfall_worker.job import Tools
+from windfall_worker.metrics.endpoint import open_endpoint
 from windfall_worker.registry import Heartbeat
 from windfall_worker.routing import Stations
 from windfall_worker.settings import WorkerSettings
@@ -47,19 +48,21 @@ async def run_worker(
     worker_id = settings.new_worker_id()
     async with AsyncExitStack() as stack:
         stack.enter_context(bound_contextvars(worker=worker_id))
+        metrics = await stack.enter_async_context(open_endpoint(settings.metrics_host, settings.metrics_port))
         pool = await connect(redis) if isinstance(redis, str) else redis
         if isinstance(redis, str):
             stack.push_async_callback(disconnect, pool)
         stations = await open_stations(settings, pool, stack)
         clock = RedisClock(pool)
-        tools = Tools(stations, clock, Policy(max_tries=settings.max_tries), worker_id)
+        tools = Tools(stations, clock, Policy(max_tries=settings.max_tries), worker_id, metrics.recorder)
         spill = Spill(pool, {model.name: model.local for model in settings.models if model.cloud}, settings.spill_after)
         feeds = make_feeds(stations, spill)
         worker = FleetWorker(pool, feeds, settings, tools, handle_signals=handle_signals)
+        metrics.watch(worker, stations)
         watching = await watch_machine(worker, settings.rules, machine or this_machine())
         watchers = [
             asyncio.create_task(spill.run(worker.look_again)),
-            asyncio.create_task(watch_backlogs(pool, feeds)),
+            asyncio.create_task(watch_backlogs(pool, feeds, tools.record)),
             asyncio.create_task(_heartbeat(pool, clock, worker, stations).run()),
             asyncio.create_task(Housekeeping(pool, clock, round(settings.keep * 1000)).run()),
             *[asyncio.create_task(each) for each in watching],
@@ -93,6 +96,7 @@ def _heartbeat(redis: ArqRedis, clock: RedisClock, worker: FleetWorker, stations
         state=lambda: _state(worker),
         models=lambda: tuple(_served(model, found) for model, found in stations.items()),
         counts=lambda: (worker.jobs_complete, worker.jobs_failed),
+        record=worker.tools.record,
     )
 
 

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from windfall.connection import OUTAGE, is_passing
 from windfall.scripts import Step, run_all
 from windfall.tasks import happens
+from windfall_worker.metrics.recorder import Recorder
 
 logger = logging.getLogger("windfall.outbox")
 
@@ -34,12 +35,16 @@ class Letter:
 class Outbox:
     """Delivers letters in order, many in one round trip. Every step in it may be repeated without harm."""
 
-    def __init__(self, redis: ArqRedis) -> None:
+    def __init__(self, redis: ArqRedis, record: Recorder) -> None:
         self._redis = redis
+        self._record = record
         self._letters: list[Letter] = []
         self._posted = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
+
+    def __len__(self) -> int:
+        return len(self._letters)
 
     def post(self, letter: Letter) -> None:
         """Take a letter; never blocks."""
@@ -69,6 +74,7 @@ class Outbox:
         try:
             answers = await run_all(self._redis, [letter.step for letter in page])
         except (RedisError, *OUTAGE) as exc:
+            self._record.redis_failed("deliver")
             logger.warning("Redis does not take results (%s: %s); %d wait", type(exc).__name__, exc, len(self._letters))
             return page
         kept = []
@@ -82,6 +88,7 @@ class Outbox:
             else:
                 letter.on_answer(answer)
         if kept:
+            self._record.redis_failed("deliver")
             logger.warning("Redis took nothing of %d results for now", len(kept))
         return kept
 

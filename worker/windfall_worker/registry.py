@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from windfall.clock import RedisClock
 from windfall.fleet import ServedModel, WorkerStatus, remove_heartbeat, write_heartbeat
+from windfall_worker.metrics.recorder import Recorder
 
 logger = logging.getLogger("windfall.registry")
 
@@ -33,6 +34,7 @@ class Heartbeat:
         state: Callable[[], tuple[str, str | None]],
         models: Callable[[], tuple[ServedModel, ...]],
         counts: Callable[[], tuple[int, int]],
+        record: Recorder,
     ) -> None:
         self._redis = redis
         self._clock = clock
@@ -40,6 +42,7 @@ class Heartbeat:
         self._state = state
         self._models = models
         self._counts = counts
+        self._record = record
         self._started_at: float | None = None
 
     async def run(self) -> None:
@@ -72,6 +75,7 @@ class Heartbeat:
             )
             await write_heartbeat(self._redis, status)
         except (RedisError, OSError) as exc:
+            self._record.redis_failed("heartbeat")
             logger.warning("no heartbeat: %s", exc)
 
     async def _say_goodbye(self) -> None:

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from windfall.connection import OUTAGE
 from windfall_worker.claims import ClaimDesk
+from windfall_worker.metrics.recorder import Recorder
 from windfall_worker.running import Running, Stop
 
 logger = logging.getLogger("windfall.renewals")
@@ -22,10 +23,11 @@ _PAUSE = 0.25
 class Renewals:
     """Renews what is in `running`, every `period` seconds."""
 
-    def __init__(self, desk: ClaimDesk, running: Mapping[str, Running], period: float) -> None:
+    def __init__(self, desk: ClaimDesk, running: Mapping[str, Running], period: float, record: Recorder) -> None:
         self._desk = desk
         self._running = running
         self._period = period
+        self._record = record
         self._renewed_at = time.monotonic()
 
     async def run(self) -> None:
@@ -51,6 +53,7 @@ class Renewals:
         try:
             await self._renew()
         except (RedisError, *OUTAGE) as exc:
+            self._record.redis_failed("renew")
             logger.warning("Redis renews no leases (%s: %s)", type(exc).__name__, exc)
             return False
         return True
@@ -63,7 +66,10 @@ class Renewals:
             [held.claim for held in running if held.releasing],
         )
         self._renewed_at = time.monotonic()
+        if renewed.lost:
+            self._record.leases_lost(len(renewed.lost), "held")
         if renewed.gone:
+            self._record.leases_lost(len(renewed.gone), "gone")
             logger.error(
                 "Redis knows nothing of %d jobs that run here (%s, …): they were deleted, or it came back empty or "
                 "with older data; they are stopped",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from windfall.request import Route
 from windfall_worker.backends.base import Backend
+from windfall_worker.breaker import Breaker
 from windfall_worker.capacity import Capacity
 from windfall_worker.isolation import Company
 
@@ -29,6 +30,7 @@ class Station:
     capacity: Capacity
     limit: asyncio.Semaphore
     guard: Callable[[], AbstractAsyncContextManager[None]] = field(default=nullcontext)
+    breaker: Breaker | None = None  #: the one that guards it, whoever asks it
     enter: Callable[[Company], AbstractAsyncContextManager[None]] = field(default=_open_door)
 
 

@@ -94,6 +94,8 @@ class WorkerSettings(CitizenSettings):
     max_tries: int = Field(default=5, ge=1)  #: attempts that may fail on a backend before the job does
     max_deliveries: int = Field(default=3, ge=1)  #: claims that may end in nothing before a job fails
     name: str | None = None
+    metrics_port: int = Field(default=0, ge=0, le=65535)  #: where Prometheus finds its metrics; 0 is nowhere
+    metrics_host: str = "127.0.0.1"  #: the address of this machine that they are served on
     log_format: Literal["auto", "human", "json"] = "auto"  #: auto is JSON wherever it is no terminal
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
 

@@ -51,7 +51,7 @@ def _local(model: ModelSettings, share: float) -> Station:
 
     limit = asyncio.Semaphore(backend.slots + backend.lookahead)
     capacity = Capacity(backend.slots, lookahead=backend.lookahead)
-    return Station(backend, capacity, limit, guard, Isolation(backend.slots).enter)
+    return Station(backend, capacity, limit, guard, breaker, Isolation(backend.slots).enter)
 
 
 def _engine(model: ModelSettings, share: float) -> Backend:
@@ -99,4 +99,4 @@ def _cloud(client: CloudBackendClient, name: str, model: str, settings: WorkerSe
 
     concurrency = settings.provider(name).concurrency
     backend = CloudBackend(client, model, name=name, slots=concurrency, owns_client=False)
-    return Station(backend, capacity, asyncio.Semaphore(concurrency))
+    return Station(backend, capacity, asyncio.Semaphore(concurrency), breaker=backend.endpoint.breaker)

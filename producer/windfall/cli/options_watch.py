@@ -21,6 +21,20 @@ class _Level(StrEnum):
     ERROR = "error"
 
 
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        "--metrics-port", min=0, max=65535, metavar="N", help="Serve Prometheus metrics on this port; 0 is off [0].",
+        show_default=False,
+    ),
+]  # fmt: skip
+MetricsHost = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics-host", metavar="HOST", help="Serve them on this address of the machine [127.0.0.1].",
+        show_default=False,
+    ),
+]  # fmt: skip
 LogFormat = Annotated[
     _Format | None,
     typer.Option(

@@ -78,6 +78,8 @@ def worker(
     above_battery: options_worker.AboveBattery = None,
     below_thermal: options_worker.BelowThermal = None,
     when_idle: options_worker.WhenIdle = None,
+    metrics_port: options_watch.MetricsPort = None,
+    metrics_host: options_watch.MetricsHost = None,
     log_format: options_watch.LogFormat = None,
     log_level: options_watch.LogLevel = None,
     redis: options.RedisUrl = None,
@@ -103,6 +105,7 @@ def worker(
         flags |= {"only": only, "on_ac": on_ac, "above_battery": above_battery}
         flags |= {"below_thermal": below_thermal, "when_idle": when_idle}
         flags |= {"log_format": log_format, "log_level": log_level}
+        flags |= {"metrics_port": metrics_port, "metrics_host": metrics_host}
         given = {flag: value for flag, value in flags.items() if value is not None}
         what = worker_settings(settings, {**given, "models": models})
         log.open(what.log_format, what.log_level)

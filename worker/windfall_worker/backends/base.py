@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from windfall.request import CompletionRequest
 from windfall.result import Completion, Delta
+from windfall_worker.engine.protocol import Beat
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,11 @@ class Backend(ABC):
     def available(self) -> bool:
         """Whether calls would be taken now: not while an engine starts again or a breaker is known to be open."""
         return True
+
+    @property
+    def beat(self) -> Beat | None:
+        """The last word on itself of the engine behind it; None while there is none, or where there never is."""
+        return None
 
     @property
     def tokens_per_second(self) -> float | None:

@@ -1,0 +1,68 @@
+"""The endpoint that Prometheus scrapes: a thread with an HTTP server, and a registry that is this worker's alone."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from windfall.errors import ConfigError
+from windfall_worker.metrics.recorder import SILENT, Recorder
+from windfall_worker.routing import Stations
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from windfall_worker.metrics.observed import Watched
+
+_MISSING = 'metrics need prometheus-client: pip install "windfall[metrics]"'
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What the worker tells its numbers to. Without a registry it is nobody."""
+
+    recorder: Recorder = SILENT
+    registry: CollectorRegistry | None = None
+
+    def watch(self, worker: Watched, stations: Mapping[str, Stations]) -> None:
+        """From now on look at this worker, too, whenever somebody asks."""
+        if self.registry is not None:
+            from windfall_worker.metrics.observed import Observed  # noqa: PLC0415 - an extra
+
+            self.registry.register(Observed(worker, stations))
+
+
+@asynccontextmanager
+async def open_endpoint(host: str, port: int) -> AsyncIterator[Endpoint]:
+    """Serve on this port, or, where it is 0, not at all. Raises `ConfigError` where that cannot be."""
+    if not port:
+        yield Endpoint()
+        return
+    try:
+        from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415 - an extra
+
+        from windfall_worker.metrics.counted import Counted  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as exc:
+        raise ConfigError(_MISSING) from exc
+    registry = CollectorRegistry(auto_describe=False)
+    try:
+        server, _ = start_http_server(port, host, registry)
+    except OSError as exc:
+        raise ConfigError(_why_not(exc, host, port)) from exc
+    try:
+        yield Endpoint(Counted(registry), registry)
+    finally:
+        await asyncio.to_thread(server.shutdown)
+        server.server_close()
+
+
+def _why_not(exc: OSError, host: str, port: int) -> str:
+    if exc.errno == errno.EADDRINUSE:
+        return f"port {port} of {host} is in use, perhaps by another worker: give this one another --metrics-port"
+    if exc.errno == errno.EACCES:
+        return f"port {port} is not for everybody: give a --metrics-port from 1024 on"
+    return f"metrics cannot be served on {host} port {port} ({exc.strerror or exc}): --metrics-host names this machine"

@@ -43,6 +43,7 @@ class WorkerStatus(Record):
     """A worker's heartbeat."""
 
     id: str
+    name: str | None = None  #: what people call it; older workers leave it out
     host: str
     pid: int
     state: str  #: starting, running, paused or draining

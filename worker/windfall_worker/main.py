@@ -22,6 +22,7 @@ from windfall_worker.feeds import Spill, make_feeds, watch_backlogs
 from windfall_worker.fleet_worker import FleetWorker
 from windfall_worker.job import Tools
 from windfall_worker.metrics.endpoint import open_endpoint
+from windfall_worker.namesake import look_for_namesake
 from windfall_worker.registry import Heartbeat
 from windfall_worker.routing import Stations
 from windfall_worker.settings import WorkerSettings
@@ -42,8 +43,9 @@ async def run_worker(
     """Run a worker until it is drained: by a signal, where it handles them, or by `stop`.
 
     `ready` is set once every model is loaded and the worker looks for jobs. Raises `ConfigError` when a model cannot be
-    loaded or a key is missing, and `BrokerError` when Redis cannot be reached at the start; later outages are waited
-    out. `machine` is the one that this runs on, unless a test brings another.
+    loaded, a key is missing or this machine has a worker of the given name, and `BrokerError` when Redis cannot be
+    reached at the start; later outages are waited out. `machine` is the one that this runs on, unless a test brings
+    another.
     """
     worker_id = settings.new_worker_id()
     async with AsyncExitStack() as stack:
@@ -52,6 +54,7 @@ async def run_worker(
         pool = await connect(redis) if isinstance(redis, str) else redis
         if isinstance(redis, str):
             stack.push_async_callback(disconnect, pool)
+        await look_for_namesake(pool, settings, worker_id)
         stations = await open_stations(settings, pool, stack)
         clock = RedisClock(pool)
         tools = Tools(stations, clock, Policy(max_tries=settings.max_tries), worker_id, metrics.recorder)

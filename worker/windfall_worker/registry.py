@@ -13,7 +13,7 @@ from arq import ArqRedis
 from redis.exceptions import RedisError
 
 from windfall.clock import RedisClock
-from windfall.fleet import ServedModel, WorkerStatus, remove_heartbeat, write_heartbeat
+from windfall.fleet import ServedModel, WorkerStatus, remove_heartbeat, worker_name, write_heartbeat
 from windfall_worker.metrics.recorder import Recorder
 
 logger = logging.getLogger("windfall.registry")
@@ -62,6 +62,7 @@ class Heartbeat:
             state, why = self._state()
             status = WorkerStatus(
                 id=self._id,
+                name=worker_name(self._id),
                 host=socket.gethostname(),
                 pid=os.getpid(),
                 state=state,

@@ -1,0 +1,59 @@
+"""Two workers of one name."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from acceptance.commands import Shell
+from processes import kill
+from windfall.connection import connect, disconnect
+from windfall.fleet import WorkerStatus, write_heartbeat
+
+FLAGS = ("--simulate", "m=0", "--log-format", "human")
+
+
+@pytest.fixture
+def windfall(tmp_path: Path, redis_url: str) -> Shell:
+    return Shell(tmp_path, redis_url)
+
+
+def test_a_second_worker_of_a_given_name_is_refused_on_the_same_machine(windfall: Shell) -> None:
+    with windfall.worker(*FLAGS, "--name", "mini") as first:
+        done = windfall("worker", *FLAGS, "--name", "mini")
+        assert done.code == 1
+        assert f"another worker named 'mini' is live (pid {first.pid} on " in done.err
+        assert done.err.count("\n") == 1
+        with windfall.worker(*FLAGS, "--name", "mini2"):
+            pass
+
+
+def test_workers_without_a_name_share_that_of_their_machine(windfall: Shell) -> None:
+    with windfall.worker(*FLAGS), windfall.worker(*FLAGS):
+        pass
+
+
+def test_a_worker_that_was_killed_is_no_namesake(windfall: Shell) -> None:
+    with windfall.worker(*FLAGS, "--name", "mini") as first:
+        kill(first)
+        with windfall.worker(*FLAGS, "--name", "mini"):
+            assert windfall("fleet").out.count("mini-") == 2  # the heartbeat of the first is there still
+
+
+def test_a_namesake_on_another_machine_is_told_of(windfall: Shell, redis_url: str) -> None:
+    asyncio.run(beat(redis_url))
+    with windfall.started("worker", *FLAGS, "--name", "mini") as process:
+        assert process.stderr is not None
+        told = process.stderr.readline().decode()
+        assert "another worker named 'mini' is live (pid 7 on elsewhere.local)" in told
+        assert process.stderr.readline().startswith(b"ready: ")
+
+
+async def beat(redis_url: str) -> None:
+    """As a worker of an earlier version on another machine."""
+    redis = await connect(redis_url)
+    facts = {"host": "elsewhere.local", "pid": 7, "state": "running", "started_at": 0.0, "seen_at": 0.0, "version": "0"}
+    await write_heartbeat(redis, WorkerStatus.model_validate({"id": "mini-7-aaaaaa", **facts}))
+    await disconnect(redis)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 
+from windfall_worker.citizen.awake import awake_command
 from windfall_worker.citizen.keeper import PERIOD
 from windfall_worker.citizen.linux import LinuxSensors
 from windfall_worker.citizen.macos import MacSensors
@@ -13,12 +15,14 @@ from windfall_worker.citizen.readings import Sensors
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What is looked at. Tests bring one of their own."""
+    """What is looked at, and what is done to it. Tests bring one of their own."""
 
     sensors: Sensors
+    awake: list[str] | None = None  #: the program that keeps it awake
     period: float = PERIOD  #: seconds between two looks at it
 
 
 def this_machine() -> Machine:
     """The one that this process runs on."""
-    return Machine(MacSensors() if sys.platform == "darwin" else LinuxSensors())
+    sensors = MacSensors() if sys.platform == "darwin" else LinuxSensors()
+    return Machine(sensors, awake_command(os.getpid()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
+from windfall_worker.citizen.awake import Awake
 from windfall_worker.citizen.keeper import Keeper
 from windfall_worker.citizen.machine import Machine
 from windfall_worker.citizen.rules import Rule
@@ -17,7 +18,7 @@ async def watch_machine(
     worker: FleetWorker, rules: tuple[Rule, ...], machine: Machine
 ) -> list[Coroutine[Any, Any, None]]:
     """What is to run beside the worker. The rules are looked at once before it takes its first job."""
-    watchers: list[Coroutine[Any, Any, None]] = []
+    watchers = []
     if rules:
         keeper = Keeper(
             rules,
@@ -28,4 +29,5 @@ async def watch_machine(
         )
         await keeper.look()
         watchers.append(keeper.run())
+    watchers.append(Awake(machine.awake, lambda: bool(worker.running)).run())
     return watchers

@@ -1,0 +1,168 @@
+"""The machine is kept awake while jobs run: a `caffeinate` of the test's own writes down what it lives through."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from processes import environment
+from support import eventually
+from windfall.tasks import put_away
+from windfall_worker.citizen import awake
+from windfall_worker.citizen.awake import Awake, awake_command
+
+COMMAND = ["caffeinate", "-is", "-w", str(os.getpid())]
+
+
+class Caffeinate:
+    """A program that does what caffeinate does, but for the awakeness: it ends when told, or with the process of -w."""
+
+    def __init__(self, folder: Path) -> None:
+        self._log = folder / "log"
+        self._log.touch()
+        script = f"""#!/bin/sh
+echo "start $*" >>{self._log}
+trap 'echo end >>{self._log}; exit 0' TERM INT
+while kill -0 "$3" 2>/dev/null; do sleep 0.05; done
+echo "end with $3" >>{self._log}
+"""
+        program = folder / "caffeinate"
+        program.write_text(script)
+        program.chmod(0o755)
+
+    @property
+    def log(self) -> list[str]:
+        return self._log.read_text().splitlines()
+
+    async def has_written(self, *lines: str) -> None:
+        async def written() -> bool:
+            return self.log == list(lines)
+
+        await eventually(written, what=f"{lines} in place of {self.log}")
+
+
+@pytest.fixture
+def caffeinate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Caffeinate:
+    """It is the first on PATH."""
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    return Caffeinate(tmp_path)
+
+
+class Work:
+    """Says whether jobs run, and how often that was asked."""
+
+    def __init__(self) -> None:
+        self.busy = False
+        self.asked = 0
+
+    def __call__(self) -> bool:
+        self.asked += 1
+        return self.busy
+
+    async def is_asked_again(self) -> None:
+        before = self.asked
+
+        async def again() -> bool:
+            return self.asked >= before + 3
+
+        await eventually(again)
+
+
+@asynccontextmanager
+async def kept_awake(command: list[str] | None, linger: float = 0.0) -> AsyncIterator[Work]:
+    work = Work()
+    task = asyncio.create_task(Awake(command, work, linger=linger, period=0.02).run())
+    try:
+        yield work
+        assert not task.done()
+    finally:
+        await put_away([task])
+
+
+async def test_the_machine_is_kept_awake_while_jobs_run_and_no_longer(caffeinate: Caffeinate) -> None:
+    async with kept_awake(COMMAND) as work:
+        await work.is_asked_again()
+        assert caffeinate.log == []
+        work.busy = True
+        start = f"start -is -w {os.getpid()}"
+        await caffeinate.has_written(start)
+        await work.is_asked_again()
+        assert caffeinate.log == [start]
+        work.busy = False
+        await caffeinate.has_written(start, "end")
+        work.busy = True
+        await caffeinate.has_written(start, "end", start)
+
+
+async def test_a_moment_without_jobs_does_not_end_it(caffeinate: Caffeinate) -> None:
+    async with kept_awake(COMMAND, linger=60) as work:
+        work.busy = True
+        await caffeinate.has_written(f"start -is -w {os.getpid()}")
+        work.busy = False
+        await work.is_asked_again()
+        work.busy = True
+        await work.is_asked_again()
+        assert caffeinate.log == [f"start -is -w {os.getpid()}"]
+
+
+async def test_the_end_of_the_worker_ends_it(caffeinate: Caffeinate) -> None:
+    async with kept_awake(COMMAND, linger=60) as work:
+        work.busy = True
+        await caffeinate.has_written(f"start -is -w {os.getpid()}")
+    assert caffeinate.log[1:] == ["end"]
+
+
+async def test_it_ends_with_a_worker_that_is_killed(caffeinate: Caffeinate) -> None:
+    program = (
+        "import asyncio, os; from windfall_worker.citizen.awake import Awake\n"
+        "asyncio.run(Awake(['caffeinate', '-is', '-w', str(os.getpid())], lambda: True).run())"
+    )
+    env = environment() | {"PATH": os.environ["PATH"]}
+    worker = await asyncio.create_subprocess_exec(sys.executable, "-c", program, env=env)
+    try:
+        await caffeinate.has_written(f"start -is -w {worker.pid}")
+    finally:
+        worker.kill()
+        await worker.wait()
+    await caffeinate.has_written(f"start -is -w {worker.pid}", f"end with {worker.pid}")
+
+
+async def test_one_that_ends_by_itself_is_said_and_left_at_that(
+    tmp_path: Path, caffeinate: Caffeinate, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "caffeinate").write_text("#!/bin/sh\nexit 1\n")
+    async with kept_awake(COMMAND) as work:
+        work.busy = True
+
+        async def said() -> list[str]:
+            return [record.message for record in caplog.records if record.levelno == logging.WARNING]
+
+        assert await eventually(said) == ["caffeinate ended by itself: this machine may fall asleep while jobs run"]
+
+
+@pytest.mark.parametrize("command", [None, ["no-such-caffeinate"]])
+async def test_where_there_is_none_a_worker_works_without(command: list[str] | None) -> None:
+    async with kept_awake(command) as work:
+        work.busy = True
+
+        async def asked() -> bool:
+            return work.asked > 0
+
+        await eventually(asked)
+
+
+def test_each_system_has_a_command_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert awake_command(7) == ["caffeinate", "-is", "-w", "7"]
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(awake, "_BOOTED", tmp_path / "none")
+    assert awake_command(7) is None
+    monkeypatch.setattr(awake, "_BOOTED", tmp_path)
+    assert (awake_command(7) or [])[-3:] == ["--pid=7", "-f", "/dev/null"]

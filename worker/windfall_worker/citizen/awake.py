@@ -1,0 +1,99 @@
+"""Keeps the machine awake while jobs run, and no longer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+logger = logging.getLogger("windfall.citizen")
+
+#: There where systemd runs, says sd_booted(3).
+_BOOTED = Path("/run/systemd/system")
+#: Seconds between two looks at whether jobs run.
+_PERIOD = 1.0
+#: Seconds for which it stays awake without jobs, so that nothing is started anew for each of them.
+_LINGER = 10.0
+#: Seconds that the program may take to end.
+_AT_MOST = 2.0
+
+
+def awake_command(pid: int) -> list[str] | None:
+    """The program that keeps this machine awake until it is ended or the process `pid` ends, however that ends; None
+    where there is none.
+    """
+    if sys.platform == "darwin":
+        # -i: no idle sleep; -s: no system sleep on mains power. A closed lid and the Apple menu win over both.
+        return ["caffeinate", "-is", "-w", str(pid)]
+    if _BOOTED.is_dir():
+        inhibit = ["systemd-inhibit", "--what=idle", "--who=windfall", "--why=jobs run"]
+        return [*inhibit, "tail", f"--pid={pid}", "-f", "/dev/null"]
+    return None
+
+
+class Awake:
+    """Holds such a program while `busy` says so."""
+
+    def __init__(
+        self, command: list[str] | None, busy: Callable[[], bool], *, linger: float = _LINGER, period: float = _PERIOD
+    ) -> None:
+        self._command = command
+        self._busy = busy
+        self._linger = linger
+        self._period = period
+        self._process: subprocess.Popen[bytes] | None = None
+        self._failed = False
+
+    async def run(self) -> None:
+        """Look for ever; the machine may sleep when this is cancelled."""
+        busy_at = float("-inf")
+        try:
+            while not self._failed:
+                now = time.monotonic()
+                if self._busy():
+                    busy_at = now
+                    self._hold()
+                elif now - busy_at >= self._linger:
+                    self._release()
+                await asyncio.sleep(self._period)
+            await asyncio.Event().wait()  # the end of a watcher would end the worker
+        finally:
+            self._release()
+
+    def _hold(self) -> None:
+        if self._process and self._process.poll() is None:
+            return
+        program = shutil.which(self._command[0]) if self._command else None
+        if self._command is None or program is None:
+            self._failed = True
+        elif self._process:
+            self._failed = True
+            logger.warning("%s ended by itself: this machine may fall asleep while jobs run", self._command[0])
+        else:
+            # A session of its own: Ctrl-C in the terminal is for the worker, which may have jobs to end.
+            self._process = subprocess.Popen(  # noqa: S603 - a program of the system's, with a process id
+                [program, *self._command[1:]],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def _release(self) -> None:
+        process, self._process = self._process, None
+        if process is None or process.poll() is not None:
+            return
+        try:
+            # The whole group: what systemd-inhibit runs would outlive it.
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(_AT_MOST)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -120,7 +120,7 @@ class FleetWorker(Worker):
         finally:
             # What runs is stopped first and its way back to Redis last, or nothing of it would be handed back.
             self.hand_back()
-            await put_away([drained, *claims, *[held.task for held in self.running.values() if held.task]])
+            await put_away([drained, *claims, *self._tasks()])
             await self._outbox.flush(_LAST_WORDS)
             await put_away(tasks)
             await self._announcements.close()
@@ -163,6 +163,23 @@ class FleetWorker(Worker):
         """Stop every running job and put it back, without spending a try."""
         self.draining = True
         self._told_to_drain.set()
+        self._stop_all()
+
+    async def hand_back_for_now(self, within: float) -> bool:
+        """As `drain` does, with so many seconds for running jobs, but for now only: call `pause` before.
+
+        Returns whether Redis has all of them.
+        """
+        if tasks := self._tasks():
+            await asyncio.wait(tasks, timeout=within)
+        self._stop_all()
+        await put_away(self._tasks())
+        return await self._outbox.flush(_LAST_WORDS)
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [held.task for held in self.running.values() if held.task]
+
+    def _stop_all(self) -> None:
         for held in list(self.running.values()):
             held.stop(Stop.DRAINED)
 
@@ -171,11 +188,10 @@ class FleetWorker(Worker):
         self.look_again()
         # A claim that is under way may still bring jobs.
         await happens(self._claimed_last, within=_LAST_CLAIM)
-        tasks = [held.task for held in self.running.values() if held.task]
-        if tasks:
+        if tasks := self._tasks():
             await asyncio.wait(tasks, timeout=self.settings.drain_timeout)
         self.hand_back()
-        await put_away([held.task for held in self.running.values() if held.task])
+        await put_away(self._tasks())
         if not await self._outbox.flush(_LAST_WORDS):
             logger.error("Redis did not take the last results; their jobs run again when their leases end")
 

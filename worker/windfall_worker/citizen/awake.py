@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import shutil
@@ -92,7 +93,8 @@ class Awake:
             return
         try:
             # The whole group: what systemd-inhibit runs would outlive it.
-            os.killpg(process.pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says the latter of one just ended
+                os.killpg(process.pid, signal.SIGTERM)
             process.wait(_AT_MOST)
         except subprocess.TimeoutExpired:
             process.kill()

@@ -9,6 +9,8 @@ from windfall_worker.citizen.awake import Awake
 from windfall_worker.citizen.keeper import Keeper
 from windfall_worker.citizen.machine import Machine
 from windfall_worker.citizen.rules import Rule
+from windfall_worker.citizen.sleep import SleepGuard
+from windfall_worker.citizen.slept import tell_of_sleep
 from windfall_worker.fleet_worker import FleetWorker
 
 _WHO = "citizen"
@@ -29,5 +31,8 @@ async def watch_machine(
         )
         await keeper.look()
         watchers.append(keeper.run())
+    if machine.sleep:
+        watchers.append(SleepGuard(machine.sleep, worker).run())
     watchers.append(Awake(machine.awake, lambda: bool(worker.running)).run())
+    watchers.append(tell_of_sleep())
     return watchers

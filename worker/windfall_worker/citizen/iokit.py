@@ -1,0 +1,134 @@
+"""The sleep of a Mac, as IOKit tells of it.
+
+Written from Apple's documentation of IORegisterForSystemPower and its Technical Q&A QA1340.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from windfall_worker.citizen.sleep import PATIENCE, Sleeps, SleepWatch, Wakes
+
+logger = logging.getLogger("windfall.citizen")
+
+# IOKit/IOMessage.h
+CAN_SLEEP: Final = 0xE0000270  #: may it sleep for want of use? To be answered.
+WILL_SLEEP: Final = 0xE0000280  #: it will, whatever we say. To be answered when we are ready.
+WILL_NOT_SLEEP: Final = 0xE0000290  #: somebody said no
+HAS_POWERED_ON: Final = 0xE0000300
+
+_FRAMEWORKS: Final = "/System/Library/Frameworks"
+_CALLBACK: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_void_p)
+#: Seconds after which the thread looks whether it is to end.
+_TURN: Final = 1.0
+
+
+class PowerMessages:
+    """What is done at each of IOKit's messages, which come in a thread of their own."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, sleeps: Sleeps, wakes: Wakes, *, patience: float = PATIENCE
+    ) -> None:
+        self._loop = loop
+        self._sleeps = sleeps
+        self._wakes = wakes
+        self._patience = patience
+
+    def hear(self, kind: int, answer: Callable[[], None]) -> None:
+        """One message; `answer` lets the machine go on with what it has in mind."""
+        try:
+            with suppress(RuntimeError):  # the worker has ended
+                if kind == WILL_SLEEP:
+                    self._get_ready()
+                elif kind in {HAS_POWERED_ON, WILL_NOT_SLEEP}:
+                    self._loop.call_soon_threadsafe(self._wakes)
+        finally:
+            if kind in {WILL_SLEEP, CAN_SLEEP}:
+                answer()
+
+    def _get_ready(self) -> None:
+        ready = self._sleeps()
+        try:
+            done = asyncio.run_coroutine_threadsafe(ready, self._loop)
+        except RuntimeError:
+            ready.close()
+            raise
+        try:
+            done.result(self._patience)
+        except TimeoutError:
+            done.cancel()
+            logger.warning("the machine sleeps before its jobs are handed back: they wait for the ends of their leases")
+        except Exception:  # whatever it was, the machine must not wait for it
+            logger.exception("could not get ready for the machine's sleep")
+
+
+class IOKitSleepWatch(SleepWatch):
+    """Listens in a thread: IOKit's messages come to a run loop."""
+
+    async def run(self, sleeps: Sleeps, wakes: Wakes) -> None:
+        """Watch for ever; without IOKit, in silence."""
+        messages = PowerMessages(asyncio.get_running_loop(), sleeps, wakes)
+        ended = threading.Event()
+        threading.Thread(target=_listen, args=(messages, ended), name="windfall-sleep", daemon=True).start()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+
+def _listen(messages: PowerMessages, ended: threading.Event) -> None:
+    try:
+        iokit = ctypes.CDLL(f"{_FRAMEWORKS}/IOKit.framework/IOKit")
+        core = ctypes.CDLL(f"{_FRAMEWORKS}/CoreFoundation.framework/CoreFoundation")
+        _declare(iokit, core)
+        mode = ctypes.c_void_p.in_dll(core, "kCFRunLoopDefaultMode")
+    except (OSError, AttributeError, ValueError) as exc:
+        logger.warning("this worker will not hear of the machine's sleep: %s", exc)
+        return
+    port, notifier = ctypes.c_void_p(), ctypes.c_uint32()
+    root = 0
+
+    def hear(_refcon: int | None, _service: int, kind: int, argument: int | None) -> None:
+        messages.hear(kind, lambda: iokit.IOAllowPowerChange(root, argument or 0))
+
+    callback = _CALLBACK(hear)  # kept here: IOKit has no reference to it that Python knows of
+    root = iokit.IORegisterForSystemPower(None, ctypes.byref(port), callback, ctypes.byref(notifier))
+    if not root:
+        logger.warning("this worker will not hear of the machine's sleep: IORegisterForSystemPower failed")
+        return
+    core.CFRunLoopAddSource(core.CFRunLoopGetCurrent(), iokit.IONotificationPortGetRunLoopSource(port), mode)
+    while not ended.is_set():
+        core.CFRunLoopRunInMode(mode, _TURN, False)  # noqa: FBT003 - a C function
+    iokit.IODeregisterForSystemPower(ctypes.byref(notifier))
+    iokit.IOServiceClose(root)
+    iokit.IONotificationPortDestroy(port)
+
+
+def _declare(iokit: ctypes.CDLL, core: ctypes.CDLL) -> None:
+    """What ctypes has to know of each function: without it, pointers lose their upper half."""
+    pointer, number, whole = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int32
+    notifier = ctypes.POINTER(number)
+    iokit.IORegisterForSystemPower.argtypes = [pointer, ctypes.POINTER(pointer), _CALLBACK, notifier]
+    iokit.IORegisterForSystemPower.restype = number
+    iokit.IOAllowPowerChange.argtypes = [number, ctypes.c_ssize_t]
+    iokit.IOAllowPowerChange.restype = whole
+    iokit.IODeregisterForSystemPower.argtypes = [notifier]
+    iokit.IODeregisterForSystemPower.restype = whole
+    iokit.IOServiceClose.argtypes = [number]
+    iokit.IOServiceClose.restype = whole
+    iokit.IONotificationPortGetRunLoopSource.argtypes = [pointer]
+    iokit.IONotificationPortGetRunLoopSource.restype = pointer
+    iokit.IONotificationPortDestroy.argtypes = [pointer]
+    iokit.IONotificationPortDestroy.restype = None
+    core.CFRunLoopGetCurrent.argtypes = []
+    core.CFRunLoopGetCurrent.restype = pointer
+    core.CFRunLoopAddSource.argtypes = [pointer, pointer, pointer]
+    core.CFRunLoopAddSource.restype = None
+    core.CFRunLoopRunInMode.argtypes = [pointer, ctypes.c_double, ctypes.c_ubyte]
+    core.CFRunLoopRunInMode.restype = whole

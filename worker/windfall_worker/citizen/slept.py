@@ -1,0 +1,39 @@
+"""Notices that the machine slept: one clock went on, the other stood still."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+logger = logging.getLogger("windfall.citizen")
+
+#: Seconds between two looks.
+_PERIOD: Final = 5.0
+#: Seconds of sleep that are worth a line.
+_LEAST: Final = 5.0
+
+# `time.monotonic` stands still while the machine sleeps, on macOS and on Linux. These two go on.
+_ALWAYS: Final[int] = getattr(time, "CLOCK_BOOTTIME", None) or time.CLOCK_MONOTONIC_RAW
+
+
+def _always() -> float:
+    return time.clock_gettime(_ALWAYS)
+
+
+async def tell_of_sleep(
+    *,
+    period: float = _PERIOD,
+    awake: Callable[[], float] = time.monotonic,
+    always: Callable[[], float] = _always,
+) -> None:
+    """Write into the log, for ever, for how long the machine slept."""
+    before = always() - awake()
+    while True:
+        await asyncio.sleep(period)
+        behind = always() - awake()
+        if behind - before >= _LEAST:
+            logger.warning("this machine slept for %.0f s", behind - before)
+        before = behind

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
 from support import eventually, request, requests, simulated
 from windfall import JobState, Producer
 from windfall.fleet import WorkerStatus
+from windfall_worker.backends.simulated import SimulatedBackend
 from windfall_worker.citizen.machine import Machine
 from windfall_worker.citizen.readings import FakeSensors, Readings
+from windfall_worker.citizen.sleep import FakeSleepWatch, SleepGuard
+from windfall_worker.claims import ClaimDesk, Claimed
 from windfall_worker.main import run_worker
 from windfall_worker.settings import WorkerSettings
 
@@ -24,10 +28,12 @@ async def producer(redis_url: str) -> AsyncIterator[Producer]:
 
 
 @asynccontextmanager
-async def worker(settings: WorkerSettings, redis_url: str, sensors: FakeSensors) -> AsyncIterator[None]:
-    """A worker on a machine that these sensors see."""
+async def worker(
+    settings: WorkerSettings, redis_url: str, sensors: FakeSensors | None = None, sleep: FakeSleepWatch | None = None
+) -> AsyncIterator[None]:
+    """A worker on a machine that these sensors see, and that sleeps when it is told."""
     ready, stop = asyncio.Event(), asyncio.Event()
-    machine = Machine(sensors, period=0.05)
+    machine = Machine(sensors or FakeSensors(), sleep=sleep, period=0.05)
     running = asyncio.create_task(
         run_worker(settings, redis_url, ready=ready, stop=stop, handle_signals=False, machine=machine)
     )
@@ -98,3 +104,98 @@ async def test_a_job_that_runs_goes_on_when_its_worker_is_paused(producer: Produ
         result = await producer.wait(job, timeout=10)
         assert await producer.result(second) is None
     assert [attempt.outcome for attempt in result.attempts] == ["completed"]
+
+
+async def running(producer: Producer, count: int) -> None:
+    """Wait until so many jobs run."""
+
+    async def run() -> bool:
+        return sum(lane.running for lane in (await producer.fleet()).lanes) == count
+
+    await eventually(run, what=f"{count} running jobs")
+
+
+async def test_what_was_claimed_and_has_not_begun_is_handed_back_without_a_try_spent(
+    producer: Producer, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SimulatedBackend, "lookahead", 2)
+    monkeypatch.setattr("windfall_worker.capacity._LONG", 0)
+    monkeypatch.setattr("windfall_worker.stations.asyncio.Semaphore", lambda _: asyncio.BoundedSemaphore(1))
+    batch = await producer.enqueue_batch(requests(3))
+    sensors = FakeSensors(Readings(on_ac=True))
+    async with worker(simulated(latency=4, slots=1, on_ac=True, name="book"), redis_url, sensors):
+        await running(producer, 3)
+        sensors.readings = Readings(on_ac=False)
+        await running(producer, 1)
+        async with worker(simulated(latency=0, name="mini"), redis_url):
+            results = [result async for result in producer.results(batch.id)]
+    assert sorted((result.worker or "").partition("-")[0] for result in results) == ["book", "mini", "mini"]
+    assert [[attempt.outcome for attempt in result.attempts] for result in results] == [["completed"]] * 3
+
+
+async def test_jobs_that_come_while_it_is_paused_go_back_without_having_begun(
+    producer: Producer, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sensors = FakeSensors(Readings(on_ac=True))
+    claim = ClaimDesk.claim
+
+    async def late(self: ClaimDesk, lanes: Sequence[str], want: int) -> Claimed:
+        claimed = await claim(self, lanes, want)
+        if claimed.claims:
+            sensors.readings = Readings(on_ac=False)
+            looks = sensors.looks
+
+            async def paused() -> bool:
+                return sensors.looks > looks + 2
+
+            await eventually(paused)
+        return claimed
+
+    monkeypatch.setattr(ClaimDesk, "claim", late)
+    async with worker(simulated(on_ac=True, name="book"), redis_url, sensors):
+        job = await producer.enqueue(request())
+        await sees(producer, "book", lambda status: status.state == "paused")
+        await running(producer, 0)
+        assert await producer.result(job) is None
+
+
+async def test_before_the_machine_sleeps_its_jobs_go_to_others_and_when_it_wakes_it_works_again(
+    producer: Producer, redis_url: str
+) -> None:
+    book = FakeSleepWatch()
+    async with worker(simulated(latency=60, slots=2, name="book", drain_timeout=0), redis_url, sleep=book):
+        batch = await producer.enqueue_batch(requests(2))
+        await running(producer, 2)
+        await book.sleep()
+        status = await producer.batch(batch.id)
+        assert (status.queued, status.running) == (2, 0)
+        status_of_book = await sees(producer, "book", lambda status: status.state == "paused")
+        assert status_of_book.why == "about to sleep"
+        async with worker(simulated(latency=0, name="mini"), redis_url):
+            results = [result async for result in producer.results(batch.id)]
+        assert all((result.worker or "").startswith("mini-") for result in results)
+        assert all(result.attempts[-1].outcome == "completed" for result in results)
+        await producer.enqueue(request())
+        await book.wake()
+        await running(producer, 1)
+
+
+async def test_a_job_that_ends_in_time_is_kept_when_the_machine_sleeps(producer: Producer, redis_url: str) -> None:
+    book = FakeSleepWatch()
+    async with worker(simulated(latency=1, name="book"), redis_url, sleep=book):
+        job = await producer.enqueue(request())
+        await running(producer, 1)
+        await book.sleep()
+        result = await producer.result(job)
+    assert result is not None
+    assert [attempt.outcome for attempt in result.attempts] == ["completed"]
+
+
+async def test_a_worker_that_nobody_wakes_wakes_by_itself(
+    producer: Producer, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("windfall_worker.citizen.watchers.SleepGuard", partial(SleepGuard, awake=0.5))
+    book = FakeSleepWatch()
+    async with worker(simulated(name="book"), redis_url, sleep=book):
+        await book.sleep()
+        assert (await producer.wait(await producer.enqueue(request()), timeout=20)).ok

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from windfall_worker.feeds import Feed
 from windfall_worker.gate import Gate
 from windfall_worker.metrics.counted import Counted
 from windfall_worker.metrics.observed import Observed
@@ -21,7 +22,7 @@ SCRAPED = {"le", "instance", "job"}  # labels that Prometheus and its histograms
 
 
 class _Nobody:
-    feeds = ()
+    feeds: tuple[Feed, ...] = ()
     draining = False
     gate = Gate()
     ends_waiting = 0
@@ -80,7 +81,7 @@ def test_an_expression_names_metrics_and_labels_that_there_are(expression: str) 
 
 def test_every_metric_is_documented_with_its_labels_and_no_other_is() -> None:
     table = section().split("### How to read each metric")[1].split("### What to alert on")[0]
-    documented = {}
+    documented: dict[str, set[str]] = {}
     for line in table.splitlines():
         if line.startswith("| `"):
             names, labels, _ = line.strip("| ").split("|", 2) if line.count("|") == 4 else ("", "", "")

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +17,7 @@ from mlx_lm.utils import _download as _download_files  # what its load() does be
 from mlx_lm.utils import hf_repo_to_path, load
 
 from windfall.errors import ConfigError
+from windfall_worker.engine.fitting import device_memory, needed_bytes, require_fit
 from windfall_worker.engine.model_files import check_folder
 from windfall_worker.engine.protocol import Load, Ready
 from windfall_worker.engine.settings import EngineSettings
@@ -91,6 +91,7 @@ def _load(order: Load) -> tuple[Any, Any, dict[str, Any]]:
         if not folder.is_dir():
             folder = _download(order.model)
             check_folder(folder, order.model)
+        require_fit(order.name, needed_bytes(folder, widened=mx.default_device() == mx.cpu), device_memory())
         loaded: Any = load(str(folder), return_config=True)
     except ConfigError:
         raise
@@ -155,18 +156,10 @@ def _budgets(settings: EngineSettings, per_token: int) -> tuple[int, int]:
     Half of what this engine's share of the device has left, because mlx-lm copies keys and values when sequences join
     and leave; an eighth of that half for prefixes.
     """
-    share = int(_device_memory() * min(1.0, settings.memory_share))
+    share = int(device_memory() * min(1.0, settings.memory_share))
     left = max(_LEAST_KV, (share - mx.get_active_memory()) // 2)
     prefix = left // 8 if settings.prefix_bytes is None else settings.prefix_bytes
     kv = max(left - prefix, _LEAST_KV) if settings.kv_bytes is None else settings.kv_bytes
     if kv < per_token * _CACHE_STEP:
         raise ConfigError(f"kv_bytes {kv:,} holds less than {_CACHE_STEP} tokens at {per_token:,} bytes a token")
     return kv, prefix
-
-
-def _device_memory() -> int:
-    """Bytes that MLX may use: what Metal recommends, else three quarters of the machine's memory."""
-    recommended = mx.device_info().get("max_recommended_working_set_size")
-    if recommended:
-        return int(recommended)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4

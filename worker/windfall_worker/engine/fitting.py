@@ -1,0 +1,69 @@
+"""Whether a model fits this machine's memory, known from its files before anything of it is loaded.
+
+Metal does not refuse what is too large: it swaps until the Mac stands still, or ends the process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from windfall.errors import ConfigError
+
+_TOKENS: Final = 4096  # of one slot: a prompt and an answer of the usual lengths
+_HALF: Final = ("F16", "BF16")
+_GB: Final = 1e9  # as Apple and Hugging Face count
+
+
+def needed_bytes(folder: Path, *, widened: bool = False) -> int:
+    """Bytes of the weights, and of the keys and values of one slot. `widened`: half precision is loaded as single."""
+    config = json.loads((folder / "config.json").read_bytes())
+    weights = sum(_weights(file, widened=widened) for file in folder.glob("model*.safetensors"))
+    return weights + _slot({**config, **(config.get("text_config") or {})}, widened=widened)
+
+
+def require_fit(name: str, needed: int, available: int) -> None:
+    """Raise `ConfigError`, with both sizes, for a model that is larger than what MLX may use."""
+    if needed > available:
+        raise ConfigError(
+            f"{name} needs about {in_gb(needed)}, this machine gives MLX {in_gb(available)}; "
+            "pick a smaller model, or the same with fewer bits"
+        )
+
+
+def device_memory() -> int:
+    """Bytes that MLX may use: what Metal recommends, else three quarters of the machine's memory."""
+    import mlx.core as mx  # noqa: PLC0415 - the supervisor imports this module, too, and never MLX
+
+    recommended = mx.device_info().get("max_recommended_working_set_size")
+    if recommended:
+        return int(recommended)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4
+
+
+def in_gb(size: int) -> str:
+    """Bytes for people."""
+    return f"{size / _GB:,.0f} GB" if size >= 10 * _GB else f"{size / _GB:,.1f} GB"
+
+
+def _weights(file: Path, *, widened: bool) -> int:
+    """See `model_files` for the format."""
+    with file.open("rb") as stream:
+        header: dict[str, Any] = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+    tensors = [entry for name, entry in header.items() if name != "__metadata__"]
+    return sum(
+        (entry["data_offsets"][1] - entry["data_offsets"][0]) * (2 if widened and entry["dtype"] in _HALF else 1)
+        for entry in tensors
+    )
+
+
+def _slot(config: Mapping[str, Any], *, widened: bool) -> int:
+    """Two vectors a token, layer and head. 0 for a model that describes itself in other words."""
+    heads = config.get("num_attention_heads") or 0
+    width = config.get("head_dim") or (config.get("hidden_size") or 0) // max(1, heads)
+    kept = config.get("num_key_value_heads") or heads
+    tokens = min(_TOKENS, config.get("max_position_embeddings") or _TOKENS)
+    return int(2 * tokens * (config.get("num_hidden_layers") or 0) * kept * width * (4 if widened else 2))

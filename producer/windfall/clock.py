@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from arq import ArqRedis
 
-#: Seconds for which a reading is carried forward by the monotonic clock, which drifts by less than a millisecond in it.
+from windfall.steady import steady
+
+#: Seconds for which a reading is carried forward by the machine's clock, which drifts by less than a millisecond.
 _FRESH = 30.0
 
 
@@ -21,7 +22,7 @@ class RedisClock:
 
     async def now(self) -> float:
         """Unix seconds on Redis' clock."""
-        if time.monotonic() - self._read_at > _FRESH:
+        if steady() - self._read_at > _FRESH:
             seconds, micros = await self._redis.time()
             self.set(seconds + micros / 1e6)
         return self.carried()
@@ -32,9 +33,9 @@ class RedisClock:
 
     def set(self, now: float) -> None:
         """Take a reading that somebody else made just now."""
-        self._read_at = time.monotonic()
+        self._read_at = steady()
         self._offset = now - self._read_at
 
     def carried(self) -> float:
         """The last reading carried forward, without asking; right only after one."""
-        return self._offset + time.monotonic()
+        return self._offset + steady()

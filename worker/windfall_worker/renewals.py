@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Mapping
 
 from redis.exceptions import RedisError
 
 from windfall.connection import OUTAGE
+from windfall.steady import steady
 from windfall_worker.claims import ClaimDesk
 from windfall_worker.metrics.recorder import Recorder
 from windfall_worker.running import Running, Stop
@@ -28,7 +28,7 @@ class Renewals:
         self._running = running
         self._period = period
         self._record = record
-        self._renewed_at = time.monotonic()
+        self._renewed_at = steady()
 
     async def run(self) -> None:
         """Renew for ever."""
@@ -41,11 +41,12 @@ class Renewals:
             logger.warning("Redis is back; the leases of %d running jobs are renewed", len(self._running))
 
     async def if_late(self) -> None:
-        """After an outage, or a pause of this process: take up what it still holds, before it claims its own jobs.
+        """After an outage, a pause of this process or a sleep of the machine: take up what it still holds before it
+        claims its own jobs.
 
         Raises what Redis raises.
         """
-        if time.monotonic() - self._renewed_at > 2 * self._period:
+        if steady() - self._renewed_at > 2 * self._period:
             await self._renew()
 
     async def once(self) -> bool:
@@ -65,7 +66,7 @@ class Renewals:
             [held.claim for held in running if not held.releasing],
             [held.claim for held in running if held.releasing],
         )
-        self._renewed_at = time.monotonic()
+        self._renewed_at = steady()
         if renewed.lost:
             self._record.leases_lost(len(renewed.lost), "held")
         if renewed.gone:

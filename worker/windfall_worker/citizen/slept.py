@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from windfall.steady import steady
+
 logger = logging.getLogger("windfall.citizen")
 
 #: Seconds between two looks.
@@ -15,19 +17,12 @@ _PERIOD: Final = 5.0
 #: Seconds of sleep that are worth a line.
 _LEAST: Final = 5.0
 
-# `time.monotonic` stands still while the machine sleeps, on macOS and on Linux. These two go on.
-_ALWAYS: Final[int] = getattr(time, "CLOCK_BOOTTIME", None) or time.CLOCK_MONOTONIC_RAW
-
-
-def _always() -> float:
-    return time.clock_gettime(_ALWAYS)
-
 
 async def tell_of_sleep(
     *,
     period: float = _PERIOD,
     awake: Callable[[], float] = time.monotonic,
-    always: Callable[[], float] = _always,
+    always: Callable[[], float] = steady,
 ) -> None:
     """Write into the log, for ever, for how long the machine slept."""
     before = always() - awake()

@@ -17,6 +17,7 @@ from support import eventually
 from windfall.tasks import put_away
 from windfall_worker.citizen import awake
 from windfall_worker.citizen.awake import Awake, awake_command
+from windfall_worker.citizen.macos import output_of
 
 COMMAND = ["caffeinate", "-is", "-w", str(os.getpid())]
 
@@ -132,6 +133,26 @@ async def test_it_ends_with_a_worker_that_is_killed(caffeinate: Caffeinate) -> N
         worker.kill()
         await worker.wait()
     await caffeinate.has_written(f"start -is -w {worker.pid}", f"end with {worker.pid}")
+
+
+async def test_what_it_runs_in_its_turn_ends_with_it(tmp_path: Path, caffeinate: Caffeinate) -> None:
+    child = tmp_path / "child"
+    (tmp_path / "caffeinate").write_text(
+        f"#!/bin/sh\nsleep 600 &\necho $! >{child}.new; mv {child}.new {child}; wait\n"
+    )
+
+    async def started() -> bool:
+        return child.exists()
+
+    async def gone() -> bool:
+        state = await output_of("ps", "-o", "stat=", "-p", child.read_text().strip())
+        return state.strip()[:1] in ("", "Z")
+
+    async with kept_awake(COMMAND) as work:
+        work.busy = True
+        await eventually(started)
+        assert not await gone()
+    await eventually(gone)
 
 
 async def test_one_that_ends_by_itself_is_said_and_left_at_that(

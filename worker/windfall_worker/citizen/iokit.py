@@ -27,6 +27,7 @@ _FRAMEWORKS: Final = "/System/Library/Frameworks"
 _CALLBACK: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_void_p)
 #: Seconds after which the thread looks whether it is to end.
 _TURN: Final = 1.0
+_FINISHED: Final = 1  # kCFRunLoopRunFinished: nothing to listen to, and so it did not wait
 
 
 class PowerMessages:
@@ -104,7 +105,8 @@ def _listen(messages: PowerMessages, ended: threading.Event) -> None:
         return
     core.CFRunLoopAddSource(core.CFRunLoopGetCurrent(), iokit.IONotificationPortGetRunLoopSource(port), mode)
     while not ended.is_set():
-        core.CFRunLoopRunInMode(mode, _TURN, False)  # noqa: FBT003 - a C function
+        if core.CFRunLoopRunInMode(mode, _TURN, False) == _FINISHED:  # noqa: FBT003 - a C function
+            ended.wait(_TURN)
     iokit.IODeregisterForSystemPower(ctypes.byref(notifier))
     iokit.IOServiceClose(root)
     iokit.IONotificationPortDestroy(port)

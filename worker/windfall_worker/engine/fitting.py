@@ -15,7 +15,7 @@ from windfall.errors import ConfigError
 
 _TOKENS: Final = 4096  # of one slot: a prompt and an answer of the usual lengths
 _HALF: Final = ("F16", "BF16")
-_GB: Final = 1e9  # as Apple and Hugging Face count
+_GB: Final = 1e9
 
 
 def needed_bytes(folder: Path, *, widened: bool = False) -> int:
@@ -45,7 +45,9 @@ def device_memory() -> int:
 
 
 def in_gb(size: int) -> str:
-    """Bytes for people."""
+    """Bytes for people, as Apple and Hugging Face count them."""
+    if size < _GB:
+        return f"{size / 1e6:,.0f} MB"
     return f"{size / _GB:,.0f} GB" if size >= 10 * _GB else f"{size / _GB:,.1f} GB"
 
 

@@ -1,0 +1,77 @@
+"""This machine: what is installed on it, its service, and the port that it would open."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+from collections.abc import Iterator
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from windfall.broker import HOW_TO_INSTALL, find_redis_server
+from windfall.checks.finding import Finding
+from windfall.errors import ConfigError
+from windfall.service.choice import service_manager
+
+if TYPE_CHECKING:
+    from windfall_worker.settings import WorkerSettings
+
+MISSING = 'pip install "windfall[worker]"'
+
+
+def check_installation(*, models: bool) -> Iterator[Finding]:
+    """Windfall, Python and MLX. `models`: some are to run here."""
+    yield Finding(ok=True, what=f"windfall {version('windfall')} on Python {platform.python_version()}")
+    if find_spec("mlx_lm") is None:
+        what = "MLX is not installed; only producers, simulations and cloud workers run here"
+        yield Finding(ok=not models, what=what, mend=f"this needs the worker extra: {MISSING}")
+        return
+    import mlx.core as mx  # noqa: PLC0415 - an extra
+
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    chip = mx.device_info().get("device_name") or platform.machine()
+    gpu = "" if mx.metal.is_available() else "; MLX computes on its CPU, for want of Metal"
+    yield Finding(ok=True, what=f"MLX {version('mlx')} on {chip} with {total / 2**30:,.0f} GB of memory{gpu}")
+
+
+def check_embedded() -> Finding:
+    """What `run` and `demo` have for a Redis."""
+    server = find_redis_server()
+    if server is not None:
+        return Finding(ok=True, what=f"run and demo start {server.name} by themselves")
+    fake = find_spec("fakeredis") is not None
+    what = "run and demo find no redis-server" + (", and use fakeredis" if fake else "")
+    return Finding(ok=fake, what=what, mend=HOW_TO_INSTALL)
+
+
+def check_port(found: WorkerSettings, service_pid: int | None) -> Iterator[Finding]:
+    """The port of the metrics, which is in use where the service itself has it."""
+    if not found.metrics_port:
+        return
+    where = f"the port of the metrics, {found.metrics_host}:{found.metrics_port},"
+    try:
+        with socket.create_server((found.metrics_host, found.metrics_port)):
+            yield Finding(ok=True, what=f"{where} is free")
+    except OSError as exc:
+        if service_pid is not None:
+            yield Finding(ok=True, what=f"{where} is in use, as it should be while the service runs")
+        else:
+            mend = "give metrics_port another in the [worker] table"
+            yield Finding(ok=False, what=f"{where} cannot be opened ({exc.strerror})", mend=mend)
+
+
+def check_service() -> tuple[int | None, list[Finding]]:
+    """The pid of the service, where one runs."""
+    try:
+        manager = service_manager()
+    except ConfigError:
+        return None, []
+    if not manager.installed:
+        return None, [Finding(ok=True, what="the worker is no service here; windfall worker install makes it one")]
+    pid = manager.state().pid
+    what = f"the worker is a service of {manager.name}" + (
+        f", and runs with pid {pid}" if pid else ", and does not run"
+    )
+    return pid, [Finding(ok=pid is not None, what=what, mend="windfall worker logs says why")]

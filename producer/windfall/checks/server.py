@@ -1,0 +1,109 @@
+"""Redis: whether it answers, keeps what it is given, and is closed to strangers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from redis.exceptions import RedisError
+
+from windfall.checks.finding import Finding
+from windfall.connection import redact
+from windfall.errors import BrokerDenied, WindfallError
+from windfall.producer import Producer
+
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1", None)
+_OLDEST: Final = (6, 2)
+_CLOCK_TOLERANCE: Final = 30.0  # seconds
+_LEAST_LEFT: Final = 0.1  # of the memory
+_GB: Final = 1e9
+
+
+async def check_server(url: str) -> list[Finding]:
+    """All findings; only the first where there is no Redis."""
+    try:
+        async with Producer(url) as producer:
+            before = time.time()
+            fleet = await producer.fleet()
+            offset = fleet.now - (before + time.time()) / 2
+            info = await producer.ping()
+            scripts = await _scripts(producer.redis)
+    except WindfallError as exc:
+        denied = isinstance(exc, BrokerDenied)
+        mend = (
+            "give the right one in the URL"
+            if denied
+            else "start one with docker compose up -d, or name it with --redis"
+        )
+        return [Finding(ok=False, what=str(exc).rstrip("."), mend=mend)]
+    serving = sorted({model.name for worker in fleet.workers for model in worker.models})
+    fleet_text = f"{len(fleet.workers)} live workers" + (f" serve {', '.join(serving)}" if serving else "")
+    return [
+        *_facts(url, info),
+        scripts,
+        Finding(
+            ok=abs(offset) < _CLOCK_TOLERANCE,
+            what=f"this clock and that of Redis are {abs(offset):.1f} s apart",
+            mend="set this machine's clock; the queue itself goes by that of Redis alone",
+        ),
+        Finding(ok=True, what=fleet_text),
+    ]
+
+
+def _facts(url: str, info: dict[str, Any]) -> Iterator[Finding]:
+    version = str(info.get("redis_version", "?"))
+    yield Finding(ok=True, what=f"Redis {version} answers at {redact(url)}")
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    yield Finding(ok=numbers >= _OLDEST, what="its version is 6.2 or later", mend=f"upgrade it; it is {version}")
+    saving = str(info.get("aof_enabled", 0)) == "1"
+    yield Finding(
+        ok=saving,
+        what="it appends every write to a file" if saving else "a restart of it loses jobs (appendonly is off)",
+        mend="set appendonly yes in redis.conf, or redis-cli CONFIG SET appendonly yes",
+    )
+    if saving and info.get("aof_last_write_status", "ok") != "ok":
+        yield Finding(ok=False, what="its last write to that file failed", mend="look at its disk and at its log")
+    policy = str(info.get("maxmemory_policy", "?"))
+    yield Finding(
+        ok=policy == "noeviction",
+        what=f"maxmemory-policy is {policy}",
+        mend="it may throw jobs away: set maxmemory-policy noeviction",
+    )
+    yield from _memory(info)
+    yield _password(url)
+
+
+def _memory(info: dict[str, Any]) -> Iterator[Finding]:
+    used = int(info.get("used_memory", 0))
+    limit = int(info.get("maxmemory", 0)) or int(info.get("total_system_memory", 0))
+    if limit:  # a hosted Redis may not say
+        left = limit - used
+        yield Finding(
+            ok=left >= _LEAST_LEFT * limit,
+            what=f"it has {max(0, left) / _GB:,.1f} GB of {limit / _GB:,.1f} GB of memory left",
+            mend="read results and windfall delete what is done, or raise maxmemory",
+        )
+
+
+def _password(url: str) -> Finding:
+    parts = urlsplit(url)
+    if parts.password:
+        return Finding(ok=True, what="it wants a password")
+    here = parts.hostname in _LOOPBACK
+    return Finding(
+        ok=here,
+        what="it wants no password" + (", on this machine alone" if here else ""),
+        mend="whoever reaches it can read every prompt: set requirepass, and put the password into the URL",
+    )
+
+
+async def _scripts(redis: Any) -> Finding:
+    """Everything that changes a job is a script."""
+    try:
+        await redis.evalsha(await redis.script_load("return 1"), 0)
+    except RedisError as exc:
+        mend = "give its user +evalsha and +script|load, as docs/operations.md has it"
+        return Finding(ok=False, what=f"it does not run scripts ({str(exc).rstrip('.')})", mend=mend)
+    return Finding(ok=True, what="it runs scripts")

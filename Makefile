@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTHONS := python3.13 python3.12 python3.11 python3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak check bench clean redis
+.PHONY: help setup demo test soak check bench pictures clean redis
 
 help:
 	@echo 'make demo    run sixty small tasks on the bundled model (sets everything up first)'
@@ -14,6 +14,7 @@ help:
 	@echo 'make soak    faults by chance for SECONDS (60) under a running batch; SEED repeats their order'
 	@echo 'make check   formatting, lint and types'
 	@echo 'make bench   run the benchmarks beside their peers (an hour); they print ratios, and write JSON and plots to .bench'
+	@echo 'make pictures   draw the pictures of the documentation anew'
 	@echo 'make clean   remove .venv and what tools left behind'
 
 setup: $(VENV)/.ready
@@ -43,6 +44,9 @@ bench: $(VENV)/.ready-dev redis
 		echo "== $$script"; \
 		$(BIN)/python "$$script" || exit 1; \
 	done
+
+pictures: $(VENV)/.ready-dev
+	@PYTHONPATH=tests $(BIN)/python tests/pictures/draw.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .bench build dist

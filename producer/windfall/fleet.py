@@ -141,7 +141,8 @@ async def _workers(client: Any, ids: list[bytes]) -> tuple[WorkerStatus, ...]:
     gone = [name for name, beat in zip(ids, beats, strict=True) if beat is None]
     if gone:
         await client.zrem(keys.WORKERS, *gone)
-    return tuple(status for status in map(_read_heartbeat, beats) if status is not None)
+    known = [status for status in map(_read_heartbeat, beats) if status is not None]
+    return tuple(sorted(known, key=lambda status: status.id))  # on a page each keeps its place
 
 
 def _read_heartbeat(beat: bytes | None) -> WorkerStatus | None:

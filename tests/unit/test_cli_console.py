@@ -61,6 +61,7 @@ def test_the_version_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         "result",
         "cancel",
         "retry",
+        "batches",
         "pause",
         "resume",
         "drain",

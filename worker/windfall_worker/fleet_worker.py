@@ -42,6 +42,7 @@ from windfall_worker.outbox import Letter, Outbox
 from windfall_worker.renewals import Renewals
 from windfall_worker.running import Running, Stop
 from windfall_worker.settings import WorkerSettings
+from windfall_worker.throughput import Throughput
 
 logger = logging.getLogger("windfall.worker")
 
@@ -84,6 +85,7 @@ class FleetWorker(Worker):
         self.running: dict[str, Running] = {}
         self.draining = False
         self.gate = Gate()
+        self.throughput = Throughput()
         self.ready = asyncio.Event()
         self._lease = Lease(round(settings.lease * 1000), round(settings.renewal * 1000))
         self._desk = ClaimDesk(redis, self.id, self._lease)
@@ -346,6 +348,7 @@ class FleetWorker(Worker):
         data = encode_result(result, claim.lane)
         end = [claim.job_id, claim.token, result.state.value, data, keep_ms, *tokens, claim.digest]
         self._send(held, Step(Script.FINISH, [claim.lane], end), result.state)
+        self.throughput.note(claim.lane)
         if result.ok:
             self.jobs_complete += 1
         else:

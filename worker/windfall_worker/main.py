@@ -27,6 +27,7 @@ from windfall_worker.registry import Heartbeat
 from windfall_worker.routing import Stations
 from windfall_worker.settings import WorkerSettings
 from windfall_worker.stations import open_stations
+from windfall_worker.throughput import Throughput
 
 logger = logging.getLogger("windfall.worker")
 
@@ -97,7 +98,7 @@ def _heartbeat(redis: ArqRedis, clock: RedisClock, worker: FleetWorker, stations
         clock,
         worker.id,
         state=lambda: _state(worker),
-        models=lambda: tuple(_served(model, found) for model, found in stations.items()),
+        models=lambda: tuple(_served(model, found, worker.throughput) for model, found in stations.items()),
         counts=lambda: (worker.jobs_complete, worker.jobs_failed),
         record=worker.tools.record,
     )
@@ -110,7 +111,7 @@ def _state(worker: FleetWorker) -> tuple[str, str | None]:
     return ("running" if worker.gate.open else "paused"), worker.gate.why
 
 
-def _served(model: str, stations: Stations) -> ServedModel:
+def _served(model: str, stations: Stations, throughput: Throughput) -> ServedModel:
     capacities = {id(station.capacity): station.capacity for station in stations.all()}.values()
     return ServedModel(
         name=model,
@@ -119,6 +120,7 @@ def _served(model: str, stations: Stations) -> ServedModel:
         slots=sum(capacity.slots for capacity in capacities),
         running=sum(min(capacity.held, capacity.slots) for capacity in capacities),
         tokens_per_second=stations.local.backend.tokens_per_second if stations.local else None,
+        rates=throughput.rates(model),
     )
 
 

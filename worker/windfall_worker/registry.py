@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from windfall.clock import RedisClock
 from windfall.fleet import ServedModel, WorkerStatus, remove_heartbeat, worker_name, write_heartbeat
+from windfall_worker.hardware import chip, memory_bytes
 from windfall_worker.metrics.recorder import Recorder
 
 logger = logging.getLogger("windfall.registry")
@@ -73,6 +74,8 @@ class Heartbeat:
                 models=self._models(),
                 completed=completed,
                 failed=failed,
+                chip=chip(),
+                memory_bytes=memory_bytes(),
             )
             await write_heartbeat(self._redis, status)
         except (RedisError, OSError) as exc:

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from windfall.cli import breaker, dead, demo, doctor, fleet, pause, poll, results, run, steer, submit, worker
+from windfall.cli import batches, breaker, dead, demo, doctor, fleet, pause, poll, results, run, steer, submit, worker
 from windfall.cli.console import complain, say
 from windfall.cli.session import Terminated
 from windfall.errors import WindfallError
@@ -38,6 +38,7 @@ for command in (
     poll.watch,
     results.results,
     results.result,
+    batches.batches,
     steer.cancel,
     steer.retry,
     steer.delete,

@@ -3,81 +3,115 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
-from typing import Annotated
+import sys
+import time
+from collections.abc import Callable
+from typing import Annotated, Final
 
 import typer
+from rich.console import Console
 
 from windfall.cli import options
-from windfall.cli.breaker import read_breakers, say_breakers
-from windfall.cli.console import duration, say, say_json, say_table
+from windfall.cli.batch_facts import Paces
+from windfall.cli.breaker import read_breakers
+from windfall.cli.console import duration, note, say, say_json
+from windfall.cli.fleet_page import FleetView, page, sections
+from windfall.cli.live_page import LivePage
 from windfall.cli.session import producer, run_async
-from windfall.errors import BrokerDenied
+from windfall.errors import BrokerDenied, BrokerUnavailable
 from windfall.fleet import FleetStatus
 from windfall.producer import Producer
 
-_PERIOD = 2.0  # seconds between two looks
+_PERIOD: Final = 2.0  # seconds between two looks
 
 
 def fleet(
-    watch: Annotated[bool, typer.Option("--watch", help="Look again every 2 seconds, until Ctrl-C.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again every 2 seconds, on a page of its own in a terminal.")
+    ] = False,
     redis: options.RedisUrl = None,
     config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show the live workers with their models, the lanes with their backlog, and the breakers of the cloud."""
+    """Show the live workers with their models, the lanes with their backlog, the unfinished batches, and the breakers.
+
+    With --watch it goes on until q or Ctrl-C; with --json that is an object a line.
+    """
     run_async(_fleet(producer(redis, config), watch=watch, as_json=as_json))
 
 
 async def _fleet(producer: Producer, *, watch: bool, as_json: bool) -> None:
     async with producer:
+        window = _Window(producer)
+        if watch and sys.stdout.isatty() and not as_json:
+            await window.look()
+            live = LivePage(lambda width, height: page(window.seen(), width, height))
+            await live.show(window.keep_looking(live.redraw))
+            return
+        say_view = _say_json if as_json else _say
+        await window.look()
+        say_view(window.view)
+        if watch:
+            await window.keep_looking(lambda: say_view(window.view), lambda: note(str(window.seen().away)))
+
+
+class _Window:
+    """Looks at the fleet, and keeps what it saw last."""
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+        self._paces = Paces()
+        self._away: tuple[float, str] | None = None
+        self.view = FleetView(FleetStatus(now=0.0))
+
+    async def look(self) -> None:
+        """Look once. Raises what the producer raises."""
+        fleet = await self._producer.fleet()
+        batches = await self._producer.batches()
+        try:
+            breakers, cooldowns = await read_breakers(self._producer.redis)
+        except BrokerDenied:
+            breakers, cooldowns = [], {}  # a user for producers alone does not see them
+        for batch in batches:
+            self._paces.note(batch)
+        paces = {batch.id: pace for batch in batches if (pace := self._paces.of(batch)) is not None}
+        self.view = FleetView(fleet, batches, breakers, cooldowns, paces)
+        self._away = None
+
+    async def keep_looking(self, on_look: Callable[[], None], on_away: Callable[[], None] | None = None) -> None:
+        """Look for ever. Redis being away is waited out, and told once."""
         while True:
-            found = await producer.fleet()
-            try:
-                breakers, cooldowns = await read_breakers(producer.redis)
-            except BrokerDenied:
-                breakers, cooldowns = [], {}  # a user for producers alone does not see them
-            if as_json:
-                named = [asdict(breaker) for breaker in breakers]
-                say_json(found.model_dump(mode="json") | {"breakers": named, "cooldowns": cooldowns})
-            else:
-                _say_fleet(found)
-                if breakers:
-                    say()
-                say_breakers(breakers, cooldowns)
-            if not watch:
-                return
             await asyncio.sleep(_PERIOD)
+            try:
+                await self.look()
+            except BrokerUnavailable as exc:
+                news = self._away is None
+                self._away = self._away or (time.monotonic(), str(exc))
+                if news:
+                    (on_away or on_look)()
+            else:
+                on_look()
+
+    def seen(self) -> FleetView:
+        """What it saw last, and for how long it has seen nothing since."""
+        if self._away is None:
+            return self.view
+        since, why = self._away
+        return self.view.missing(f"no look for {duration(time.monotonic() - since)}, this is what was: {why}")
 
 
-def _say_fleet(found: FleetStatus) -> None:
-    if not found.workers:
+def _say_json(view: FleetView) -> None:
+    say_json(view.as_json())
+
+
+def _say(view: FleetView) -> None:
+    if sys.stdout.isatty():
+        console = Console()
+        console.print(page(view, console.width, keys=""))
+        return
+    if not view.fleet.workers:
         say("no worker is live; start one with windfall worker --model NAME=PATH")
-    else:
-        say_table(
-            ("WORKER", "STATE", "MODEL", "BACKEND", "RUNNING", "SLOTS", "TOKENS/S", "DONE", "UP"),
-            [
-                (
-                    worker.id,
-                    worker.state,
-                    model.name,
-                    "+".join(model.backends),
-                    str(model.running),
-                    str(model.slots),
-                    "" if model.tokens_per_second is None else f"{model.tokens_per_second:.0f}",
-                    str(worker.completed),
-                    duration(found.now - worker.started_at),
-                )
-                for worker in found.workers
-                for model in worker.models
-            ],
-            right=("RUNNING", "SLOTS", "TOKENS/S", "DONE", "UP"),
-        )
-    waiting = [lane for lane in found.lanes if lane.queued or lane.running]
-    if waiting:
-        say()
-        say_table(
-            ("LANE", "ROUTE", "QUEUED", "RUNNING"),
-            [(lane.model, lane.route.value, str(lane.queued), str(lane.running)) for lane in waiting],
-            right=("QUEUED", "RUNNING"),
-        )
+    for number, section in enumerate(sections(view)):
+        if number or not view.fleet.workers:
+            say()
+        section.say()

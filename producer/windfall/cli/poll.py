@@ -6,12 +6,13 @@ import asyncio
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import typer
 
 from windfall.batch import BatchStatus
 from windfall.cli import options
+from windfall.cli.batch_facts import as_json as facts_of
 from windfall.cli.console import duration, note, printable, say, say_json
 from windfall.cli.follow import conclude, outcomes
 from windfall.cli.progress import RowProgress
@@ -34,7 +35,7 @@ def status(
     """Print how far a batch is (counts, rate, time left, tokens), or what became of a job."""
     found = run_async(_status(producer(redis, config), name))
     if isinstance(found, BatchStatus):
-        say_json(_as_json(found)) if as_json else _say_batch(found)
+        say_json(facts_of(found)) if as_json else _say_batch(found)
     elif not as_json:
         say(_job_line(name, found))
     elif isinstance(found, JobState):
@@ -81,16 +82,16 @@ async def _watch(producer: Producer, name: str, *, as_json: bool) -> int:
         cursor, kinds = "0", Counter[str]()
         live = sys.stderr.isatty() and sys.stdout.isatty() and not as_json
         with RowProgress(f"batch {name}", done=found.finished) as progress:
-            async for found in _changes(producer, name):
-                if as_json:
-                    say_json(_as_json(found))
-                elif not live:
-                    say(outcomes(found))
-                progress.update(found.finished, found.total, found.finished - found.completed)
+            async for found in _changes(producer, name, progress.remark if live else note):
                 if found.failed:
                     cursor, more = await producer.failures(name, after=cursor)
                     kinds += more
-                    progress.explain(in_words(kinds))
+                if as_json:
+                    say_json(facts_of(found) | {"failures": dict(kinds)})
+                elif not live:
+                    say(outcomes(found) + (", paused" if found.paused else ""))
+                progress.update(found.finished, found.total, found.finished - found.completed, paused=found.paused)
+                progress.remark(f"failed: {in_words(kinds)}" if kinds else "")
         unsuccessful = conclude(found, None)
         if kinds:
             note(f"failed: {in_words(kinds)}; see windfall dead list, run them again with windfall retry {name}")
@@ -102,32 +103,29 @@ def in_words(kinds: Counter[str]) -> str:
     return ", ".join(f"{number:,} {printable(kind)}" for kind, number in kinds.most_common())
 
 
-async def _changes(producer: Producer, name: str) -> AsyncIterator[BatchStatus]:
-    last: tuple[int, ...] = ()
+async def _changes(producer: Producer, name: str, on_away: Callable[[str], None]) -> AsyncIterator[BatchStatus]:
+    """The batch whenever something of it has changed, and after Redis was away; `on_away` is told why it is, once."""
+    last: tuple[object, ...] = ()
     away_since: float | None = None
     while True:
         try:
             found = await producer.batch(name)
-        except BrokerUnavailable:
-            away_since = away_since or time.monotonic()
+        except BrokerUnavailable as exc:
+            if away_since is None:
+                away_since, last = time.monotonic(), ()
+                on_away(f"{exc}; looking again for up to {_PATIENCE:g} s")
             if time.monotonic() - away_since > _PATIENCE:
                 raise
             await asyncio.sleep(_PERIOD)
             continue
         away_since = None
-        counts = (found.total, found.queued, found.running, found.completed, found.finished, found.done)
-        if counts != last:
+        now = (found.total, found.queued, found.running, found.completed, found.finished, found.done, found.paused)
+        if now != last:
             yield found
         if found.done:
             return
-        last = counts
+        last = now
         await asyncio.sleep(_PERIOD)
-
-
-def _as_json(found: BatchStatus) -> dict[str, object]:
-    derived = {"state": found.state.value, "finished": found.finished, "rate": found.rate, "eta": found.eta}
-    derived["kept_until"] = found.kept_until
-    return found.model_dump(mode="json") | derived
 
 
 def _say_batch(found: BatchStatus) -> None:

@@ -3,60 +3,105 @@
 from __future__ import annotations
 
 import sys
+import time
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from windfall.cli.console import duration, printable
+from windfall.cli.pace import Pace
+
+#: Columns below which the rate is not shown, and then the time left.
+_WIDE: Final = 72
+_MIDDLE: Final = 48
+_PER_SECOND: Final = 8  # drawings
+
+
+@dataclass(frozen=True, slots=True)
+class RowsDone:
+    """How far something is. `total` is None for as long as nobody knows it; `rate` is in rows a second."""
+
+    what: str
+    done: int = 0
+    total: int | None = None
+    failed: int = 0
+    rate: float | None = None
+    paused: bool = False
+    remark: str = ""  #: what else is to be said, on a line of its own
+
+    def drawn(self, width: int) -> RenderableType:
+        """The bar, and the remark below it. Nothing wraps; a narrow terminal shows less."""
+        of_total = f"{self.done:,}/{self.total:,}" if self.total is not None else f"{self.done:,}"
+        facts = [of_total]
+        if self.paused:
+            facts.append("paused")
+        elif self.rate is not None:
+            facts += [f"{self.rate:,.1f} rows/s"] if width >= _WIDE else []
+            if self.rate and self.total and self.done < self.total and width >= _MIDDLE:
+                facts.append(f"{duration((self.total - self.done) / self.rate)} left")
+        grid = Table.grid(padding=(0, 1), expand=True)
+        grid.add_column(no_wrap=True, overflow="ellipsis", max_width=width // 3)
+        grid.add_column(ratio=1)
+        for _ in facts:
+            grid.add_column(no_wrap=True, justify="right")
+        bar = ProgressBar(total=self.total, completed=self.done, pulse=self.total is None)
+        failed = [Text(f"{self.failed:,} failed", "red")] if self.failed else []
+        if failed:
+            grid.add_column(no_wrap=True)
+        grid.add_row(Text(printable(self.what)), bar, *(Text(fact) for fact in facts), *failed)
+        below = [Text(printable(self.remark), "red", no_wrap=True, overflow="ellipsis")] if self.remark else []
+        return Group(grid, *below)
 
 
 class RowProgress:
-    """Rows finished of a total that may still be unknown, rows a second, time left, failures."""
+    """Rows finished of a total that may still be unknown, rows a second of late, time left, failures."""
 
     def __init__(self, what: str, *, done: int = 0, beside_stdout: bool = False) -> None:
         # Rows that go to the same terminal as the bar would tear it apart.
         self._shown = sys.stderr.isatty() and not (beside_stdout and sys.stdout.isatty())
-        self._what = what
         self._start = done
-        self._bar: Progress | None = None
-        self._task = TaskID(0)
+        self._rows = RowsDone(what, done)
+        self._pace = Pace()
+        self._live: Live | None = None
 
     def __enter__(self) -> Self:
         if self._shown:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=None),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[failed]}", style="red"),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self._task = self._bar.add_task(self._what, total=None, completed=self._start, rate="", failed="")
-            self._bar.start()
+            console = Console(stderr=True)
+            self._live = Live(
+                get_renderable=lambda: self._drawn(console.width), console=console, transient=True,
+                refresh_per_second=_PER_SECOND,
+            )  # fmt: skip
+            self._pace.note(time.monotonic(), self._start)
+            self._live.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        if self._live is not None:
+            self._live.refresh()  # what came last is seen, too
+            self._live.stop()
+
+    def _drawn(self, width: int) -> RenderableType:
+        return replace(self._rows, rate=self._pace.at(time.monotonic())).drawn(width)
 
     def begin(self, what: str) -> None:
         """Say what is going on now, and count the time from here."""
-        if self._bar is not None:
-            self._bar.reset(self._task, completed=self._start, total=None, description=what, rate="", failed="")
+        self._rows = RowsDone(what, self._start)
+        self._pace = Pace()
+        self._pace.note(time.monotonic(), self._start)
 
-    def update(self, done: int, total: int | None, failed: int) -> None:
+    def update(self, done: int, total: int | None, failed: int, *, paused: bool = False) -> None:
         """Show these numbers. `total` is None for as long as nobody knows it."""
-        if self._bar is None:
-            return
-        task = self._bar.tasks[0]
-        elapsed = task.elapsed or 0.0
-        rate = f"{(done - self._start) / elapsed:.1f} rows/s" if elapsed > 0.5 else ""
-        shown = f"{failed} failed" if failed else ""
-        self._bar.update(self._task, completed=done, total=total, rate=rate, failed=shown)
+        if paused:
+            self._pace.stop()
+        self._pace.note(time.monotonic(), done)
+        self._rows = replace(self._rows, done=done, total=total, failed=failed, paused=paused)
 
-    def explain(self, failures: str) -> None:
-        """Show in other words what failed, until the next update."""
-        if self._bar is not None:
-            self._bar.update(self._task, failed=failures)
+    def remark(self, text: str) -> None:
+        """Show this below the bar, until the next remark."""
+        self._rows = replace(self._rows, remark=text)

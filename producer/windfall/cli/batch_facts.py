@@ -1,0 +1,39 @@
+"""What follows from looks at a batch: its pace of late, the time left, and what programs get."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from windfall.batch import BatchStatus
+from windfall.cli.pace import Pace
+
+
+class Paces:
+    """Rows a second that batches finished of late: a pause long ago does not count."""
+
+    def __init__(self) -> None:
+        self._paces: defaultdict[str, Pace] = defaultdict(Pace)
+
+    def note(self, batch: BatchStatus) -> None:
+        """Remember a look."""
+        if batch.paused:
+            self._paces[batch.id].stop()
+        self._paces[batch.id].note(batch.now, batch.finished)
+
+    def of(self, batch: BatchStatus) -> float | None:
+        """Rows a second, or None before there is anything to tell."""
+        return self._paces[batch.id].at(batch.now)
+
+
+def pace_of(batch: BatchStatus, pace: float | None) -> tuple[float | None, float | None]:
+    """Rows a second and seconds left, by its pace of late where that is known; nothing while it is paused."""
+    if batch.paused and not batch.running:
+        return None, None
+    rate = batch.rate if pace is None else pace
+    return rate, (batch.total - batch.finished) / rate if rate else None
+
+
+def as_json(batch: BatchStatus) -> dict[str, object]:
+    """The counts and what follows from them."""
+    derived = {"state": batch.state.value, "finished": batch.finished, "rate": batch.rate, "eta": batch.eta}
+    return batch.model_dump(mode="json") | derived | {"kept_until": batch.kept_until}

@@ -11,6 +11,7 @@ from typing import Any
 from arq import ArqRedis
 
 from windfall.errors import WireError
+from windfall.keys import batch_of, lane_parts
 from windfall.result import Attempt, ErrorInfo
 from windfall.scripts import Arg, Script, run
 from windfall.wire import decode_attempts
@@ -36,6 +37,12 @@ class Claim:
     lost: str
     aborted: bool
     digest: str = ""
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What each line of the job's log says of it."""
+        batch, lane = batch_of(self.job_id), lane_parts(self.lane)
+        return {"job": self.job_id} | ({"batch": batch} if batch else {}) | ({"model": lane[0]} if lane else {})
 
     def attempts(self) -> tuple[Attempt, ...]:
         """The job's earlier attempts, lost leases among them. A ledger that cannot be read begins anew."""

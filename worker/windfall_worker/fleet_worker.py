@@ -23,7 +23,7 @@ from structlog.contextvars import bind_contextvars
 from windfall.announcements import Announcements
 from windfall.connection import OUTAGE
 from windfall.errors import UnknownContract, WireError
-from windfall.keys import CHANNEL_WAKE, CHANNEL_WORKER, batch_of, lane_parts
+from windfall.keys import CHANNEL_WAKE, CHANNEL_WORKER
 from windfall.result import CompletionResult, JobState
 from windfall.scripts import Script, Step
 from windfall.tasks import happens, put_away
@@ -107,8 +107,8 @@ class FleetWorker(Worker):
         """Work until drained. Raises what ended it, where that is a bug."""
         await self.tools.clock.now()
         await self._orders.begin()
-        background: list[Coroutine[Any, Any, None]] = [self._outbox.run(), self._renewals.run()]
-        background += [self._orders.run(self._announcements)]
+        orders = self._orders.run(self._announcements)
+        background: list[Coroutine[Any, Any, None]] = [self._outbox.run(), self._renewals.run(), orders]
         # A word on this worker's own channel: some of its jobs are to be cancelled, and a renewal says which.
         background += [self._hear(CHANNEL_WORKER + self.id, self._renewals.once)]
         background += [self._hear(CHANNEL_WAKE + lane, feed.wake) for feed in self.feeds for lane in feed.wakes]
@@ -133,9 +133,8 @@ class FleetWorker(Worker):
             logger.warning("%s again: handing back %d running jobs", signum.name, len(self.running))
             self.hand_back()
         else:
-            logger.warning(
-                "%s: draining; %d jobs run on, a second signal hands them back", signum.name, len(self.running)
-            )
+            number = len(self.running)
+            logger.warning("%s: draining; %d jobs run on, a second signal hands them back", signum.name, number)
             self.drain()
 
     def drain(self) -> None:
@@ -275,7 +274,7 @@ class FleetWorker(Worker):
     async def _run(self, held: Running) -> None:
         """Run one claimed job to one of its ends, and post that end to Redis."""
         claim = held.claim
-        bind_contextvars(**_about(claim))
+        bind_contextvars(**claim.about)
         try:
             self._post(held, await self._outcome(held))
         except asyncio.CancelledError:
@@ -399,9 +398,3 @@ class FleetWorker(Worker):
                 logger.warning("job %s: its end was refused (%s)", name, answer.decode(), extra={"job": name})
 
         self._outbox.post(Letter(step, held.claim.job_id, taken))
-
-
-def _about(claim: Claim) -> dict[str, str]:
-    """What each line of a job's log says of it."""
-    batch, lane = batch_of(claim.job_id), lane_parts(claim.lane)
-    return {"job": claim.job_id} | ({"batch": batch} if batch else {}) | ({"model": lane[0]} if lane else {})

@@ -155,17 +155,25 @@ async def test_what_it_runs_in_its_turn_ends_with_it(tmp_path: Path, caffeinate:
     await eventually(gone)
 
 
-async def test_one_that_ends_by_itself_is_said_and_left_at_that(
-    tmp_path: Path, caffeinate: Caffeinate, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("#!/bin/sh\nexit 1\n", "caffeinate ended by itself: this machine may fall asleep while jobs run"),
+        ("#!/no/such/shell\n", "caffeinate cannot be started (No such file or directory): this machine may"),
+    ],
+)
+async def test_one_that_does_not_stay_is_said_and_left_at_that(
+    tmp_path: Path, caffeinate: Caffeinate, caplog: pytest.LogCaptureFixture, script: str, said: str
 ) -> None:
-    (tmp_path / "caffeinate").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "caffeinate").write_text(script)
     async with kept_awake(COMMAND) as work:
         work.busy = True
 
-        async def said() -> list[str]:
+        async def warned() -> list[str]:
             return [record.message for record in caplog.records if record.levelno == logging.WARNING]
 
-        assert await eventually(said) == ["caffeinate ended by itself: this machine may fall asleep while jobs run"]
+        (warning,) = await eventually(warned)
+        assert warning.startswith(said)
 
 
 @pytest.mark.parametrize("command", [None, ["no-such-caffeinate"]])

@@ -75,17 +75,17 @@ class Awake:
         if self._command is None or program is None:
             self._failed = True
         elif self._process:
-            self._failed = True
-            logger.warning("%s ended by itself: this machine may fall asleep while jobs run", self._command[0])
+            self._give_up("ended by itself")
         else:
-            # A session of its own: Ctrl-C in the terminal is for the worker, which may have jobs to end.
-            self._process = subprocess.Popen(  # noqa: S603 - a program of the system's, with a process id
-                [program, *self._command[1:]],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+            try:
+                self._process = _start([program, *self._command[1:]])
+            except OSError as exc:
+                self._give_up(f"cannot be started ({exc.strerror})")
+
+    def _give_up(self, why: str) -> None:
+        self._failed = True
+        name = self._command[0] if self._command else ""
+        logger.warning("%s %s: this machine may fall asleep while jobs run", name, why)
 
     def _release(self) -> None:
         process, self._process = self._process, None
@@ -99,3 +99,14 @@ class Awake:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _start(command: list[str]) -> subprocess.Popen[bytes]:
+    # A session of its own: Ctrl-C in the terminal is for the worker, which may have jobs to end.
+    return subprocess.Popen(  # noqa: S603 - a program of the system's, with a process id
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )

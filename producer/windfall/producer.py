@@ -27,6 +27,7 @@ from windfall.row import Row
 from windfall.scripts import Arg, Script, run
 from windfall.submission import Submission, enqueue_one
 from windfall.tasks import happens
+from windfall.tracing import enqueueing
 
 #: Seconds for which batches are kept after their end where nobody says otherwise: 7 days.
 KEEP = 7 * 86400.0
@@ -80,7 +81,7 @@ class Producer:
     async def enqueue(self, request: CompletionRequest) -> str:
         """Enqueue one request; returns its job id. Raises `InvalidRequest` where it is larger than the limit."""
         name = secrets.token_hex(8)
-        with translated():
+        with enqueueing(request.model, **{"messaging.message.id": name}), translated():
             await enqueue_one(self._redis, self._clock, request, name, self._limits)
         return name
 
@@ -132,13 +133,14 @@ class Producer:
         """
         batch = await self.open_batch(batch_id=batch_id, metadata=metadata, keep=keep, deadline=deadline)
         deadline_ms = None if batch.deadline_at is None else round(batch.deadline_at * 1000)
-        submission = Submission(self._redis, self._clock, batch.id, self._limits, deadline_ms)
-        try:
-            await submission.add(requests, on_progress)
-        except (BatchCancelled, BatchFull):
+        with enqueueing("batch", **{"windfall.batch": batch.id}):
+            submission = Submission(self._redis, self._clock, batch.id, self._limits, deadline_ms)
+            try:
+                await submission.add(requests, on_progress)
+            except (BatchCancelled, BatchFull):
+                await self._seal(batch.id)
+                raise
             await self._seal(batch.id)
-            raise
-        await self._seal(batch.id)
         return await self.batch(batch.id)
 
     async def _seal(self, batch_id: str) -> None:

@@ -86,6 +86,25 @@ def load_settings(*, redis: str | None = None, config: Path | None = None) -> Se
     return Settings(**{name: value for name, value in found.items() if value is not None})
 
 
+class _Otel(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="OTEL_", env_ignore_empty=True)
+
+    traces_exporter: str | None = None
+    exporter_otlp_endpoint: str | None = None
+    exporter_otlp_traces_endpoint: str | None = None
+    sdk_disabled: str = "false"
+
+
+def traces_exporters() -> tuple[str, ...]:
+    """What the standard variables of OpenTelemetry say that spans go to; nothing unless one of them was set."""
+    otel = _Otel()
+    if otel.sdk_disabled.lower() == "true":
+        return ()
+    endpoint = otel.exporter_otlp_endpoint or otel.exporter_otlp_traces_endpoint
+    names = (otel.traces_exporter or ("otlp" if endpoint else "none")).split(",")
+    return tuple(name for name in map(str.strip, names) if name not in ("", "none"))
+
+
 def find_config(given: Path | None) -> Path | None:
     """The `windfall.toml` that counts, or None. Raises `ConfigError` where the given one is not there."""
     if given is not None:

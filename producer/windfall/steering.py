@@ -125,9 +125,10 @@ def _anew(payload: bytes, now_ms: int, attempts: tuple[Attempt, ...]) -> tuple[i
     """Priority, ledger, payload and deadline of a job that is run again; the time of its deadline starts anew."""
     ledger = encode_attempts(attempts)
     try:
-        request = decode_job(payload).request
+        message = decode_job(payload)
     except WireError:
         return 0, ledger, payload, 0  # of another contract: whoever reads it will see
+    request = message.request
     if request.deadline is None:
         return request.priority, ledger, payload, 0
-    return request.priority, ledger, encode_job(request, now_ms), deadline_of(request, now_ms)
+    return request.priority, ledger, encode_job(request, now_ms, message.trace), deadline_of(request, now_ms)

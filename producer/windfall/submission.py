@@ -17,6 +17,7 @@ from windfall.request import CompletionRequest
 from windfall.result import CompletionResult, ErrorInfo, JobState, Timings
 from windfall.row import InvalidRow, Row
 from windfall.scripts import Arg, Script, Step, run_all
+from windfall.tracing import carrier
 from windfall.wire import encode_job, encode_result
 
 #: Rows and bytes of one round trip: large enough to hide its latency, small enough not to hold Redis up.
@@ -61,6 +62,7 @@ class Submission:
         self._batch_id = batch_id
         self._limits = limits
         self._deadline_ms = deadline_ms
+        self._trace = carrier()
         self._chunk = _Chunk()
         self.rows = 0  #: rows read so far
         self.added = 0  #: rows that were not there before
@@ -92,7 +94,7 @@ class Submission:
         now_ms = await self._clock.now_ms()
         if isinstance(row, CompletionRequest):
             row = self._in_time(row, now_ms)
-            payload = encode_job(row, now_ms)
+            payload = encode_job(row, now_ms, self._trace)
             error = self._limits.too_large(len(payload))
             if error is None:
                 job = (name, row.priority, deadline_of(row, now_ms), payload)
@@ -174,7 +176,7 @@ async def enqueue_one(
 ) -> None:
     """Put one job, on its own, into its lane. Raises `InvalidRequest` where it is too large."""
     now_ms = await clock.now_ms()
-    payload = encode_job(request, now_ms)
+    payload = encode_job(request, now_ms, carrier())
     error = limits.too_large(len(payload))
     if error is not None:
         raise error

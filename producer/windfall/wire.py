@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
 from windfall.errors import CompletionFailed, UnknownContract, WindfallError, WireError
@@ -21,6 +22,17 @@ from windfall.result import Attempt, CompletionResult, JobState
 
 #: The version of every message that this program writes; it reads no other.
 CONTRACT: Final = 1
+
+
+#: W3C's trace context, and how long such a header may be.
+_TRACE_FIELDS: Final = ("traceparent", "tracestate")
+_TRACE_LENGTH: Final = 512
+
+
+def _trace_context(found: object) -> dict[str, str]:
+    """What of it can be one: a trace that cannot be read is none, and must not cost the job."""
+    fields = {name: found.get(name) for name in _TRACE_FIELDS} if isinstance(found, dict) else {}
+    return {name: text for name, text in fields.items() if isinstance(text, str) and len(text) <= _TRACE_LENGTH}
 
 
 class _Message(BaseModel):
@@ -33,10 +45,14 @@ class _Message(BaseModel):
 
 
 class JobMessage(_Message):
-    """A job as it lies in Redis: arq's function name, try and enqueue time (ms), and the request."""
+    """A job as it lies in Redis: arq's function name, try and enqueue time (ms), and the request.
+
+    `trace` is the span that enqueued it, where somebody traces.
+    """
 
     a: tuple[CompletionRequest]
     k: dict[str, Any] = {}
+    trace: Annotated[dict[str, str], BeforeValidator(_trace_context)] = {}
 
     @property
     def request(self) -> CompletionRequest:
@@ -56,10 +72,15 @@ class _ResultMessage(_Message):
 _attempts = TypeAdapter(tuple[Attempt, ...])
 
 
-def encode_job(request: CompletionRequest, enqueued_ms: int) -> bytes:
-    """The bytes of a job; what arq's `serialize_job` would make with our serializer."""
+def encode_job(request: CompletionRequest, enqueued_ms: int, trace: Mapping[str, str] | None = None) -> bytes:
+    """The bytes of a job; what arq's `serialize_job` would make with our serializer, and the trace it is part of.
+
+    The trace stands last: readers that know nothing of traces pass over it, and `enqueued_at` never meets it.
+    """
     body = request.__pydantic_serializer__.to_json(request, exclude_unset=True)
-    return b'{"v":%d,"t":null,"f":"%s","k":{},"et":%d,"a":[%s]}' % (CONTRACT, FUNCTION.encode(), enqueued_ms, body)
+    traced = b',"trace":' + to_json(trace) if trace else b""
+    parts = (CONTRACT, FUNCTION.encode(), enqueued_ms, body, traced)
+    return b'{"v":%d,"t":null,"f":"%s","k":{},"et":%d,"a":[%s]%s}' % parts
 
 
 #: So many bytes of a job hold the time at which it was enqueued, which `enqueued_at` reads.

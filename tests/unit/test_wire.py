@@ -112,3 +112,17 @@ def test_a_reason_never_quotes_the_prompt() -> None:
         decode_job(data)
     assert "role" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_a_trace_travels_with_its_job_and_without_one_the_bytes_are_what_they_were() -> None:
+    context = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    traced = encode_job(request(), 5, context)
+    assert decode_job(traced).trace == context
+    assert decode_job(traced).request == request()
+    assert encode_job(request(), 5) == encode_job(request(), 5, None) == encode_job(request(), 5, {})
+    assert traced.startswith(encode_job(request(), 5)[:-1])
+
+
+@pytest.mark.parametrize("found", [b"5", b"[]", b'{"traceparent":5}', b'{"traceparent":"%s"}' % (b"x" * 600), b"null"])
+def test_a_trace_that_is_none_is_left_out(found: bytes) -> None:
+    assert decode_job(encode_job(request(), 5)[:-1] + b',"trace":%s}' % found).trace == {}

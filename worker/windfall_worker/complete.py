@@ -18,6 +18,7 @@ from windfall_worker.decide import Fail, Fallback, Requeue, Retry, Snooze, decid
 from windfall_worker.deltas import DeltaWriter
 from windfall_worker.job import Job
 from windfall_worker.routing import Station, candidates
+from windfall_worker.spans import attempt_span, job_span
 
 
 class PutBack(ArqRetry):
@@ -31,14 +32,21 @@ class PutBack(ArqRetry):
 async def complete(ctx: dict[str, Any], request: CompletionRequest) -> CompletionResult:
     """Complete one request within its deadline. Raises `PutBack` (arq's `Retry`) when the job is to run again."""
     job: Job = ctx["job"]
+    with job_span(job, job.trace) as span:
+        result = await _in_time(ctx["redis"], job, request)
+        span.ended(result)
+        return result
+
+
+async def _in_time(redis: ArqRedis, job: Job, request: CompletionRequest) -> CompletionResult:
     if request.deadline is None:
-        return await _try_each(ctx["redis"], job, request, None)
+        return await _try_each(redis, job, request, None)
     left = job.enqueued_at + request.deadline - job.now
     if left <= 0:
         return _expired(job, request)
     try:
         async with asyncio.timeout(left) as limit:
-            return await _try_each(ctx["redis"], job, request, left)
+            return await _try_each(redis, job, request, left)
     except TimeoutError:
         if not limit.expired():
             raise
@@ -100,18 +108,22 @@ async def _attempt(
     bind_contextvars(attempt=number, backend=station.backend.name)
     # Most jobs have no follower, and a generator that yields nothing costs a twentieth of a short job.
     writing = DeltaWriter.maybe(redis, job.id, number, wanted=True) if request.stream else nullcontext()
-    async with writing as deltas:
-        call = Call(job.id, request, number, left, deltas.add if deltas else None)
-        failure: BackendError | None = None
-        async with station.guard():
-            try:
-                return await station.backend.complete(call)
-            except EngineDied:
-                raise
-            except BackendError as error:
-                # A request that this engine refuses says nothing against the engine.
-                failure = error
-        raise failure
+    with attempt_span(job, request, station, number) as span:
+        async with writing as deltas:
+            call = Call(job.id, request, number, left, deltas.add if deltas else None)
+            failure: BackendError | None = None
+            async with station.guard():
+                try:
+                    completion = await station.backend.complete(call)
+                except EngineDied:
+                    raise
+                except BackendError as error:
+                    # A request that this engine refuses says nothing against the engine.
+                    failure = error
+                else:
+                    span.completed(completion)
+                    return completion
+            raise failure
 
 
 def _nobody(job: Job, request: CompletionRequest) -> ModelNotFound:

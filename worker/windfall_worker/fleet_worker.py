@@ -336,6 +336,7 @@ class FleetWorker(Worker):
             started_at=self.tools.clock.carried(),
             tools=self.tools,
             seat=held.seat,
+            trace=message.trace,
             spilled=held.feed.cloud,
             company=company(claim.deliveries, self.settings.max_deliveries, attempts),
         )

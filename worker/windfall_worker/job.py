@@ -8,6 +8,7 @@ from typing import Any
 
 from windfall.clock import RedisClock
 from windfall.errors import BackendError
+from windfall.keys import lane_parts
 from windfall.request import CompletionRequest
 from windfall.result import Attempt, Completion, CompletionResult, ErrorInfo, JobState, Timings
 from windfall_worker.capacity import Seat
@@ -39,10 +40,16 @@ class Job:
     started_at: float
     tools: Tools
     seat: Seat
+    trace: Mapping[str, str] = field(default_factory=dict)  #: the span that enqueued it, as its message carried it
     spilled: bool = False  #: whether it was claimed for the cloud
     company: Company = Company.ANY  #: with whom it may be in an engine
     begun: bool = False  #: whether a backend has had it; before that it can be handed back for free
     errors: list[BackendError] = field(default_factory=list)  #: of this delivery
+
+    @property
+    def model(self) -> str:
+        """The model of its lane."""
+        return (lane_parts(self.lane) or ("",))[0]
 
     @property
     def now(self) -> float:

@@ -20,6 +20,7 @@ from windfall.formats.output_file import by_custom_id
 from windfall.request import Route
 from windfall.row import Row
 from windfall.settings import Settings, load_settings
+from windfall.trace_export import exporting
 
 if TYPE_CHECKING:
     from windfall_worker.settings import ModelSettings
@@ -89,7 +90,8 @@ def run_file(
         if before:
             note(f"{before:,} rows are already in {out.name}; going on with the rest")
         try:
-            tally = run_async(run_rows(missing, out, served, source.name))
+            with exporting("windfall"):
+                tally = run_async(run_rows(missing, out, served, source.name))
         except (KeyboardInterrupt, Terminated):
             note(f"stopped: {out.rows:,} rows are in {out.name}; the same command goes on with the rest")
             raise

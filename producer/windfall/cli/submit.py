@@ -24,6 +24,7 @@ from windfall.keys import checked_batch_id
 from windfall.producer import Producer
 from windfall.row import InvalidRow, Row
 from windfall.settings import load_settings
+from windfall.trace_export import exporting
 
 _MODELS_WATCHED = 20  # a file of more models than this is not looked at for models that nobody serves
 
@@ -66,13 +67,14 @@ def submit(
     settings = load_settings(redis=redis, config=config)
     word = fingerprint(source, model, route, priority, deadline, keep)
     terms = _Terms(checked_batch_id(batch_id) if batch_id else None, {"input": source.name}, keep, deadline, word)
-    with rows_of(source, Overrides(model, route, priority), settings.max_row_bytes) as rows:
-        producer = Producer(settings.redis, limits=settings.limits)
-        name = run_async(_submit(producer, _Watched(rows), terms, as_json=as_json))
-    if wait:
-        _wait(Producer(settings.redis), name, output)
-    else:
-        note(f"see windfall watch {name}; get the results with windfall results {name} -o OUT")
+    with exporting("windfall-producer"):
+        with rows_of(source, Overrides(model, route, priority), settings.max_row_bytes) as rows:
+            producer = Producer(settings.redis, limits=settings.limits)
+            name = run_async(_submit(producer, _Watched(rows), terms, as_json=as_json))
+        if wait:
+            _wait(Producer(settings.redis), name, output)
+        else:
+            note(f"see windfall watch {name}; get the results with windfall results {name} -o OUT")
 
 
 def _wait(producer: Producer, name: str, output: Path | None) -> None:

@@ -15,6 +15,7 @@ from windfall.connection import redact
 from windfall.env_file import into_environment, read_env_file
 from windfall.errors import ConfigError
 from windfall.settings import load_settings
+from windfall.trace_export import exporting
 
 if TYPE_CHECKING:
     from windfall_worker.settings import ModelSettings, WorkerSettings
@@ -110,7 +111,8 @@ def worker(
         what = worker_settings(settings, {**given, "models": models})
         log.open(what.log_format, what.log_level)
         # run_worker handles the signals itself, so this is not run_async.
-        asyncio.run(_work(what, settings.redis, log))
+        with exporting("windfall-worker"):
+            asyncio.run(_work(what, settings.redis, log))
 
 
 def _refuse_flags(ctx: typer.Context) -> None:

@@ -54,6 +54,13 @@ def test_a_cloud_only_worker_serves_what_windfall_toml_maps(
     assert fault_server.seen(model)[0]["headers"]["authorization"] == f"Bearer {KEY}"
 
 
+def test_a_container_has_its_mappings_from_the_environment(windfall: Shell, model: str) -> None:
+    windfall.environment["WINDFALL_CLOUD"] = f"one=test:{model} two=test:{model}-b"
+    with windfall.worker():
+        workers = json.loads(windfall("fleet", "--json").out)["workers"]
+    assert [served["name"] for served in workers[0]["models"]] == ["one", "two"]
+
+
 def test_a_breaker_is_seen_and_moved_by_hand(windfall: Shell, fault_server: FaultServer, model: str) -> None:
     fault_server.plan(model, then={"status": 500})
     with windfall.worker():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from arq import ArqRedis
@@ -58,11 +59,11 @@ def _engine(model: ModelSettings, share: float) -> Backend:
     """`share` is what it may have of the device's memory: no engine sees what the others take."""
     if model.simulate is not None:
         return SimulatedBackend(model.simulate, slots=model.slots)
-    try:
-        from windfall_worker.backends.mlx import MLXBackend  # noqa: PLC0415 - an extra
-        from windfall_worker.engine.settings import EngineSettings  # noqa: PLC0415
-    except ImportError as exc:
-        raise ConfigError('running models needs the worker extra: pip install "windfall[worker]"') from exc
+    if find_spec("mlx_lm") is None:  # what is imported here does without; its process would die of it
+        raise ConfigError(f'{model.name}: running models needs the worker extra: pip install "windfall[worker]"')
+    from windfall_worker.backends.mlx import MLXBackend  # noqa: PLC0415 - a cloud worker does without
+    from windfall_worker.engine.settings import EngineSettings  # noqa: PLC0415
+
     return MLXBackend(str(model.mlx), slots=model.slots, settings=EngineSettings(memory_share=share))
 
 

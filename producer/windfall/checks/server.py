@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from windfall.checks.finding import Finding
 from windfall.connection import redact
 from windfall.errors import BrokerDenied, WindfallError
+from windfall.fleet import FleetStatus
 from windfall.producer import Producer
 
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1", None)
@@ -38,8 +39,6 @@ async def check_server(url: str) -> list[Finding]:
             else "start one with docker compose up -d, or name it with --redis"
         )
         return [Finding(ok=False, what=str(exc).rstrip("."), mend=mend)]
-    serving = sorted({model.name for worker in fleet.workers for model in worker.models})
-    fleet_text = f"{len(fleet.workers)} live workers" + (f" serve {', '.join(serving)}" if serving else "")
     return [
         *_facts(url, info),
         scripts,
@@ -48,7 +47,7 @@ async def check_server(url: str) -> list[Finding]:
             what=f"this clock and that of Redis are {abs(offset):.1f} s apart",
             mend="set this machine's clock; the queue itself goes by that of Redis alone",
         ),
-        Finding(ok=True, what=fleet_text),
+        Finding(ok=True, what=_workers(fleet)),
     ]
 
 
@@ -107,3 +106,11 @@ async def _scripts(redis: Any) -> Finding:
         mend = "give its user +evalsha and +script|load, as docs/operations.md has it"
         return Finding(ok=False, what=f"it does not run scripts ({str(exc).rstrip('.')})", mend=mend)
     return Finding(ok=True, what="it runs scripts")
+
+
+def _workers(fleet: FleetStatus) -> str:
+    serving = sorted({model.name for worker in fleet.workers for model in worker.models})
+    if not serving:
+        return "no worker is live yet"
+    one = len(fleet.workers) == 1
+    return f"{len(fleet.workers)} live worker{'' if one else 's'} serve{'s' if one else ''} {', '.join(serving)}"

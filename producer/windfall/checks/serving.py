@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ def check_serving(found: WorkerSettings, keys: Mapping[str, SecretStr]) -> Itera
             size, finding = _model(model)
             sizes.append(size)
             yield finding
-    if sizes and all(sizes):
+    if sizes and all(sizes) and find_spec("mlx"):
         yield _memory(sum(sizes), len(sizes))
 
 

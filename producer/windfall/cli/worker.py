@@ -48,6 +48,7 @@ def worker(
         list[str] | None,
         typer.Option(
             metavar="NAME=PROVIDER:MODEL",
+            envvar="WINDFALL_CLOUD",
             help="A cloud model that may complete requests for NAME where no Mac does; several are tried in order.",
         ),
     ] = None,

@@ -1,0 +1,17 @@
+"""A machine on which only the cloud extra is installed."""
+
+from __future__ import annotations
+
+import pytest
+
+from windfall.errors import ConfigError
+from windfall_worker import stations
+from windfall_worker.settings import ModelSettings
+
+
+def test_a_model_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stations, "find_spec", lambda _: None)
+    with pytest.raises(
+        ConfigError, match=r'small: running models needs the worker extra: pip install "windfall\[worker\]"'
+    ):
+        stations._engine(ModelSettings(name="small", mlx="demo"), 1.0)

@@ -76,6 +76,19 @@ async def test_a_worker_on_battery_takes_nothing_says_why_and_goes_on_with_mains
         await sees(producer, "book", lambda status: status.state == "running" and status.why is None)
 
 
+async def test_the_machine_is_looked_at_before_the_first_job_is_taken(producer: Producer, redis_url: str) -> None:
+    class SlowSensors(FakeSensors):
+        async def read(self) -> Readings:
+            await asyncio.sleep(0.5)
+            return await super().read()
+
+    job = await producer.enqueue(request())
+    async with worker(simulated(on_ac=True, name="book"), redis_url, SlowSensors(Readings(on_ac=False))):
+        status = await sees(producer, "book", lambda status: status.state == "paused")
+        assert status.completed == 0
+        assert await producer.result(job) is None
+
+
 async def test_what_a_paused_worker_leaves_another_takes(producer: Producer, redis_url: str) -> None:
     on_battery, on_mains = FakeSensors(Readings(on_ac=False)), FakeSensors(Readings(on_ac=True))
     async with (

@@ -109,7 +109,7 @@ class FleetWorker(Worker):
         await self._orders.begin()
         orders = self._orders.run(self._announcements)
         background: list[Coroutine[Any, Any, None]] = [self._outbox.run(), self._renewals.run(), orders]
-        # A word on this worker's own channel: some of its jobs are to be cancelled, and a renewal says which.
+        # A word on its own channel: some of its jobs are to be cancelled, and a renewal says which.
         background += [self._hear(CHANNEL_WORKER + self.id, self._renewals.once)]
         background += [self._hear(CHANNEL_WAKE + lane, feed.wake) for feed in self.feeds for lane in feed.wakes]
         tasks = [asyncio.create_task(each) for each in background]
@@ -395,7 +395,6 @@ class FleetWorker(Worker):
                 self.tools.record.finished(held.claim.lane, state)
             elif answer not in (b"ok", None):
                 self.tools.record.refused(answer.decode())
-                name = held.claim.job_id
-                logger.warning("job %s: its end was refused (%s)", name, answer.decode(), extra={"job": name})
+                logger.warning("job %s: end refused (%s)", held.claim.job_id, answer.decode(), extra=held.claim.about)
 
         self._outbox.post(Letter(step, held.claim.job_id, taken))

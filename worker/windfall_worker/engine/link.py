@@ -44,6 +44,7 @@ from windfall_worker.engine.protocol import (
     Submit,
     encode,
 )
+from windfall_worker.engine.words import Words
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class EngineLink(asyncio.Protocol):
     `progressed` is the loop's time of the last sign of work: a step, or anything said about a call.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, order: Load) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, order: Load, words: Words) -> None:
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._decoder = Decoder()
@@ -83,6 +84,7 @@ class EngineLink(asyncio.Protocol):
         self._closed = asyncio.Event()
         self._process = process
         self._order = order
+        self._words = words
         self.loaded: asyncio.Future[Ready] = loop.create_future()
         self.beat = Beat()
         self._generated: deque[tuple[float, int]] = deque(maxlen=_RATE_BEATS)
@@ -91,6 +93,7 @@ class EngineLink(asyncio.Protocol):
     @classmethod
     async def launch(cls, order: Load) -> Self:
         """Start a process and tell it what to load."""
+        words = await Words.listen()
         ours, theirs = socket.socketpair()
         with theirs:
             ours.setblocking(False)  # noqa: FBT003 - socket's signature
@@ -103,15 +106,19 @@ class EngineLink(asyncio.Protocol):
                     "windfall_worker.engine.child",
                     str(theirs.fileno()),
                     stdin=asyncio.subprocess.DEVNULL,
-                    stdout=2,  # whatever a library prints is for the person, not for a pipe of ours
+                    stdout=words.file,  # whatever a library prints is for the log
+                    stderr=words.file,
                     pass_fds=(theirs.fileno(),),
                     env=_environment(),
                     start_new_session=True,  # Ctrl-C is for the worker, which drains
                 )
             except BaseException:
                 ours.close()
+                words.close()
                 raise
-        _, link = await asyncio.get_running_loop().create_connection(lambda: cls(process, order), sock=ours)
+            finally:
+                os.close(words.file)
+        _, link = await asyncio.get_running_loop().create_connection(lambda: cls(process, order, words), sock=ours)
         return link
 
     @property
@@ -161,8 +168,11 @@ class EngineLink(asyncio.Protocol):
         code = await self._process.wait()
         # Its last words may still be in the pipe: why it could not load, or a completion.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._closed.wait(), _LAST_WORDS)
+            async with asyncio.timeout(_LAST_WORDS):
+                await self._closed.wait()
+                await self._words.ended.wait()
         self.hang_up()
+        self._words.close()
         return self._reason or _how_it_ended(code)
 
     def hang_up(self) -> None:

@@ -273,8 +273,7 @@ class FleetWorker(Worker):
 
     async def _run(self, held: Running) -> None:
         """Run one claimed job to one of its ends, and post that end to Redis."""
-        claim = held.claim
-        bind_contextvars(**claim.about)
+        bind_contextvars(**held.claim.about)
         try:
             self._post(held, await self._outcome(held))
         except asyncio.CancelledError:
@@ -282,10 +281,10 @@ class FleetWorker(Worker):
         except PutBack as put_back:
             self._put_back(held, put_back.decision)
         except Exception as exc:  # a bug of ours must not cost the job its result
-            logger.exception("job %s failed in the worker itself", claim.job_id)
+            logger.exception("job %s failed in the worker itself", held.claim.job_id)
             # Not the exception's text: it may quote the prompt. The log has it.
             message = f"the worker failed on it ({type(exc).__name__}); its log says more"
-            self._post(held, endings.failed(claim, held.job, held.request, self.tools, "internal_error", message))
+            self._post(held, endings.failed(held.claim, held.job, held.request, self.tools, "internal_error", message))
         finally:
             held.seat.leave()
 
@@ -395,6 +394,7 @@ class FleetWorker(Worker):
                 self.tools.record.finished(held.claim.lane, state)
             elif answer not in (b"ok", None):
                 self.tools.record.refused(answer.decode())
-                logger.warning("job %s: end refused (%s)", held.claim.job_id, answer.decode(), extra=held.claim.about)
+                about = held.claim.about
+                logger.warning("job %s: its end was refused (%s)", about["job"], answer.decode(), extra=about)
 
         self._outbox.post(Letter(step, held.claim.job_id, taken))

@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import mlx.core as mx
-from mlx.utils import tree_flatten
 from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.utils import _download as _download_files  # what its load() does before it loads
 from mlx_lm.utils import hf_repo_to_path, load
@@ -19,6 +18,7 @@ from mlx_lm.utils import hf_repo_to_path, load
 from windfall.errors import ConfigError
 from windfall_worker.engine.fitting import device_memory, needed_bytes, require_fit
 from windfall_worker.engine.model_files import check_folder
+from windfall_worker.engine.processor import PREFILL_STEP, suit_processor
 from windfall_worker.engine.protocol import Load, Ready
 from windfall_worker.engine.settings import EngineSettings
 
@@ -61,9 +61,10 @@ class Model:
 def load_model(order: Load) -> Model:
     """Load, check, warm up and measure. Raises `ConfigError` with one sentence."""
     module, tokenizer, config = _load(order)
+    settings = order.settings
     if mx.default_device() == mx.cpu:
-        # Half precision is slower than single there, and nearer to ties that a batch's shape could decide.
-        _to_single_precision(module)
+        suit_processor(module)
+        settings = replace(settings, prefill_step=min(settings.prefill_step, PREFILL_STEP))
     caches = make_prompt_cache(module)
     if not all(hasattr(cache, "merge") for cache in caches):
         raise ConfigError(f"{order.name}: mlx-lm cannot batch models of type {config.get('model_type')!r} yet")
@@ -76,7 +77,7 @@ def load_model(order: Load) -> Model:
         tokenizer=tokenizer,
         name=order.name,
         slots=order.slots,
-        settings=order.settings,
+        settings=settings,
         context_length=_context_length(config, tokenizer, order.settings),
         vocab_size=logits.shape[-1],
         kv_bytes_per_token=per_token,
@@ -124,16 +125,6 @@ def _why_no_download(exc: Exception) -> str:
 def _one_line(exc: Exception) -> str:
     text = " ".join(str(exc).split())
     return f"{text[:300] or type(exc).__name__}"
-
-
-def _to_single_precision(module: Any) -> None:
-    half = (mx.float16, mx.bfloat16)
-    parameters: Any = tree_flatten(module.parameters())
-    module.load_weights(
-        [(name, value.astype(mx.float32)) for name, value in parameters if value.dtype in half],
-        strict=False,
-    )
-    mx.eval(module.parameters())
 
 
 def _context_length(config: dict[str, Any], tokenizer: Any, settings: EngineSettings) -> int:

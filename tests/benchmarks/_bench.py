@@ -14,10 +14,9 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -125,10 +124,7 @@ class Table:
                 print(f"    {row.note}")
         OUT.mkdir(exist_ok=True)
         (OUT / f"{self.name}.json").write_text(json.dumps(self._data(), indent=1))
-        if find_spec("matplotlib"):
-            self._plot()
-        else:
-            print("  no plot: matplotlib is not installed")
+        self._plot()
 
     def _data(self) -> dict[str, object]:
         facts = ("better", "unit", "work", "note", "figures")
@@ -146,28 +142,47 @@ class Table:
         return {"title": self.title, "began": self.began, "load": self.load, "machine": machine, "rows": rows}
 
     def _plot(self) -> None:
-        import matplotlib as mpl  # noqa: PLC0415 - slow to import, and only the end needs it
+        panels = [
+            Panel(f"{row.work} [{row.unit}, {row.better} is better]", row.figures, row.target.figure)
+            for row in self.rows
+        ]
+        plot(self.name, self.title, panels)
 
-        mpl.use("Agg")
-        from matplotlib import pyplot as plt  # noqa: PLC0415 - after the choice of its backend
 
-        figure, axes = plt.subplots(len(self.rows), 1, figsize=(8, 1 + 2.2 * len(self.rows)), squeeze=False)
-        for axis, row in zip(axes[:, 0], self.rows, strict=True):
-            sides = list(row.medians)
-            bars = axis.barh(sides, row.medians.values(), color=["tab:green" if s == OURS else "0.7" for s in sides])
-            axis.bar_label(bars, [number(figure) for figure in row.medians.values()], padding=3)
-            for place, side in enumerate(sides):
-                axis.plot(row.figures[side], [place] * len(row.figures[side]), "k.", markersize=3)
-            if row.target.figure is not None:
-                axis.axvline(row.target.figure, color="tab:red", linestyle=":", label="target")
-                axis.legend(loc="lower right", fontsize=7)
-            axis.set_title(f"{row.work} [{row.unit}, {row.better} is better]", fontsize=9)
-            axis.margins(x=0.15)
-            axis.invert_yaxis()
-        figure.suptitle(self.title, fontsize=10)
-        figure.tight_layout()
-        figure.savefig(OUT / f"{self.name}.png", dpi=110)
-        plt.close(figure)
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A row of a table as a picture: a bar for the median of each side, a point for every round."""
+
+    title: str
+    figures: Figures
+    target: float | None = None
+
+
+def plot(name: str, title: str, panels: Sequence[Panel]) -> None:
+    """Write `.bench/<name>.png`."""
+    import matplotlib as mpl  # noqa: PLC0415 - slow to import, and only the end needs it
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - after the choice of its backend
+
+    figure, axes = plt.subplots(len(panels), 1, figsize=(8, 1 + 2.2 * len(panels)), squeeze=False)
+    for axis, panel in zip(axes[:, 0], panels, strict=True):
+        medians = {side: statistics.median(values) for side, values in panel.figures.items() if values}
+        bars = axis.barh([*medians], medians.values(), color=["tab:green" if s == OURS else "0.7" for s in medians])
+        axis.bar_label(bars, [number(median) for median in medians.values()], padding=3)
+        for place, side in enumerate(medians):
+            axis.plot(panel.figures[side], [place] * len(panel.figures[side]), "k.", markersize=3)
+        if panel.target is not None:
+            axis.axvline(panel.target, color="tab:red", linestyle=":", label="target")
+            axis.legend(loc="lower right", fontsize=7)
+        axis.set_title(panel.title, fontsize=9)
+        axis.margins(x=0.15)
+        axis.invert_yaxis()
+    figure.suptitle(title, fontsize=10)
+    figure.tight_layout()
+    OUT.mkdir(exist_ok=True)
+    figure.savefig(OUT / f"{name}.png", dpi=110)
+    plt.close(figure)
 
 
 def number(figure: float) -> str:

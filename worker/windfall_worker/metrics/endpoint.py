@@ -53,7 +53,7 @@ async def open_endpoint(host: str, port: int) -> AsyncIterator[Endpoint]:
     except ModuleNotFoundError as exc:
         raise ConfigError(_MISSING) from exc
     # A second series beside each counter, with when it began: nobody asks for it.
-    disable_created_metrics()
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry(auto_describe=False)
     try:
         server, _ = start_http_server(port, host, registry)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from windfall.cli.console import duration, note, say
+from windfall.cli.log_line import readable
 from windfall.cli.service_settings import service_settings
 from windfall.errors import ConfigError
 from windfall.private import create_private
@@ -80,12 +82,12 @@ def logs(
     following: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the log grows, until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("-n", min=0, metavar="N", help="How many lines from its end.")] = 50,
 ) -> None:
-    """Print the end of the service's log."""
+    """Print the end of the service's log: in a terminal for people, in a pipe as it stands in the file."""
     path = service_manager().log_file
     if not path.exists():
         raise ConfigError(f"there is no {path} yet: the service has not started, see windfall worker status")
     for line in follow(path, lines) if following else last_lines(path, lines):
-        say(line)
+        say(readable(line) if sys.stdout.isatty() else line)
 
 
 def in_words(manager: ServiceManager, found: State) -> str:

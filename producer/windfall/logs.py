@@ -19,8 +19,8 @@ from structlog.typing import Processor
 
 Shape = Literal["human", "json"]
 
-#: What stands first in a line of JSON; the rest follows as it was bound.
-_FIRST: Final = ("time", "level", "event", "logger")
+#: What stands first in a line, in this order; what is bound to a task has none.
+_FIRST: Final = ("time", "level", "event", "logger", "worker", "job", "batch", "model", "attempt", "backend")
 #: What a call may say besides, with `extra=`.
 _EXTRA: Final = ("job", "batch", "model", "backend")
 
@@ -58,9 +58,9 @@ def formatter(shape: Shape, stream: TextIO | None = None) -> logging.Formatter:
         _exceptions,
         _clean,
     ]
-    last: list[Processor] = [stdlib.ProcessorFormatter.remove_processors_meta]
+    last: list[Processor] = [stdlib.ProcessorFormatter.remove_processors_meta, _in_order]
     if shape == "json":
-        last += [_in_order, processors.JSONRenderer(default=str)]
+        last += [processors.JSONRenderer(default=str)]
     else:
         last += [_printable, _console(colours=_has_colours(stream))]
     return stdlib.ProcessorFormatter(foreign_pre_chain=chain, processors=last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
 
@@ -23,10 +24,10 @@ def windfall(tmp_path: Path, redis_url: str) -> Shell:
 def test_a_producer_and_a_worker_tell_one_collector_of_one_trace(windfall: Shell) -> None:
     with collector() as found:
         windfall.environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = found.url
-        with windfall.worker("--simulate", "m=0") as process:
+        with windfall.worker("--simulate", "m=0", "--log-level", "info") as process:
             assert windfall("submit", "in.jsonl", "--wait", "-o", "out.jsonl").code == 0
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=PATIENCE)
+            _, said = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0
     assert found.posts
     ((producer, enqueued),) = found.named("enqueue batch")
@@ -37,6 +38,8 @@ def test_a_producer_and_a_worker_tell_one_collector_of_one_trace(windfall: Shell
     assert {job.parent_span_id for _, job in jobs} == {enqueued.span_id}
     assert {attempt.parent_span_id for _, attempt in attempts} == {job.span_id for _, job in jobs}
     assert PROMPT not in str(found.spans)
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert {line["trace_id"] for line in lines if "job" in line} == {enqueued.trace_id.hex()}
 
 
 def test_a_collector_that_is_away_holds_nothing_up_and_is_no_error(windfall: Shell) -> None:

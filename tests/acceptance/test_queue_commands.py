@@ -60,6 +60,24 @@ def test_submit_prints_the_id_alone_and_warns_where_no_worker_serves_the_model(w
         assert "served now: large" in windfall("submit", "in.jsonl", "--model", "small").err
 
 
+def test_submit_warns_of_what_is_paused(windfall: Shell) -> None:
+    with windfall.worker(*FAST):
+        submitted(windfall, "--batch-id", "mine")
+        windfall("pause", "lane", "small", "--route", "auto")
+        windfall.write("in.jsonl", named_rows(40))
+        warned = windfall("submit", "in.jsonl", "--model", "small", "--batch-id", "other")
+        assert "the lane of 'small' is paused (auto); windfall resume lane small lets it go on" in warned.err
+        windfall("pause", "batch", "other")
+        windfall("resume", "lane", "small")
+        again = windfall("submit", "in.jsonl", "--model", "small", "--batch-id", "other")
+        assert "batch other is paused; windfall resume batch other lets it go on" in again.err
+        assert windfall("status", "other").out.startswith(
+            "batch   other: running, paused\nrows    40 rows: 40 queued\n"
+        )
+        windfall("resume", "batch", "other")
+        assert windfall("watch", "other").code == 0
+
+
 def test_the_same_file_under_the_same_id_adds_nothing_and_says_so(windfall: Shell) -> None:
     submitted(windfall, "--batch-id", "mine")
     again = windfall("submit", "in.jsonl", "--model", "small", "--batch-id", "mine")

@@ -7,7 +7,7 @@ import random
 import signal
 import subprocess
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from faults.invariants import Tally
 from faults.programs import program
 from faultserver.redis_process import RedisProcess
+from windfall import BrokerUnavailable, NotFound, Producer
 from windfall.connection import OUTAGE
 
 Mischief = Callable[["Victims"], Awaitable[None]]
@@ -151,6 +152,18 @@ async def producer_killed(victims: Victims) -> None:
     victims.submit()
 
 
+async def batch_paused(victims: Victims) -> None:
+    """Paused from afar, and resumed; a worker may be killed meanwhile."""
+    # It may not be there yet, or have ended; and Redis may be about to come back from another fault.
+    with suppress(NotFound, BrokerUnavailable):
+        async with Producer(victims.redis.url) as producer:
+            await producer.pause("batch", "b")
+            await asyncio.sleep(victims.chance.uniform(0.2, 3))
+            if victims.chance.random() < 0.5:
+                await worker_killed(victims)
+            await producer.resume("batch", "b")
+
+
 MISCHIEF: tuple[Mischief, ...] = (
     worker_killed,
     worker_drained,
@@ -160,4 +173,5 @@ MISCHIEF: tuple[Mischief, ...] = (
     redis_stalled,
     connections_reset,
     producer_killed,
+    batch_paused,
 )

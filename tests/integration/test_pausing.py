@@ -295,6 +295,7 @@ async def test_a_batch_that_is_paused_while_it_is_resumed_stays_paused(producer:
     await run(redis, Script.RESUME_BATCH, [], ["b", 100, 1])
     await producer.pause("batch", "b")
     await Housekeeping(redis, producer._clock, 0).sweep()
+    assert await parked(redis) == 300
     assert await ids(redis, 1) == []
     assert await parked(redis) == 400
 

@@ -84,9 +84,13 @@ def page(view: FleetView, width: int, height: int | None = None, *, keys: str = 
         start = "no worker is live; start one with windfall worker --model NAME=PATH"
         head.append(Text(start, "yellow", no_wrap=True, overflow="ellipsis"))
     if height is not None:
-        parts = _shortened(parts, height - len(head) - bool(keys))
+        parts = _shortened(parts, height - len(head) - len(_footer(keys)))
     drawn = [line for part in parts for line in (Text(), part.fitted(width))]
-    return Group(*head, *drawn, *([Text(keys, "dim", no_wrap=True, overflow="ellipsis")] if keys else []))
+    return Group(*head, *drawn, *_footer(keys))
+
+
+def _footer(keys: str) -> list[Text]:
+    return [Text(), Text(keys, "dim", no_wrap=True, overflow="ellipsis")] if keys else []
 
 
 def sections(view: FleetView) -> list[Section]:

@@ -50,7 +50,7 @@ class RowsDone:
         grid.add_column(ratio=1)
         for _ in facts:
             grid.add_column(no_wrap=True, justify="right")
-        bar = ProgressBar(total=self.total, completed=self.done, pulse=self.total is None)
+        bar = ProgressBar(total=self.total, completed=self.done, pulse=self.total is None, complete_style="cyan")
         failed = [Text(f"{self.failed:,} failed", "red")] if self.failed else []
         if failed:
             grid.add_column(no_wrap=True)

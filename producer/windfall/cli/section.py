@@ -124,5 +124,5 @@ def _share_out(kept: Sequence[int], widths: list[int], width: int, bars: Sequenc
 
 def _drawn(cell: Cell, width: int) -> RenderableType:
     if isinstance(cell, Share):
-        return ProgressBar(total=max(cell.total, 1), completed=cell.done, width=width)
+        return ProgressBar(total=max(cell.total, 1), completed=cell.done, width=width, complete_style="cyan")
     return Text(printable(cell), _STYLES.get(cell, ""))

@@ -137,7 +137,7 @@ async def _submit(producer: Producer, rows: _Watched, terms: _Terms, *, as_json:
         _announce(batch, as_json=as_json)
         if rows.invalid:
             note(f"{rows.invalid} of {rows.seen} rows cannot run; the first: {rows.first_error}")
-        await _warn_of_idle_models(producer, rows.models)
+        await _warn_of_waiting(producer, batch, rows.models)
         return batch.id
 
 
@@ -162,8 +162,17 @@ async def _add(producer: Producer, batch: BatchStatus, rows: _Watched, terms: _T
             raise
 
 
-async def _warn_of_idle_models(producer: Producer, models: set[str]) -> None:
+async def _warn_of_waiting(producer: Producer, batch: BatchStatus, models: set[str]) -> None:
+    """Why rows may wait for longer than somebody expects."""
     fleet = await producer.fleet()
+    if batch.paused:
+        note(f"warning: batch {batch.id} is paused; windfall resume batch {batch.id} lets it go on")
+    for model in sorted(models):
+        if routes := [lane.route.value for lane in fleet.lanes if lane.model == model and lane.paused]:
+            note(
+                f"warning: the lane of {model!r} is paused ({', '.join(routes)}); "
+                f"windfall resume lane {model} lets it go on"
+            )
     idle = sorted(model for model in models if not fleet.serves(model))
     if idle:
         served = sorted({model.name for worker in fleet.workers for model in worker.models})

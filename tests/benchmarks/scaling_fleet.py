@@ -4,9 +4,9 @@
 
 Every Mac does its share of 1 billion rows a day by 10,000 Macs. Redis is one server that takes the steps of the
 protocol in the order in which they arrive, each for as long as `scaling_redis.py` measured. A worker does what
-fleet_worker.py does: one claim at a time, for all its free slots, whenever a job ended or a wake-up was heard, and once
-a second besides; results in pages; leases, heartbeats and a look at the backlog in their periods. Macs die, and their
-rows come back when their leases end.
+fleet_worker.py does: one claim at a time, for all its free slots, when it hears a wake-up, when a job ends while the lane
+is not known to be empty, and once a second besides; results in pages; leases, heartbeats and a look at the backlog in
+their periods. Macs die, and their rows come back when their leases end.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class Worker:
     held: int = 0
     claiming: bool = False
     again: bool = False  #: heard something while it claimed
+    empty: bool = False  #: its last claim found less than it asked for, and it heard of nothing since
     ended: int = 0  #: results that wait to be sent
     sending: bool = False
     dead: bool = False
@@ -127,6 +128,7 @@ class Fleet:
         if self.now > WARM_UP:
             self.seen.offered += CHUNK
         for worker in self.workers:
+            worker.empty = False
             self._wake(worker, ONE_WAY)
 
     def _wake(self, worker: Worker, after: float = 0.0) -> None:
@@ -147,6 +149,7 @@ class Fleet:
         while self._come_back and self._come_back[0][0] <= self.now:
             self._waiting += self._come_back.popleft()[1]
         taken = min(SLOTS - worker.held, self._waiting)
+        worker.empty = taken < SLOTS - worker.held
         self._waiting -= taken
         self._at(self.now + ONE_WAY, self._claimed, worker, taken, since)
 
@@ -169,7 +172,8 @@ class Fleet:
         worker.ended += 1
         if not worker.sending:
             self._send(worker)
-        self._wake(worker)
+        if not worker.empty:
+            self._wake(worker)
 
     def _send(self, worker: Worker) -> None:
         page, worker.ended, worker.sending = worker.ended, 0, True

@@ -39,3 +39,19 @@ def test_a_seat_frees_its_place_once() -> None:
     seat.leave()
     seat.leave()
     assert cloud.held == 0
+
+
+def test_a_place_that_frees_wakes_who_claims() -> None:
+    capacity = Capacity(1)
+    Seat(capacity).leave()
+    assert capacity.wake.is_set()
+
+
+def test_a_place_that_frees_before_empty_lanes_wakes_nobody_until_something_is_heard() -> None:
+    capacity = Capacity(1)
+    capacity.lanes_empty = True
+    Seat(capacity).leave()
+    assert not capacity.wake.is_set()
+    capacity.hear()
+    assert capacity.wake.is_set()
+    assert not capacity.lanes_empty

@@ -29,6 +29,7 @@ class Capacity:
         self.slots = slots
         self.held = 0  #: jobs claimed and not ended
         self.backlog = 0  #: jobs that nobody holds yet, as last looked at
+        self.lanes_empty = False  #: the last claim found less than it asked for, and nothing was heard of since
         self.wake = asyncio.Event()
         self._lookahead = lookahead
         self._held_for = math.inf  # seconds that a job is held, averaged
@@ -56,6 +57,12 @@ class Capacity:
         self.held -= 1
         before = held_for if math.isinf(self._held_for) else self._held_for
         self._held_for = (1 - _NEW) * before + _NEW * held_for
+        if not self.lanes_empty:  # else a claim after each job that ends would find nothing, in every idle worker
+            self.wake.set()
+
+    def hear(self) -> None:
+        """There may be something to claim again."""
+        self.lanes_empty = False
         self.wake.set()
 
     def observe_round_trip(self, seconds: float) -> None:

@@ -38,7 +38,7 @@ class Feed:
 
     async def wake(self) -> None:
         """There may be something to claim."""
-        self.capacity.wake.set()
+        self.capacity.hear()
 
 
 class Spill:

@@ -199,7 +199,7 @@ class FleetWorker(Worker):
     def look_again(self) -> None:
         """There may be something to claim."""
         for feed in self.feeds:
-            feed.capacity.wake.set()
+            feed.capacity.hear()
 
     async def close(self) -> None:
         """Nothing of arq's to close: whoever made the connection closes it."""
@@ -237,7 +237,8 @@ class FleetWorker(Worker):
                 self.tools.clock.set(claimed.now)
                 for claim in claimed.claims:
                     self._start(claim, feed)
-                if len(claimed.claims) == want:
+                feed.capacity.lanes_empty = len(claimed.claims) < want
+                if not feed.capacity.lanes_empty:
                     self.ready.set()
                     continue
                 if claimed.next_due is not None:

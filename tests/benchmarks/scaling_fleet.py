@@ -4,8 +4,8 @@
 
 Every Mac does its share of 1 billion rows a day by 10,000 Macs. Redis is one server that takes the steps of the
 protocol in the order in which they arrive, each for as long as `scaling_redis.py` measured. A worker does what
-fleet_worker.py does: one claim at a time, for all its free slots, when it hears a wake-up, when a job ends while the lane
-is not known to be empty, and once a second besides; results in pages; leases, heartbeats and a look at the backlog in
+fleet_worker.py does: one claim at a time, for all its free slots, when it hears a wake-up, when a job ends and the lane
+may hold more, and once a second besides; results in pages; leases, heartbeats and a look at the backlog in
 their periods. Macs die, and their rows come back when their leases end.
 """
 

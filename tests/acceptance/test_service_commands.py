@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,10 @@ class Machine:
         return found
 
 
-@pytest.fixture(params=["systemctl", "launchctl"])
-def machine(tmp_path: Path, redis_url: str, request: pytest.FixtureRequest) -> Iterator[Machine]:
-    machine = Machine(tmp_path, request.param, redis_url)
+@contextmanager
+def managed(folder: Path, program: str, redis_url: str) -> Iterator[Machine]:
+    """A machine on which nothing runs on when the test is over."""
+    machine = Machine(folder, program, redis_url)
     yield machine
     facts = machine.record.read()
     if facts:
@@ -72,52 +74,66 @@ def machine(tmp_path: Path, redis_url: str, request: pytest.FixtureRequest) -> I
         os.kill(facts["pid"], signal.SIGKILL)
 
 
-def test_a_worker_becomes_a_service_and_is_one_no_longer(machine: Machine) -> None:
-    windfall = machine.shell
+@pytest.fixture(params=["systemctl", "launchctl"])
+def either(tmp_path: Path, redis_url: str, request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """A Linux machine, then a Mac."""
+    with managed(tmp_path, request.param, redis_url) as machine:
+        yield machine
+
+
+@pytest.fixture
+def machine(tmp_path: Path, redis_url: str) -> Iterator[Machine]:
+    """For what is no matter of the service manager."""
+    with managed(tmp_path, "launchctl", redis_url) as machine:
+        yield machine
+
+
+def test_a_worker_becomes_a_service_and_is_one_no_longer(either: Machine) -> None:
+    windfall = either.shell
     assert windfall("worker", "status").code == 3
     done = windfall("worker", "install")
     assert done.code == 0, done.err
-    assert f"wrote {machine.unit}" in done.out
-    machine.until_ready()
-    assert [worker["pid"] for worker in machine.fleet()] == [machine.pid]
+    assert f"wrote {either.unit}" in done.out
+    either.until_ready()
+    assert [worker["pid"] for worker in either.fleet()] == [either.pid]
     status = windfall("worker", "status")
     assert status.code == 0
-    assert f"running: pid {machine.pid}, for " in status.out
+    assert f"running: pid {either.pid}, for " in status.out
     assert "ready: serves small (simulated, 32 slots)" in windfall("worker", "logs", "-n", "1").out
     done = windfall("worker", "uninstall")
     assert done.code == 0, done.err
     assert "draining" in done.err
-    assert not machine.unit.exists()
-    assert "drained" in machine.log.read_text().splitlines()[-1]
-    assert machine.fleet() == []
-    for kept in (machine.config, machine.env_file, machine.log):
+    assert not either.unit.exists()
+    assert "drained" in either.log.read_text().splitlines()[-1]
+    assert either.fleet() == []
+    for kept in (either.config, either.env_file, either.log):
         assert kept.exists()
         assert str(kept) in done.out
     assert windfall("worker", "status").code == 3
     assert "nothing to uninstall" in windfall("worker", "uninstall").err
 
 
-def test_a_second_service_is_refused_unless_it_replaces_the_first(machine: Machine) -> None:
-    windfall = machine.shell
+def test_a_second_service_is_refused_unless_it_replaces_the_first(either: Machine) -> None:
+    windfall = either.shell
     assert windfall("worker", "install").code == 0
-    machine.until_ready()
-    first = machine.pid
+    either.until_ready()
+    first = either.pid
     refused = windfall("worker", "install")
     assert refused.code == 1
-    assert f"a worker is a service here already ({machine.unit}, pid {first}); --force replaces it" in refused.err
-    assert machine.pid == first
+    assert f"a worker is a service here already ({either.unit}, pid {first}); --force replaces it" in refused.err
+    assert either.pid == first
     assert windfall("worker", "install", "--force").code == 0
-    machine.until_ready(2)
-    assert machine.pid != first
-    assert "drained" in machine.log.read_text()
-    assert [worker["pid"] for worker in machine.fleet()] == [machine.pid]
+    either.until_ready(2)
+    assert either.pid != first
+    assert "drained" in either.log.read_text()
+    assert [worker["pid"] for worker in either.fleet()] == [either.pid]
 
 
-def test_a_service_that_fails_says_how_it_ended_and_why(machine: Machine) -> None:
-    machine.env_file.write_text("WINDFALL_REDIS_URL=redis://:s3cret@127.0.0.1:1\n")
-    windfall = machine.shell
+def test_a_service_that_fails_says_how_it_ended_and_why(either: Machine) -> None:
+    either.env_file.write_text("WINDFALL_REDIS_URL=redis://:s3cret@127.0.0.1:1\n")
+    windfall = either.shell
     assert windfall("worker", "install").code == 0
-    until(lambda: machine.record.read()["code"] == 1, "the worker having failed")
+    until(lambda: either.record.read()["code"] == 1, "the worker having failed")
     assert "it ended with exit code 1 before; windfall worker logs says why" in windfall("worker", "status").out
     said = windfall("worker", "logs").out
     assert "Redis at redis://:***@127.0.0.1:1 cannot be reached" in said

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlx.core as mx
 import pytest
+from huggingface_hub import HfApi
+from huggingface_hub.hf_api import RepoSibling
 
 from windfall.errors import ConfigError
 from windfall_worker.demo import MODEL_PATH
-from windfall_worker.engine.fitting import device_memory, needed_bytes, require_fit
+from windfall_worker.engine import loading
+from windfall_worker.engine.fitting import device_memory, needed_bytes, remote_bytes, require_fit
 
 
 def model(folder: Path, files: dict[str, dict[str, tuple[str, int]]], **config: object) -> Path:
@@ -74,3 +79,33 @@ def test_without_metal_three_quarters_of_the_memory_are_taken(monkeypatch: pytes
 
 def test_the_demo_model_is_small() -> None:
     assert 1_000_000 < needed_bytes(MODEL_PATH) < 50_000_000
+
+
+def hub(*files: tuple[str, int | None]) -> Callable[..., object]:
+    """What `HfApi.model_info` answers of a repository with these files."""
+    siblings = [RepoSibling(rfilename=name, size=size) for name, size in files]
+    return lambda *_, **__: SimpleNamespace(siblings=siblings)
+
+
+def test_a_repository_too_large_is_refused_before_it_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = (
+        ("model-1.safetensors", 2 * 10**12),
+        ("model-2.safetensors", 10**12),
+        ("video.mp4", 10**12),
+        ("x.json", None),
+    )
+    monkeypatch.setattr(HfApi, "model_info", hub(*files))
+    assert remote_bytes("org/huge") == 3 * 10**12
+    monkeypatch.setattr(loading, "hf_repo_to_path", absent)
+    monkeypatch.setattr(loading, "_download_files", pytest.fail)
+    with pytest.raises(ConfigError, match=r"^org/huge needs about 3,000 GB"):
+        loading._download("org/huge")
+
+
+def test_a_hub_that_does_not_answer_is_no_reason_to_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HfApi, "model_info", absent)
+    assert remote_bytes("org/name") == 0
+
+
+def absent(*_: object, **__: object) -> None:
+    raise OSError("not here")

@@ -30,7 +30,10 @@ class Launchd(ServiceManager):
     """See launchd.plist(5) and launchctl(1)."""
 
     name: ClassVar[str] = "launchd"
-    mend: ClassVar[str] = "log in at this Mac's own screen first: over ssh alone there is no session to run in"
+    mend: ClassVar[str] = (
+        "log in at this Mac's own screen first (over ssh alone there is no session to run in), "
+        "and see that Login Items in System Settings allow it"
+    )
 
     @property
     def unit(self) -> Path:

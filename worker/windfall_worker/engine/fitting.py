@@ -5,15 +5,19 @@ Metal does not refuse what is too large: it swaps until the Mac stands still, or
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
 
 from windfall.errors import ConfigError
 
 _TOKENS: Final = 4096  # of one slot: a prompt and an answer of the usual lengths
+_WEIGHTS: Final = "model*.safetensors"
+_ANSWER_WITHIN: Final = 10.0  # seconds
 _HALF: Final = ("F16", "BF16")
 _GB: Final = 1e9
 
@@ -21,8 +25,18 @@ _GB: Final = 1e9
 def needed_bytes(folder: Path, *, widened: bool = False) -> int:
     """Bytes of the weights, and of the keys and values of one slot. `widened`: half precision is loaded as single."""
     config = json.loads((folder / "config.json").read_bytes())
-    weights = sum(_weights(file, widened=widened) for file in folder.glob("model*.safetensors"))
+    weights = sum(_weights(file, widened=widened) for file in folder.glob(_WEIGHTS))
     return weights + _slot({**config, **(config.get("text_config") or {})}, widened=widened)
+
+
+def remote_bytes(repository: str) -> int:
+    """Bytes of the weights that Hugging Face has; 0 where it does not say, or cannot be reached."""
+    from huggingface_hub import HfApi  # noqa: PLC0415 - comes with MLX
+
+    with contextlib.suppress(Exception):  # why not is told of when the download fails
+        files = HfApi().model_info(repository, files_metadata=True, timeout=_ANSWER_WITHIN).siblings or ()
+        return sum(file.size or 0 for file in files if fnmatch(file.rfilename, _WEIGHTS))
+    return 0
 
 
 def require_fit(name: str, needed: int, available: int) -> None:

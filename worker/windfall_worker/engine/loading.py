@@ -16,7 +16,7 @@ from mlx_lm.utils import _download as _download_files  # what its load() does be
 from mlx_lm.utils import hf_repo_to_path, load
 
 from windfall.errors import ConfigError
-from windfall_worker.engine.fitting import device_memory, needed_bytes, require_fit
+from windfall_worker.engine.fitting import device_memory, needed_bytes, remote_bytes, require_fit
 from windfall_worker.engine.model_files import check_folder
 from windfall_worker.engine.processor import PREFILL_STEP, suit_processor
 from windfall_worker.engine.protocol import Load, Ready
@@ -107,6 +107,8 @@ def _download(repository: str) -> Path:
     # Not in the cache, or not whole: there are many ways to say so.
     with contextlib.suppress(Exception):
         return Path(hf_repo_to_path(repository))
+    # Known before tens of gigabytes are on their way for nothing.
+    require_fit(repository, remote_bytes(repository), device_memory())
     try:
         return Path(_download_files(repository))
     except Exception as exc:

@@ -16,13 +16,19 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from faultserver import FaultServer
+from faultserver.fixtures import fault_server, model
 from support import eventually, request, requests, simulated, worker
 from windfall import Producer, keys
 from windfall.errors import BackendUnavailable
 from windfall.wire import decode_job, encode_job
 from windfall_worker.backends.simulated import SimulatedBackend
+from windfall_worker.settings import ModelSettings, ProviderSettings, WorkerSettings
 
 PROMPT = "nobody else's business"
+KEY = "sk-very-private-0123456789"
+
+__all__ = ["fault_server", "model"]
 
 
 @pytest.fixture
@@ -155,3 +161,32 @@ def test_a_program_that_does_not_trace_loads_nothing_of_opentelemetry() -> None:
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+async def test_a_call_of_the_cloud_is_a_clients_span_under_the_same_job_and_holds_no_key(
+    producer: Producer,
+    redis_url: str,
+    spans: InMemorySpanExporter,
+    fault_server: FaultServer,
+    model: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TEST_KEY", KEY)
+    fault_server.plan(model, {"status": 500, "text": f"{KEY} {PROMPT}"}, then={})
+    body = {"protocol": "openai", "base_url": fault_server.url, "api_key_env": "TEST_KEY", "max_retries": 0}
+    providers = {name: ProviderSettings.model_validate(body) for name in ("first", "second")}
+    served = ModelSettings(name="m", cloud=(f"first:{model}", f"second:{model}"))
+    async with worker(WorkerSettings(models=(served,), providers=providers), redis_url):
+        result = await producer.wait(await producer.enqueue(request(PROMPT, route="cloud")), timeout=20)
+    assert result.ok
+    (job,), (failed, done) = named(spans, "job"), named(spans, "chat")
+    assert is_child(failed, job)
+    assert is_child(done, job)
+    assert (failed.kind, done.kind) == (SpanKind.CLIENT, SpanKind.CLIENT)
+    assert [facts(span)["gen_ai.provider.name"] for span in (failed, done)] == ["first", "second"]
+    assert facts(failed)["error.type"] == "backend_unavailable"
+    assert facts(done)["windfall.request_id"] == result.attempts[-1].request_id
+    assert facts(done)["gen_ai.request.model"] == model
+    said = "".join(span.to_json() for span in spans.get_finished_spans())
+    assert KEY not in said
+    assert PROMPT not in said

@@ -101,7 +101,7 @@ class _Span(_Unseen):
         if completion.model:
             facts["gen_ai.response.model"] = completion.model
         if completion.request_id:
-            facts["gen_ai.response.id"] = completion.request_id
+            facts["windfall.request_id"] = completion.request_id
         self._span.set_attributes(facts)
 
 

@@ -75,7 +75,12 @@ class BatchStatus(Record):
 
     @property
     def eta(self) -> float | None:
-        """Seconds until the last row, if the rate so far holds; 0 when done, None when nothing can be said."""
+        """Seconds until the last row, if the rate so far holds; 0 when done, None when nothing can be said.
+
+        Of what nobody works on, or is paused, nothing can be said.
+        """
         if self.done:
             return 0.0
+        if self.paused or not self.running:
+            return None
         return (self.total - self.finished) / self.rate if self.rate else None

@@ -111,11 +111,12 @@ async def write_heartbeat(redis: ArqRedis, status: WorkerStatus) -> None:
 
 
 async def remove_heartbeat(redis: ArqRedis, worker_id: str) -> None:
-    """Say that a worker has ended."""
+    """Say that a worker has ended. What it was told to do as this one process is of no interest any more."""
     client: Any = redis
     async with client.pipeline(transaction=False) as pipe:
-        pipe.delete(keys.WORKER + worker_id)
+        pipe.delete(keys.WORKER + worker_id, keys.DRAIN + worker_id)
         pipe.zrem(keys.WORKERS, worker_id)
+        pipe.srem(keys.PAUSED, keys.WORKER + worker_id)
         await pipe.execute()
 
 

@@ -82,6 +82,16 @@ async def test_a_worker_told_to_drain_lets_its_jobs_end_and_ends(producer: Produ
     assert (status.completed, status.queued, status.running) == (2, 2, 0)
 
 
+async def test_what_one_process_was_told_ends_with_it(producer: Producer, redis: ArqRedis, redis_url: str) -> None:
+    async with worker(simulated(name="mini"), redis_url):
+        await workers_up(producer, 1)
+        (mini,) = (await producer.fleet()).workers
+        await producer.pause("worker", mini.id)
+        await becomes(producer, mini.id, "paused", "paused by windfall pause")
+        await producer.drain(mini.id)
+    assert await redis.exists(keys.PAUSED, keys.DRAIN + mini.id) == 0
+
+
 async def test_an_order_to_drain_that_nobody_heard_is_found_in_redis(
     producer: Producer, redis: ArqRedis, redis_url: str
 ) -> None:

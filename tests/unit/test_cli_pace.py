@@ -39,13 +39,17 @@ def test_a_pause_does_not_count_and_neither_does_what_is_run_again() -> None:
 
 def test_the_time_left_follows_the_pace_of_late_and_a_paused_batch_has_none() -> None:
     paces = Paces()
-    look = BatchStatus(id="b", total=100, queued=90, completed=10, created_at=0, first_started_at=0, now=1000.0)
+    look = BatchStatus(
+        id="b", total=100, queued=85, running=5, completed=10, created_at=0, first_started_at=0, now=1000.0
+    )
     assert pace_of(look, paces.of(look)) == (0.01, 9000)
+    assert pace_of(look.model_copy(update={"running": 0, "queued": 90}), None) == (None, None)
     paces.note(look)
-    later = look.model_copy(update={"now": 1010.0, "queued": 70, "completed": 30})
+    later = look.model_copy(update={"now": 1010.0, "queued": 65, "completed": 30})
     paces.note(later)
     assert pace_of(later, paces.of(later)) == (2, 35)
-    assert pace_of(later.model_copy(update={"paused": True}), paces.of(later)) == (None, None)
+    paused = later.model_copy(update={"paused": True, "running": 0, "queued": 70})
+    assert pace_of(paused, paces.of(later)) == (None, None)
 
 
 def drawn(rows: RowsDone, width: int) -> list[str]:

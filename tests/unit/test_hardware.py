@@ -14,22 +14,27 @@ from windfall_worker import hardware
 
 @pytest.fixture(autouse=True)
 def _asked_anew() -> Iterator[None]:
-    hardware.chip.cache_clear()
+    for each in (hardware.chip, hardware.memory_bytes):
+        each.cache_clear()
     yield
-    hardware.chip.cache_clear()
+    for each in (hardware.chip, hardware.memory_bytes):
+        each.cache_clear()
 
 
 @pytest.mark.parametrize(
-    ("told", "said"),
+    ("told", "size", "said", "memory"),
     [
-        ("Apple M4 Pro\n", "Apple M4 Pro"),
-        ("Intel(R) Core(TM) i7-9750H CPU @ 2.60GHz\n", "Intel Core i7-9750H"),
-        ("", "arm64"),
+        ("Apple M4 Pro\n", "51539607552\n", "Apple M4 Pro", 48 << 30),
+        ("Intel(R) Core(TM) i7-9750H CPU @ 2.60GHz\n", "17179869184\n", "Intel Core i7-9750H", 16 << 30),
+        ("", "", "arm64", None),
     ],
 )
-def test_a_mac_is_asked_by_sysctl(monkeypatch: pytest.MonkeyPatch, told: str, said: str) -> None:
+def test_a_mac_is_asked_by_sysctl(
+    monkeypatch: pytest.MonkeyPatch, told: str, size: str, said: str, memory: int | None
+) -> None:
     def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
-        return subprocess.CompletedProcess(command, 0, stdout=told)
+        answers = {"machdep.cpu.brand_string": told, "hw.memsize": size}
+        return subprocess.CompletedProcess(command, 0, stdout=answers[command[-1]])
 
     monkeypatch.setattr("windfall_worker.hardware.sys.platform", "darwin")
     monkeypatch.setattr("windfall_worker.hardware.platform.machine", lambda: "arm64")
@@ -55,4 +60,4 @@ def test_linux_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, told: st
 
 
 def test_this_machine_has_memory() -> None:
-    assert hardware.memory_bytes() > 1 << 28
+    assert (hardware.memory_bytes() or 0) > 1 << 28

@@ -18,12 +18,21 @@ _DECORATION = re.compile(r"\((?:R|TM|r|tm)\)|\bCPU\b|\bProcessor\b|@.*$|\b\d+-Co
 @cache
 def chip() -> str:
     """Such as `Apple M4 Pro`; the architecture where nothing tells."""
-    told = _of_macos() if sys.platform == "darwin" else _of_linux()
+    told = _sysctl("machdep.cpu.brand_string") if sys.platform == "darwin" else _of_linux()
     return " ".join(_DECORATION.sub(" ", told or platform.machine()).split())
 
 
-def _of_macos() -> str:
-    asking = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
+@cache
+def memory_bytes() -> int | None:
+    """All of it, whoever uses it; None where nothing tells."""
+    if sys.platform == "darwin":
+        told = _sysctl("hw.memsize").strip()
+        return int(told) if told.isdecimal() else None
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _sysctl(name: str) -> str:
+    asking = ["/usr/sbin/sysctl", "-n", name]
     try:
         return subprocess.run(asking, capture_output=True, text=True, timeout=5, check=True).stdout  # noqa: S603 - fixed
     except (OSError, subprocess.SubprocessError):
@@ -37,9 +46,3 @@ def _of_linux() -> str:
     except OSError:
         return ""
     return found[1] if found else ""
-
-
-@cache
-def memory_bytes() -> int:
-    """All of it, whoever uses it."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

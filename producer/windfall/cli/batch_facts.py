@@ -26,11 +26,10 @@ class Paces:
 
 
 def pace_of(batch: BatchStatus, pace: float | None) -> tuple[float | None, float | None]:
-    """Rows a second and seconds left, by its pace of late where that is known; nothing while it is paused."""
-    if batch.paused and not batch.running:
-        return None, None
-    rate = batch.rate if pace is None else pace
-    return rate, (batch.total - batch.finished) / rate if rate else None
+    """Rows a second and seconds left, by its pace of late where that is known; nothing while nobody works on it."""
+    if pace is None or batch.paused:
+        return (batch.rate, batch.eta) if batch.running else (None, None)
+    return pace, (batch.total - batch.finished) / pace if pace else None
 
 
 def as_json(batch: BatchStatus) -> dict[str, object]:

@@ -17,10 +17,17 @@ from windfall.request import Route
 
 _PERIOD: Final = 0.5  # seconds between two looks at who is still there
 
-What = Annotated[Pausable, typer.Argument(help="What is meant: a lane, a batch or a worker.", show_default=False)]
+What = Annotated[
+    Pausable,
+    typer.Argument(metavar="lane|batch|worker", help="What is meant.", show_default=False),
+]
 Name = Annotated[
     str,
-    typer.Argument(help="The model of a lane, the id of a batch, the id or the name of a worker.", show_default=False),
+    typer.Argument(
+        metavar="NAME",
+        help="The model of a lane, the id of a batch, the id or the name of a worker.",
+        show_default=False,
+    ),
 ]
 LaneRoute = Annotated[
     Route | None, typer.Option("--route", help="Only this route of the lane [all of them].", show_default=False)
@@ -65,7 +72,9 @@ def resume(
 
 
 def drain(
-    worker: Annotated[str, typer.Argument(help="The id or the name of a worker, as windfall fleet shows it.")],
+    worker: Annotated[
+        str, typer.Argument(metavar="WORKER", help="The id or the name of a worker, as windfall fleet shows it.")
+    ],
     wait: Annotated[bool, typer.Option("--wait", help="End only when it has ended.")] = False,
     redis: options.RedisUrl = None,
     config: options.Config = None,

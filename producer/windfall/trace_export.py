@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import entry_points
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from windfall.errors import ConfigError
 from windfall.settings import traces_exporters
@@ -31,31 +31,50 @@ def exporting(service: str) -> Iterator[None]:
         return
     # Who has no log of its own, as a command, says the sentence below and not each attempt to connect.
     logging.getLogger("opentelemetry").addHandler(logging.NullHandler())
-    provider = _provider(service, names)
+    exporters = [_Watched(_exporter(name)) for name in names]
+    provider = _provider(service, exporters)
     try:
         yield
     finally:
         last = threading.Thread(target=provider.shutdown, daemon=True)
         last.start()
         last.join(_LAST_SPANS)
-        if last.is_alive():
-            logger.warning("the last spans were not taken within %g s: is the collector up?", _LAST_SPANS)
+        if last.is_alive() or any(exporter.refused for exporter in exporters):
+            logger.warning("the last spans were not taken: is the collector up?")
 
 
-def _provider(service: str, names: tuple[str, ...]) -> Any:
+class _Watched:
+    """An exporter, and whether its last spans were refused: the SDK may give up without a word."""
+
+    def __init__(self, exporter: Any) -> None:
+        self._exporter = exporter
+        self.refused = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._exporter, name)
+
+    def export(self, spans: Any) -> Any:
+        """Hand spans on."""
+        self.refused = True  # also where it raises
+        result = self._exporter.export(spans)
+        self.refused = result.name != "SUCCESS"
+        return result
+
+
+def _provider(service: str, exporters: Sequence[_Watched]) -> Any:
     try:
         from opentelemetry import trace  # noqa: PLC0415 - an extra
         from opentelemetry.sdk.resources import SERVICE_NAME, Resource  # noqa: PLC0415
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter  # noqa: PLC0415
     except ModuleNotFoundError as exc:
         raise ConfigError(_MISSING) from exc
     resource = Resource.create()
     if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
         resource = resource.merge(Resource({SERVICE_NAME: service}))
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    for name in names:
-        provider.add_span_processor(BatchSpanProcessor(_exporter(name)))
+    for exporter in exporters:
+        provider.add_span_processor(BatchSpanProcessor(cast(SpanExporter, exporter)))
     trace.set_tracer_provider(provider)
     return provider
 
@@ -70,5 +89,7 @@ def _exporter(name: str) -> Any:
         raise ConfigError(f"OTEL_TRACES_EXPORTER names {name!r}, which is not installed; there are otlp and console")
     try:
         return found[0].load()()
+    except ModuleNotFoundError as exc:
+        raise ConfigError(_MISSING) from exc
     except ValueError as exc:
         raise ConfigError(f"the OTEL_ variables cannot be right: {exc}") from exc

@@ -31,6 +31,8 @@ def healthy(redis_url: str) -> Iterator[str]:
 def windfall(tmp_path: Path, healthy: str) -> Shell:
     shell = Shell(tmp_path, healthy)
     shell.environment["HOME"] = str(tmp_path)
+    # Before a real one: a service of whoever runs the tests is none of theirs.
+    shell.environment["PATH"] = f"{put_on_path('launchctl', tmp_path / 'bin')}:{shell.environment['PATH']}"
     (tmp_path / "windfall").mkdir()
     return shell
 
@@ -149,12 +151,10 @@ def test_a_port_that_is_taken_is_told_of(windfall: Shell) -> None:
 
 @pytest.mark.parametrize(("pid", "ok"), [(os.getpid(), True), (None, False)])
 def test_a_service_that_does_not_run_is_told_of(windfall: Shell, tmp_path: Path, pid: int | None, ok: bool) -> None:  # noqa: FBT001
-    folder = put_on_path("systemctl", tmp_path / "bin")
-    windfall.environment["PATH"] = str(folder)
-    unit = tmp_path / "systemd" / "user" / "windfall-worker.service"
+    unit = tmp_path / "Library" / "LaunchAgents" / "io.windfall.windfall-worker.plist"
     unit.parent.mkdir(parents=True)
     unit.touch()
-    Record(folder).write(command=[], pid=pid, code=None, stopping=False)
+    Record(tmp_path / "bin").write(command=[], pid=pid, code=None, stopping=False)
     told = windfall("doctor").out
     what = f"and runs with pid {pid}" if ok else "and does not run: windfall worker logs says why"
-    assert f"{'✓' if ok else '✗'} the worker is a service of systemd, {what}\n" in told
+    assert f"{'✓' if ok else '✗'} the worker is a service of launchd, {what}\n" in told

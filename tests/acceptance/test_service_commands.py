@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from acceptance.commands import Shell, until
+from acceptance.commands import Shell, named_rows, until
 from acceptance.service_programs import Record, put_on_path
 
 MODEL = "[models.small]\nsimulate = 0.0\n"
@@ -27,11 +27,14 @@ class Machine:
         self.shell = Shell(folder)
         self.config = folder / "windfall" / "windfall.toml"
         self.env_file = folder / "windfall" / "worker.env"
+        # Without /bin, where macOS has its own launchctl.
         bin_folder = put_on_path(program, folder / "bin")
         self.record = Record(bin_folder)
         self.shell.environment |= {
-            "PATH": str(bin_folder), "HOME": str(self.home), "XDG_STATE_HOME": str(self.home / ".local" / "state"),
-        }  # fmt: skip
+            "PATH": f"{bin_folder}:/usr/bin:/usr/sbin",
+            "HOME": str(self.home),
+            "XDG_STATE_HOME": str(self.home / ".local" / "state"),
+        }
         self.config.parent.mkdir()
         self.config.write_text(SETTINGS)
         self.env_file.touch(mode=0o600)
@@ -127,6 +130,20 @@ def test_a_second_service_is_refused_unless_it_replaces_the_first(either: Machin
     assert either.pid != first
     assert "drained" in either.log.read_text()
     assert [worker["pid"] for worker in either.fleet()] == [either.pid]
+
+
+def test_a_service_that_is_replaced_ends_its_running_job_first(either: Machine) -> None:
+    either.config.write_text(SETTINGS.replace("simulate = 0.0", "simulate = 2.0"))
+    windfall = either.shell
+    windfall.write("in.jsonl", named_rows(1))
+    assert windfall("worker", "install").code == 0
+    either.until_ready()
+    batch = windfall("submit", "in.jsonl", "--model", "small", "--redis", either.redis_url).out.strip()
+    until(lambda: either.fleet()[0]["models"][0]["running"], "the job running")
+    assert windfall("worker", "install", "--force").code == 0
+    done = json.loads(windfall("result", f"{batch}:1", "--json", "--redis", either.redis_url).out)
+    assert (done["state"], len(done["attempts"])) == ("completed", 1)
+    either.until_ready(2)
 
 
 def test_a_service_that_fails_says_how_it_ended_and_why(either: Machine) -> None:

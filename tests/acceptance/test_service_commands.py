@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from acceptance.commands import Shell, named_rows, until
 from acceptance.service_programs import Record, put_on_path
+from windfall import keys
 
 MODEL = "[models.small]\nsimulate = 0.0\n"
 SETTINGS = f"[worker]\ndrain_timeout = 5\n{MODEL}"
@@ -133,13 +135,14 @@ def test_a_second_service_is_refused_unless_it_replaces_the_first(either: Machin
 
 
 def test_a_service_that_is_replaced_ends_its_running_job_first(either: Machine) -> None:
-    either.config.write_text(SETTINGS.replace("simulate = 0.0", "simulate = 2.0"))
+    either.config.write_text("[worker]\ndrain_timeout = 30\n[models.small]\nsimulate = 6.0\n")
     windfall = either.shell
     windfall.write("in.jsonl", named_rows(1))
     assert windfall("worker", "install").code == 0
     either.until_ready()
     batch = windfall("submit", "in.jsonl", "--model", "small", "--redis", either.redis_url).out.strip()
-    until(lambda: either.fleet()[0]["models"][0]["running"], "the job running")
+    with redis.Redis.from_url(either.redis_url) as client:
+        until(lambda: client.exists(f"{keys.HOLDER}{batch}:1"), "the job running")
     assert windfall("worker", "install", "--force").code == 0
     done = json.loads(windfall("result", f"{batch}:1", "--json", "--redis", either.redis_url).out)
     assert (done["state"], len(done["attempts"])) == ("completed", 1)

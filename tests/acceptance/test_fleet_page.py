@@ -181,7 +181,7 @@ def test_a_watched_batch_says_its_rate_what_is_left_what_failed_and_that_it_is_p
     windfall: Shell, columns: int
 ) -> None:
     wrong = [{"custom_id": f"wrong {n}", "body": {}} for n in range(3)]
-    windfall.write("in.jsonl", [*wrong, *(chat(f"row {n}") for n in range(200))])
+    windfall.write("in.jsonl", [*wrong, *(chat(f"row {n}") for n in range(80))])
     with windfall.worker(*WORKER):
         windfall("submit", "in.jsonl", "--model", "small", "--batch-id", "b")
         with terminal(windfall, "watch", "b", columns=columns, lines=10) as shown:
@@ -194,7 +194,7 @@ def test_a_watched_batch_says_its_rate_what_is_left_what_failed_and_that_it_is_p
             windfall("resume", "batch", "b")
             shown.until(lambda: "paused" not in shown.text, "that it goes on")
             assert shown.ended() == 3
-            assert b"200 completed" in shown.raw
+            assert b"80 completed" in shown.raw
 
 
 def test_a_program_that_watches_gets_counts_rate_and_failures(windfall: Shell) -> None:

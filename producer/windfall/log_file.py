@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import stat
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Final
@@ -20,3 +22,13 @@ def log_file_handler(path: Path) -> logging.Handler:
         return RotatingFileHandler(path, maxBytes=_LARGEST, backupCount=_KEPT, encoding="utf-8")
     except OSError as exc:
         raise ConfigError(f"cannot write the log {path}: {exc.strerror}") from exc
+
+
+def trim_stderr() -> None:
+    """Begin a large file behind stderr anew: launchd appends to it for ever, at each start that fails."""
+    try:
+        found = os.fstat(2)
+        if stat.S_ISREG(found.st_mode) and found.st_size > _LARGEST:
+            os.ftruncate(2, 0)
+    except OSError:
+        pass  # stderr is closed

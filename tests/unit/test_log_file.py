@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,24 @@ def test_a_full_log_is_begun_anew_and_five_are_kept(tmp_path: Path, monkeypatch:
     assert [path.name for path in found] == ["worker.log", *(f"worker.log.{n}" for n in range(1, 5))]
     assert all(path.stat().st_size <= 1000 for path in found)
     assert "line 199" in found[0].read_text()
+
+
+@pytest.mark.parametrize(("before", "after"), [(1001, 0), (1000, 1000)])
+def test_a_large_file_behind_stderr_is_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int, after: int
+) -> None:
+    monkeypatch.setattr(log_file, "_LARGEST", 1000)
+    path = tmp_path / "worker.stderr.log"
+    path.write_bytes(b"x" * before)
+    ours = os.dup(2)
+    try:
+        with path.open("ab") as file:
+            os.dup2(file.fileno(), 2)
+        log_file.trim_stderr()
+    finally:
+        os.dup2(ours, 2)
+        os.close(ours)
+    assert path.stat().st_size == after
 
 
 def test_a_log_that_cannot_be_written_is_told_of(tmp_path: Path) -> None:

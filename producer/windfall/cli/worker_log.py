@@ -12,7 +12,7 @@ from windfall.cli.console import note, without_passwords
 from windfall.cli.models import worker_package
 from windfall.cli.quiet import Repeats
 from windfall.errors import WindfallError
-from windfall.log_file import log_file_handler
+from windfall.log_file import log_file_handler, trim_stderr
 
 logger = logging.getLogger("windfall.cli.worker")
 
@@ -28,6 +28,8 @@ class WorkerLog:
             from windfall import logs  # noqa: PLC0415 - structlog comes with the worker
         self._logs = logs
         self._file = file
+        if file:
+            trim_stderr()
         self._handler = log_file_handler(file) if file else logging.StreamHandler(sys.stderr)
         self._handler.addFilter(Repeats())
         self._as_json = False

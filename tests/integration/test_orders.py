@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from arq import ArqRedis
 
-from faults.invariants import each_row_once, watched
-from processes import kill, worker_process, workers_up
+from processes import workers_up
 from support import eventually, requests, simulated, worker
 from windfall import NotFound, Producer, keys
 
@@ -114,36 +112,3 @@ async def test_a_worker_that_is_not_there_is_neither_paused_nor_drained(producer
         with pytest.raises(NotFound, match="no live worker is called 'mini'; there are: studio-"):
             await producer.drain("mini")
         assert await producer.resume("worker", "mini") == ()
-
-
-async def test_a_batch_paused_while_a_worker_that_runs_it_is_killed_ends_with_each_row_once(
-    producer: Producer, redis_url: str, tmp_path: Path
-) -> None:
-    batch = await producer.enqueue_batch(requests(40), batch_id="b")
-    flags = ("--simulate", "m=0.3", "--slots", "4", "--lease", "1")
-    async with watched(redis_url, "b"):
-        with worker_process(redis_url, *flags, log=tmp_path / "log") as doomed:
-
-            async def half_way() -> bool:
-                status = await producer.batch("b")
-                return status.completed > 4 and status.running == 4
-
-            await eventually(half_way, within=60, what="a worker in full swing")
-            await producer.pause("batch", "b")
-            kill(doomed)
-        async with worker(simulated(slots=4, lease=1.0), redis_url):
-
-            async def all_parked() -> bool:
-                status = await producer.batch("b")
-                return status.running == 0 and status.queued == batch.total - status.completed
-
-            await eventually(all_parked, what="the killed worker's jobs being queued again")
-            before = (await producer.batch("b")).completed
-            await producer.resume("batch", "b")
-
-            async def done() -> bool:
-                return (await producer.batch("b")).done
-
-            await eventually(done, what="the end of the batch")
-    assert before < 40
-    await each_row_once(redis_url, "b", 40)

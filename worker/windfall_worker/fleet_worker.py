@@ -107,10 +107,9 @@ class FleetWorker(Worker):
         """Work until drained. Raises what ended it, where that is a bug."""
         await self.tools.clock.now()
         await self._orders.begin()
-        orders = self._orders.run(self._announcements)
-        background: list[Coroutine[Any, Any, None]] = [self._outbox.run(), self._renewals.run(), orders]
+        background: list[Coroutine[Any, Any, None]] = [self._outbox.run(), self._renewals.run()]
         # A word on its own channel: some of its jobs are to be cancelled, and a renewal says which.
-        background += [self._hear(CHANNEL_WORKER + self.id, self._renewals.once)]
+        background += [self._hear(CHANNEL_WORKER + self.id, self._renewals.once), self._orders.run(self._announcements)]
         background += [self._hear(CHANNEL_WAKE + lane, feed.wake) for feed in self.feeds for lane in feed.wakes]
         tasks = [asyncio.create_task(each) for each in background]
         claims = [asyncio.create_task(self._claim(feed)) for feed in self.feeds]

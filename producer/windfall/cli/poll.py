@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 import typer
 
@@ -84,8 +85,9 @@ async def _watch(producer: Producer, name: str, *, as_json: bool) -> int:
         with RowProgress(f"batch {name}", done=found.finished) as progress:
             async for found in _changes(producer, name, progress.remark if live else note):
                 if found.failed:
-                    cursor, more = await producer.failures(name, after=cursor)
-                    kinds += more
+                    with suppress(BrokerUnavailable):  # it is asked again with the next change
+                        cursor, more = await producer.failures(name, after=cursor)
+                        kinds += more
                 if as_json:
                     say_json(facts_of(found) | {"failures": dict(kinds)})
                 elif not live:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from arq import ArqRedis
 from redis.exceptions import RedisError
 
+from windfall.connection import OUTAGE
 from windfall.tasks import put_away
 
 #: Seconds between attempts to come back after the connection broke.
 _RECONNECT_DELAY = 0.25
+#: Seconds between attempts to subscribe.
+_LISTEN_AGAIN = 1.0
 #: Seconds for which one read waits for a message; a time-out of the connection's own would end the subscription.
 _SILENCE = 15.0
 
@@ -51,6 +54,18 @@ class Announcements:
                     del self._events[channel]
                     with suppress(RedisError, OSError):
                         await self._pubsub.unsubscribe(channel)
+
+    async def hear(self, channel: str, on_word: Callable[[], Awaitable[object]]) -> None:
+        """Do this for ever at every word on a channel, and whenever the connection comes back."""
+        while True:
+            try:
+                async with self.listen(channel) as announced:
+                    while True:
+                        await announced.wait()
+                        announced.clear()
+                        await on_word()
+            except (RedisError, *OUTAGE):
+                await asyncio.sleep(_LISTEN_AGAIN)
 
     async def _subscribe(self, channel: str) -> None:
         if self._pubsub is None:

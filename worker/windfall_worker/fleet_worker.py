@@ -17,11 +17,9 @@ from typing import Any
 
 from arq import ArqRedis, Worker
 from arq.worker import Function
-from redis.exceptions import RedisError
 from structlog.contextvars import bind_contextvars
 
 from windfall.announcements import Announcements
-from windfall.connection import OUTAGE
 from windfall.errors import UnknownContract, WireError
 from windfall.keys import CHANNEL_WAKE, CHANNEL_WORKER
 from windfall.result import CompletionResult, JobState
@@ -30,6 +28,7 @@ from windfall.tasks import happens, put_away
 from windfall.wire import JobMessage, decode_job, encode_attempts, encode_result
 from windfall_worker import endings
 from windfall_worker.capacity import Seat
+from windfall_worker.claiming import Claiming
 from windfall_worker.claims import Claim, ClaimDesk, Lease
 from windfall_worker.complete import PutBack, complete
 from windfall_worker.decide import Requeue, Retry, Snooze
@@ -46,8 +45,6 @@ from windfall_worker.throughput import Throughput
 
 logger = logging.getLogger("windfall.worker")
 
-#: Seconds between claims when nothing wakes an idle worker (an announcement may be lost).
-_IDLE_POLL = 1.0
 #: Seconds for which a message of another contract version is left to workers that read it.
 _LEAVE_TO_OTHERS = 30.0
 #: Seconds that a claim under way has to come back to a draining worker.
@@ -86,17 +83,20 @@ class FleetWorker(Worker):
         self.draining = False
         self.gate = Gate()
         self.throughput = Throughput()
-        self.ready = asyncio.Event()
-        self._lease = Lease(round(settings.lease * 1000), round(settings.renewal * 1000))
-        self._desk = ClaimDesk(redis, self.id, self._lease)
+        lease = Lease(round(settings.lease * 1000), round(settings.renewal * 1000))
+        desk = ClaimDesk(redis, self.id, lease)
         self._outbox = Outbox(redis, tools.record)
         self._announcements = Announcements(redis)
         self._orders = Orders(redis, self, socket.gethostname())
-        self._renewals = Renewals(self._desk, self.running, settings.renewal, tools.record)
+        self._renewals = Renewals(desk, self.running, settings.renewal, tools.record)
+        self._claiming = Claiming(desk, self._renewals, self.gate, tools, self._start, renewal=settings.renewal)
         self._unread, self._told_of_unread = 0, float("-inf")
         self._told_to_drain = asyncio.Event()
-        self._claiming = len(feeds)
-        self._claimed_last = asyncio.Event()
+
+    @property
+    def ready(self) -> asyncio.Event:
+        """Set once it looks for jobs."""
+        return self._claiming.ready
 
     @property
     def ends_waiting(self) -> int:
@@ -109,10 +109,11 @@ class FleetWorker(Worker):
         await self._orders.begin()
         background: list[Coroutine[Any, Any, None]] = [self._outbox.run(), self._renewals.run()]
         # A word on its own channel: some of its jobs are to be cancelled, and a renewal says which.
-        background += [self._hear(CHANNEL_WORKER + self.id, self._renewals.once), self._orders.run(self._announcements)]
-        background += [self._hear(CHANNEL_WAKE + lane, feed.wake) for feed in self.feeds for lane in feed.wakes]
+        hear = self._announcements.hear
+        background += [hear(CHANNEL_WORKER + self.id, self._renewals.once), self._orders.run(self._announcements)]
+        background += [hear(CHANNEL_WAKE + lane, feed.wake) for feed in self.feeds for lane in feed.wakes]
         tasks = [asyncio.create_task(each) for each in background]
-        claims = [asyncio.create_task(self._claim(feed)) for feed in self.feeds]
+        claims = [asyncio.create_task(self._claiming.run(feed)) for feed in self.feeds]
         drained = asyncio.create_task(self._drain_when_told())
         try:
             done, _ = await asyncio.wait([*tasks, *claims, drained], return_when=asyncio.FIRST_COMPLETED)
@@ -138,9 +139,13 @@ class FleetWorker(Worker):
 
     def drain(self) -> None:
         """Claim nothing more, hand back what has not begun, let the rest end for `drain_timeout`."""
-        self.draining = True
-        self._told_to_drain.set()
+        self._tell_to_drain()
         self._hand_back_unbegun()
+
+    def _tell_to_drain(self) -> None:
+        self.draining = True
+        self._claiming.stop()
+        self._told_to_drain.set()
 
     def pause(self, who: str, why: str) -> None:
         """Claim nothing more for `who`'s reason, and hand back what has not begun; what runs goes on."""
@@ -161,8 +166,7 @@ class FleetWorker(Worker):
 
     def hand_back(self) -> None:
         """Stop every running job and put it back, without spending a try."""
-        self.draining = True
-        self._told_to_drain.set()
+        self._tell_to_drain()
         self._stop_all()
 
     async def hand_back_for_now(self, within: float) -> bool:
@@ -187,7 +191,7 @@ class FleetWorker(Worker):
         await self._told_to_drain.wait()
         self.look_again()
         # A claim that is under way may still bring jobs.
-        await happens(self._claimed_last, within=_LAST_CLAIM)
+        await happens(self._claiming.ended, within=_LAST_CLAIM)
         if tasks := self._tasks():
             await asyncio.wait(tasks, timeout=self.settings.drain_timeout)
         self.hand_back()
@@ -202,60 +206,6 @@ class FleetWorker(Worker):
 
     async def close(self) -> None:
         """Nothing of arq's to close: whoever made the connection closes it."""
-
-    async def _claim(self, feed: Feed) -> None:
-        """Claim for one feed until drained; then stay, since the end of any of these tasks ends the worker."""
-        await self._claim_until_drained(feed)
-        self._claiming -= 1
-        if not self._claiming:
-            self._claimed_last.set()
-        await asyncio.Event().wait()
-
-    async def _claim_until_drained(self, feed: Feed) -> None:
-        pause = 0.1
-        while not self.draining:
-            feed.capacity.wake.clear()
-            lanes = feed.lanes() if self.gate.open else ()
-            want = feed.capacity.free if lanes else 0
-            wait = min(_IDLE_POLL, self.settings.renewal)
-            if want:
-                began = time.monotonic()
-                try:
-                    await self._renewals.if_late()
-                    claimed = await self._desk.claim(lanes, want)
-                except (RedisError, *OUTAGE) as exc:
-                    self.tools.record.redis_failed("claim")
-                    logger.warning("Redis gives no jobs (%s: %s); running ones go on", type(exc).__name__, exc)
-                    await asyncio.sleep(pause)
-                    pause = min(2 * pause, 2.0)
-                    continue
-                pause = 0.1
-                took = time.monotonic() - began
-                feed.capacity.observe_round_trip(took)
-                self.tools.record.claimed(took)
-                self.tools.clock.set(claimed.now)
-                for claim in claimed.claims:
-                    self._start(claim, feed)
-                feed.capacity.lanes_empty = len(claimed.claims) < want
-                if not feed.capacity.lanes_empty:
-                    self.ready.set()
-                    continue
-                if claimed.next_due is not None:
-                    wait = min(wait, max(0.001, claimed.next_due - claimed.now))
-            self.ready.set()
-            await happens(feed.capacity.wake, within=wait)
-
-    async def _hear(self, channel: str, on_word: Callable[[], Coroutine[Any, Any, object]]) -> None:
-        """Do this at every word on a channel, and whenever the connection comes back."""
-        while True:
-            try:
-                async with self._announcements.listen(channel) as announced:
-                    while True:
-                        await announced.wait()
-                        announced.clear()
-                        await on_word()
-            except (RedisError, *OUTAGE):
-                await asyncio.sleep(_IDLE_POLL)
 
     def _start(self, claim: Claim, feed: Feed) -> None:
         if before := self.running.get(claim.job_id):

@@ -1,0 +1,104 @@
+"""The claim loops of a worker: one claim at a time for each feed, when there may be something and a place for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from redis.exceptions import RedisError
+
+from windfall.connection import OUTAGE
+from windfall.tasks import happens
+from windfall_worker.claims import Claim, ClaimDesk, Claimed
+from windfall_worker.feeds import Feed
+from windfall_worker.gate import Gate
+from windfall_worker.job import Tools
+from windfall_worker.renewals import Renewals
+
+logger = logging.getLogger("windfall.worker")
+
+#: Seconds between claims when nothing wakes an idle worker (an announcement may be lost).
+_IDLE_POLL = 1.0
+#: Seconds between claims that fail.
+_PAUSE_FIRST, _PAUSE_MOST = 0.1, 2.0
+
+
+class Claiming:
+    """Claims for all feeds until it is stopped.
+
+    `start` gets each job that was claimed. Outside of outages Redis hears of a worker once in a `renewal` period
+    (seconds) at the least.
+    """
+
+    def __init__(
+        self,
+        desk: ClaimDesk,
+        renewals: Renewals,
+        gate: Gate,
+        tools: Tools,
+        start: Callable[[Claim, Feed], None],
+        *,
+        renewal: float,
+    ) -> None:
+        self._desk = desk
+        self._renewals = renewals
+        self._gate = gate
+        self._tools = tools
+        self._start = start
+        self._poll = min(_IDLE_POLL, renewal)
+        self._stopped = False
+        self._loops = 0
+        self.ready = asyncio.Event()  #: a first claim was answered
+        self.ended = asyncio.Event()  #: no claim is under way any more
+
+    def stop(self) -> None:
+        """Claim nothing more; what is under way may still bring jobs. Wake the feeds, or they notice it late."""
+        self._stopped = True
+
+    async def run(self, feed: Feed) -> None:
+        """Claim for one feed until stopped; then stay, since the end of any of a worker's tasks ends the worker."""
+        self._loops += 1
+        await self._claim_until_stopped(feed)
+        self._loops -= 1
+        if not self._loops:
+            self.ended.set()
+        await asyncio.Event().wait()
+
+    async def _claim_until_stopped(self, feed: Feed) -> None:
+        pause = _PAUSE_FIRST
+        while not self._stopped:
+            feed.capacity.wake.clear()
+            lanes = feed.lanes() if self._gate.open else ()
+            want = feed.capacity.free if lanes else 0
+            wait = self._poll
+            if want:
+                try:
+                    claimed = await self._claim(feed, lanes, want)
+                except (RedisError, *OUTAGE) as exc:
+                    self._tools.record.redis_failed("claim")
+                    logger.warning("Redis gives no jobs (%s: %s); running ones go on", type(exc).__name__, exc)
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, _PAUSE_MOST)
+                    continue
+                pause = _PAUSE_FIRST
+                feed.capacity.lanes_empty = len(claimed.claims) < want
+                if claimed.next_due is not None:
+                    wait = min(wait, max(0.001, claimed.next_due - claimed.now))
+            self.ready.set()
+            if not want or feed.capacity.lanes_empty:
+                await happens(feed.capacity.wake, within=wait)
+
+    async def _claim(self, feed: Feed, lanes: tuple[str, ...], want: int) -> Claimed:
+        """One round trip, whose jobs are started. Raises what Redis raises."""
+        await self._renewals.if_late()
+        began = time.monotonic()
+        claimed = await self._desk.claim(lanes, want)
+        took = time.monotonic() - began
+        feed.capacity.observe_round_trip(took)
+        self._tools.record.claimed(took)
+        self._tools.clock.set(claimed.now)
+        for claim in claimed.claims:
+            self._start(claim, feed)
+        return claimed

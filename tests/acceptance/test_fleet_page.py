@@ -148,6 +148,20 @@ def test_while_redis_is_away_the_page_says_so_and_goes_on_after(tmp_path: Path) 
             assert shown.ended() == 0
 
 
+def test_a_program_that_looks_waits_for_redis_to_come_back(tmp_path: Path) -> None:
+    with RedisProcess() as server:
+        shell = Shell(tmp_path, server.url)
+        with shell.started("fleet", "--watch", "--json") as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            before = json.loads(process.stdout.readline())
+            server.kill()
+            assert f"127.0.0.1:{server.port}" in process.stderr.readline().decode()
+            server.start()
+            looks = [json.loads(process.stdout.readline()) for _ in range(3)]  # some of before may be on their way
+            assert looks[-1]["now"] > before["now"]
+
+
 def test_in_a_pipe_the_fleet_is_plain_and_json_is_an_object_a_line(fleet: Shell) -> None:
     def seen() -> dict[str, Any]:
         found: dict[str, Any] = json.loads(fleet("fleet", "--json").out)

@@ -43,7 +43,7 @@ def fleet(
 async def _fleet(producer: Producer, *, watch: bool, as_json: bool) -> None:
     async with producer:
         window = _Window(producer)
-        if watch and sys.stdout.isatty() and not as_json:
+        if watch and not as_json and _fills_a_terminal():
             await window.look()
             live = LivePage(lambda width, height: page(window.seen(), width, height))
             await live.show(window.keep_looking(live.redraw))
@@ -52,7 +52,12 @@ async def _fleet(producer: Producer, *, watch: bool, as_json: bool) -> None:
         await window.look()
         say_view(window.view)
         if watch:
-            await window.keep_looking(lambda: say_view(window.view), lambda: note(str(window.seen().away)))
+            await window.keep_looking(lambda: say_view(window.view), note)
+
+
+def _fills_a_terminal() -> bool:
+    """Whether there is a terminal, and one that can be filled: that of an editor may only know lines."""
+    return sys.stdout.isatty() and not Console().is_dumb_terminal
 
 
 class _Window:
@@ -78,17 +83,16 @@ class _Window:
         self.view = FleetView(fleet, batches, breakers, cooldowns, paces)
         self._away = None
 
-    async def keep_looking(self, on_look: Callable[[], None], on_away: Callable[[], None] | None = None) -> None:
-        """Look for ever. Redis being away is waited out, and told once."""
+    async def keep_looking(self, on_look: Callable[[], None], on_away: Callable[[str], None] | None = None) -> None:
+        """Look for ever. That Redis is away is waited out; `on_away` is told why, once."""
         while True:
             await asyncio.sleep(_PERIOD)
             try:
                 await self.look()
             except BrokerUnavailable as exc:
-                news = self._away is None
+                if self._away is None and on_away:
+                    on_away(str(exc))
                 self._away = self._away or (time.monotonic(), str(exc))
-                if news:
-                    (on_away or on_look)()
             else:
                 on_look()
 

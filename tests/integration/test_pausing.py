@@ -20,6 +20,8 @@ from windfall.scripts import Script, run
 from windfall_worker.claims import ClaimDesk, Lease
 
 LOCAL = keys.lane_queue("m", "local")
+#: Ends within a test, and not before the test has come to what is to happen under it.
+NOT_SO_SHORT = Lease(2_000, 10_000)
 _numbers = itertools.count(1)
 
 
@@ -79,6 +81,17 @@ async def test_resuming_a_lane_wakes_who_waits_for_it(producer: Producer, redis:
         while (await channel.get_message(ignore_subscribe_messages=True, timeout=1)) is None:
             pass
     await channel.aclose()  # type: ignore[no-untyped-call]
+
+
+async def test_what_was_cancelled_and_lost_with_its_worker_is_ended_though_its_lane_is_paused(
+    producer: Producer, redis: ArqRedis
+) -> None:
+    await producer.enqueue_batch(requests(3), batch_id="b")
+    cancelled, _lost = (await desk(redis, "w1", NOT_SO_SHORT).claim([LANE], 2)).claims
+    await producer.pause("lane", "m")
+    assert await producer.cancel(cancelled.job_id) == 1
+    (ending,) = (await claimed_again(redis, desk(redis, "w2"))).claims
+    assert (ending.job_id, ending.aborted) == (cancelled.job_id, True)
 
 
 async def test_a_lane_of_a_model_that_nobody_knows_is_not_paused(producer: Producer) -> None:
@@ -203,7 +216,7 @@ async def test_a_paused_batch_is_cancelled_with_what_is_parked(
 ) -> None:
     await producer.enqueue_batch(requests(30), batch_id="b")
     async with watched(redis_url, "b"):
-        (running,) = (await desk(redis, "w1", SHORT).claim([LANE], 1)).claims
+        (running,) = (await desk(redis, "w1", NOT_SO_SHORT).claim([LANE], 1)).claims
         await producer.pause("batch", "b")
         await ids(redis, 5)
         assert await producer.cancel("b") == 30

@@ -118,7 +118,17 @@ local function due(suffix, most)
   return found
 end
 
+-- What is to be cancelled and was lost with its worker is ended, though its lane is paused.
+local function take_cancelled(lane)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', lane .. HELD_SUFFIX, '-inf', now, 'LIMIT', 0, 100)) do
+    if #jobs < want and redis.call('ZSCORE', ABORT, id) then take(lane, id) end
+  end
+end
+
 if not given_before() then
+  for _, lane in ipairs(KEYS) do
+    if is_paused(lane) then take_cancelled(lane) end
+  end
   for _, suffix in ipairs({HELD_SUFFIX, ''}) do
     local most = want
     repeat

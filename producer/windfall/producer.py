@@ -295,7 +295,7 @@ class Producer:
         """The connection itself, for what this class does not do. Raises `RuntimeError` outside of `async with`."""
         return self._redis
 
-    async def ping(self) -> dict[str, Any]:
+    async def info(self) -> dict[str, Any]:
         """What Redis says of itself (its INFO), for `doctor`."""
         with translated():
             info: dict[str, Any] = await self._redis.info()

@@ -219,7 +219,7 @@ async def test_a_whole_life_runs_under_the_documented_rights(redis_url: str, use
         assert [letter async for letter in producer.dead_letters()] == []
         assert await producer.purge() == 0
         await steered(producer)
-        await producer.ping()
+        await producer.info()
         for name in (batch.id, wrong.id, doomed.id):
             await producer.delete(name)
     assert refused(redis_url) == []

@@ -29,7 +29,7 @@ async def check_server(url: str) -> list[Finding]:
             before = time.time()
             fleet = await producer.fleet()
             offset = fleet.now - (before + time.time()) / 2
-            info = await producer.ping()
+            info = await producer.info()
             scripts = await _scripts(producer.redis)
     except WindfallError as exc:
         denied = isinstance(exc, BrokerDenied)

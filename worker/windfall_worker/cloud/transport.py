@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 import httpx
 from httpx_retries import Retry, RetryTransport
 
-from windfall_worker.cloud.lanes import LaneTransport
+from windfall_worker.cloud.connections import ConnectionsTransport
 from windfall_worker.cloud.trip import Trip
 
 #: Bytes and seconds that an error's body may take; it is read only for its message.
@@ -91,7 +91,7 @@ class JudgedTransport(httpx.AsyncBaseTransport):
 
 def retrying_transport() -> RetryTransport:
     """A transport that retries, over connections to one origin."""
-    return RetryTransport(JudgedTransport(LaneTransport()))
+    return RetryTransport(JudgedTransport(ConnectionsTransport()))
 
 
 async def _read(response: httpx.Response) -> httpx.Response:

@@ -18,7 +18,7 @@ import httpx
 _KEPT: Final = 30.0
 
 
-class LaneTransport(httpx.AsyncBaseTransport):
+class ConnectionsTransport(httpx.AsyncBaseTransport):
     """Sends each request on an idle connection, or on a new one. Their number is bounded by who calls."""
 
     def __init__(self) -> None:
@@ -30,17 +30,17 @@ class LaneTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send. The connection is free again when the response is closed."""
         await self._end_the_old()
-        lane = self._idle.pop()[0] if self._idle else self._new()
+        connection = self._idle.pop()[0] if self._idle else self._new()
         try:
-            response = await lane.handle_async_request(request)
+            response = await connection.handle_async_request(request)
         except BaseException:
-            self._all.discard(lane)
-            await lane.aclose()
+            self._all.discard(connection)
+            await connection.aclose()
             raise
         return httpx.Response(
             response.status_code,
             headers=response.headers,
-            stream=_LaneStream(response, lane, self),
+            stream=_HeldStream(response, connection, self),
             extensions=response.extensions,
         )
 
@@ -51,29 +51,31 @@ class LaneTransport(httpx.AsyncBaseTransport):
             await self._all.pop().aclose()
 
     def _new(self) -> httpx.AsyncHTTPTransport:
-        lane = httpx.AsyncHTTPTransport(verify=self._tls, limits=self._limits)
-        self._all.add(lane)
-        return lane
+        connection = httpx.AsyncHTTPTransport(verify=self._tls, limits=self._limits)
+        self._all.add(connection)
+        return connection
 
-    def _free(self, lane: httpx.AsyncHTTPTransport) -> None:
-        if lane in self._all:
-            self._idle.append((lane, time.monotonic()))
+    def _free(self, connection: httpx.AsyncHTTPTransport) -> None:
+        if connection in self._all:
+            self._idle.append((connection, time.monotonic()))
 
     async def _end_the_old(self) -> None:
         """End the connections at the bottom of the stack that nobody needed for long."""
         old = time.monotonic() - _KEPT
         while self._idle and self._idle[0][1] < old:
-            lane, _ = self._idle.pop(0)
-            self._all.discard(lane)
-            await lane.aclose()
+            connection, _ = self._idle.pop(0)
+            self._all.discard(connection)
+            await connection.aclose()
 
 
-class _LaneStream(httpx.AsyncByteStream):
-    """A response's body, which frees its lane when it is closed."""
+class _HeldStream(httpx.AsyncByteStream):
+    """A response's body, which frees its connection when it is closed."""
 
-    def __init__(self, response: httpx.Response, lane: httpx.AsyncHTTPTransport, transport: LaneTransport) -> None:
+    def __init__(
+        self, response: httpx.Response, connection: httpx.AsyncHTTPTransport, transport: ConnectionsTransport
+    ) -> None:
         self._response = response
-        self._lane: httpx.AsyncHTTPTransport | None = lane
+        self._connection: httpx.AsyncHTTPTransport | None = connection
         self._transport = transport
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -81,10 +83,10 @@ class _LaneStream(httpx.AsyncByteStream):
             yield part
 
     async def aclose(self) -> None:
-        lane, self._lane = self._lane, None
-        if lane is None:
+        connection, self._connection = self._connection, None
+        if connection is None:
             return
         try:
             await self._response.aclose()
         finally:
-            self._transport._free(lane)  # noqa: SLF001 - the two are one thing
+            self._transport._free(connection)  # noqa: SLF001 - the two are one thing

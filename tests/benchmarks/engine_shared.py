@@ -52,7 +52,7 @@ def _rows(name: str, prompts: int, groups: int, target: float) -> tuple[Row, ...
 
 
 ROWS = (
-    Row("one shared beginning, caches cold", lambda number: shared(number, 32), {BATCH: 12.0}),
+    Row("one shared beginning, caches cold", lambda number: shared(number, 16), {BATCH: 12.0}),
     *_rows("one shared beginning", 128, 1, 1.2),
     *_rows("four shared beginnings, interleaved", 128, 4, 1.5),
 )

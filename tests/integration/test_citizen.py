@@ -6,13 +6,20 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import pytest
 
+from faultserver.redis_process import RedisProcess
+from scraping import scrape
 from support import eventually, request, requests, simulated
 from windfall import JobState, Producer
+from windfall.broker import free_port
 from windfall.fleet import WorkerStatus
+from windfall.result import Completion
+from windfall_worker.backends.base import Call
 from windfall_worker.backends.simulated import SimulatedBackend
+from windfall_worker.citizen.awake import Awake
 from windfall_worker.citizen.machine import Machine
 from windfall_worker.citizen.readings import FakeSensors, Readings
 from windfall_worker.citizen.sleep import FakeSleepWatch, SleepGuard
@@ -27,13 +34,31 @@ async def producer(redis_url: str) -> AsyncIterator[Producer]:
         yield producer
 
 
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Until it is set, no job of a worker with a latency ends."""
+    event, complete = asyncio.Event(), SimulatedBackend.complete
+
+    async def wait(self: SimulatedBackend, call: Call) -> Completion:
+        if self.latency:
+            await event.wait()
+        return await complete(self, call)
+
+    monkeypatch.setattr(SimulatedBackend, "complete", wait)
+    return event
+
+
 @asynccontextmanager
 async def worker(
-    settings: WorkerSettings, redis_url: str, sensors: FakeSensors | None = None, sleep: FakeSleepWatch | None = None
+    settings: WorkerSettings,
+    redis_url: str,
+    sensors: FakeSensors | None = None,
+    sleep: FakeSleepWatch | None = None,
+    awake: list[str] | None = None,
 ) -> AsyncIterator[None]:
     """A worker on a machine that these sensors see, and that sleeps when it is told."""
     ready, stop = asyncio.Event(), asyncio.Event()
-    machine = Machine(sensors or FakeSensors(), sleep=sleep, period=0.05)
+    machine = Machine(sensors or FakeSensors(), awake, sleep, period=0.05)
     running = asyncio.create_task(
         run_worker(settings, redis_url, ready=ready, stop=stop, handle_signals=False, machine=machine)
     )
@@ -101,9 +126,11 @@ async def test_what_a_paused_worker_leaves_another_takes(producer: Producer, red
     assert all(name.startswith("mini-") for name in workers)
 
 
-async def test_a_job_that_runs_goes_on_when_its_worker_is_paused(producer: Producer, redis_url: str) -> None:
+async def test_a_job_that_runs_goes_on_when_its_worker_is_paused(
+    producer: Producer, redis_url: str, done: asyncio.Event
+) -> None:
     sensors = FakeSensors(Readings(on_ac=True))
-    async with worker(simulated(latency=4, on_ac=True, name="book"), redis_url, sensors):
+    async with worker(simulated(latency=0.01, on_ac=True, name="book"), redis_url, sensors):
         job = await producer.enqueue(request())
 
         async def runs() -> bool:
@@ -114,6 +141,7 @@ async def test_a_job_that_runs_goes_on_when_its_worker_is_paused(producer: Produ
         status = await sees(producer, "book", lambda status: status.state == "paused")
         assert status.models[0].running == 1
         second = await producer.enqueue(request())
+        done.set()
         result = await producer.wait(job, timeout=10)
         assert await producer.result(second) is None
     assert [attempt.outcome for attempt in result.attempts] == ["completed"]
@@ -129,18 +157,24 @@ async def running(producer: Producer, count: int) -> None:
 
 
 async def test_what_was_claimed_and_has_not_begun_is_handed_back_without_a_try_spent(
-    producer: Producer, redis_url: str, monkeypatch: pytest.MonkeyPatch
+    producer: Producer, redis_url: str, monkeypatch: pytest.MonkeyPatch, done: asyncio.Event
 ) -> None:
     monkeypatch.setattr(SimulatedBackend, "lookahead", 2)
     monkeypatch.setattr("windfall_worker.capacity._LONG", 0)
     monkeypatch.setattr("windfall_worker.stations.asyncio.Semaphore", lambda _: asyncio.BoundedSemaphore(1))
     batch = await producer.enqueue_batch(requests(3))
     sensors = FakeSensors(Readings(on_ac=True))
-    async with worker(simulated(latency=4, slots=1, on_ac=True, name="book"), redis_url, sensors):
+    async with worker(simulated(latency=0.01, slots=1, on_ac=True, name="book"), redis_url, sensors):
         await running(producer, 3)
         sensors.readings = Readings(on_ac=False)
         await running(producer, 1)
-        async with worker(simulated(latency=0, name="mini"), redis_url):
+        async with worker(simulated(name="mini"), redis_url):
+
+            async def two_ended() -> bool:
+                return (await producer.batch(batch.id)).completed == 2
+
+            await eventually(two_ended, what="what was handed back having ended elsewhere")
+            done.set()
             results = [result async for result in producer.results(batch.id)]
     assert sorted((result.worker or "").partition("-")[0] for result in results) == ["book", "mini", "mini"]
     assert [[attempt.outcome for attempt in result.attempts] for result in results] == [["completed"]] * 3
@@ -187,7 +221,9 @@ async def test_before_the_machine_sleeps_its_jobs_go_to_others_and_when_it_wakes
         async with worker(simulated(latency=0, name="mini"), redis_url):
             results = [result async for result in producer.results(batch.id)]
         assert all((result.worker or "").startswith("mini-") for result in results)
-        assert all(result.attempts[-1].outcome == "completed" for result in results)
+        told = [[(attempt.outcome, attempt.moved_on) for attempt in result.attempts] for result in results]
+        back = ("cancelled", "handed back by its worker; no try spent")
+        assert told == [[back, ("completed", None)]] * 2
         await producer.enqueue(request())
         await book.wake()
         await running(producer, 1)
@@ -202,6 +238,56 @@ async def test_a_job_that_ends_in_time_is_kept_when_the_machine_sleeps(producer:
         result = await producer.result(job)
     assert result is not None
     assert [attempt.outcome for attempt in result.attempts] == ["completed"]
+
+
+async def test_what_a_claim_brings_while_the_machine_falls_asleep_is_handed_back_before_it_does(
+    producer: Producer, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim, answered, book = ClaimDesk.claim, asyncio.Event(), FakeSleepWatch()
+    sleeping: list[asyncio.Task[None]] = []
+
+    async def late(self: ClaimDesk, lanes: Sequence[str], want: int) -> Claimed:
+        claimed = await claim(self, lanes, want)
+        if claimed.claims:
+            sleeping.append(asyncio.create_task(book.sleep()))
+            answered.set()
+            await asyncio.wait(sleeping, timeout=0.3)
+        return claimed
+
+    monkeypatch.setattr(ClaimDesk, "claim", late)
+    port = free_port()
+    async with worker(simulated(latency=60, name="book", metrics_port=port), redis_url, sleep=book):
+        batch = await producer.enqueue_batch(requests(1))
+        await answered.wait()
+        await sleeping[0]
+        status = await producer.batch(batch.id)
+        assert (status.queued, status.running) == (1, 0)
+        assert (await scrape(port)).labels("windfall_job_returns_total", "why") == {"drain"}
+
+
+async def test_a_machine_without_its_network_is_kept_awake_no_longer_than_its_jobs_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("windfall_worker.citizen.watchers.Awake", partial(Awake, linger=0.0, period=0.05))
+    log = tmp_path / "log"
+    awake = ["sh", "-c", f"trap 'echo end >>{log}; exit 0' TERM; echo start >>{log}; while :; do sleep 0.05; done"]
+
+    async def written(what: str) -> None:
+        async def is_there() -> bool:
+            return log.exists() and what in log.read_text()
+
+        await eventually(is_there, what=f"{what} in {log}")
+
+    with RedisProcess() as server:
+        async with worker(simulated(latency=1), server.url, awake=awake):
+            async with Producer(server.url) as producer:
+                job = await producer.enqueue(request())
+            await written("start")
+            server.kill()
+            await written("end")
+            server.start()
+            async with Producer(server.url) as producer:
+                assert (await producer.wait(job, timeout=20)).ok
 
 
 async def test_a_worker_that_nobody_wakes_wakes_by_itself(

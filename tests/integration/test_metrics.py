@@ -18,6 +18,8 @@ from scraping import Scrape, scrape
 from support import eventually, request, requests, simulated, worker
 from windfall import ConfigError, Producer
 from windfall.broker import free_port
+from windfall.errors import BackendUnavailable
+from windfall.result import Completion
 from windfall_worker.backends.simulated import SimulatedBackend
 from windfall_worker.capacity import Capacity
 from windfall_worker.engine.protocol import Beat
@@ -125,6 +127,37 @@ async def test_an_open_breaker_shows(
         assert seen("windfall_breaker_state", breaker=breaker) == 1
         assert seen("windfall_attempts_total", backend="it", outcome="failed", error="backend_unavailable") >= 2
         assert seen("windfall_job_returns_total", why="retry") >= 2
+
+
+async def test_a_try_that_fails_while_its_worker_drains_is_counted_as_one(
+    producer: Producer, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: list[asyncio.Event] = []
+
+    async def fail(*_: object) -> Completion:
+        ends.append(asyncio.Event())
+        await ends[-1].wait()
+        raise BackendUnavailable("out of memory")
+
+    monkeypatch.setattr(SimulatedBackend, "complete", fail)
+    port = free_port()
+    async with worker(simulated(slots=2, metrics_port=port), redis_url) as stop:
+        await producer.enqueue_batch(requests(2))
+
+        async def both_run() -> bool:
+            return len(ends) == 2
+
+        await eventually(both_run, what="two running jobs")
+        stop.set()
+
+        async def one_came_back() -> bool:
+            seen = await scrape(port)
+            return seen("windfall_paused", reason="draining") == 1 and seen("windfall_job_returns_total") == 1
+
+        ends[0].set()
+        await eventually(one_came_back, what="one that came back")
+        assert (await scrape(port)).labels("windfall_job_returns_total", "why") == {"retry"}
+        ends[1].set()
 
 
 async def test_a_port_in_use_is_named_before_anything_else_happens() -> None:

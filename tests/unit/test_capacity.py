@@ -31,6 +31,17 @@ def test_a_whole_set_of_short_jobs_is_claimed_ahead() -> None:
     assert after(0.1, slots=32).prefetch == 32
 
 
+def test_what_is_handed_back_says_nothing_of_how_long_jobs_take() -> None:
+    slow = after(60.0)
+    for _ in range(200):
+        Seat(slow).leave(ended=False)
+    assert (slow.held, slow.prefetch, slow.free) == (0, 0, 64)
+    new = Capacity(32)
+    for _ in range(32):
+        Seat(new).leave(ended=False)
+    assert (new.free, new.wake.is_set()) == (32, True)
+
+
 def test_a_seat_frees_its_place_once() -> None:
     capacity, cloud = Capacity(2), Capacity(2)
     seat = Seat(capacity)

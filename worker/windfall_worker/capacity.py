@@ -52,11 +52,14 @@ class Capacity:
         """A job came here."""
         self.held += 1
 
-    def give(self, held_for: float) -> None:
-        """A job ended here, or went elsewhere, after so many seconds."""
+    def give(self, held_for: float | None) -> None:
+        """A job ended here, or went elsewhere, after so many seconds; None where that says nothing of how long jobs
+        take.
+        """
         self.held -= 1
-        before = held_for if math.isinf(self._held_for) else self._held_for
-        self._held_for = (1 - _NEW) * before + _NEW * held_for
+        if held_for is not None:
+            before = held_for if math.isinf(self._held_for) else self._held_for
+            self._held_for = (1 - _NEW) * before + _NEW * held_for
         if not self.lanes_empty:  # else a claim after each job that ends would find nothing, in every idle worker
             self.wake.set()
 
@@ -85,8 +88,8 @@ class Seat:
             self._capacity, self._since = capacity, time.monotonic()
             capacity.take()
 
-    def leave(self) -> None:
-        """Free the place."""
+    def leave(self, *, ended: bool = True) -> None:
+        """Free the place. A job that has not `ended` was handed back: a pause must not look like many short jobs."""
         if self._capacity is not None:
-            self._capacity.give(time.monotonic() - self._since)
+            self._capacity.give(time.monotonic() - self._since if ended else None)
             self._capacity = None

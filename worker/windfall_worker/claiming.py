@@ -49,9 +49,11 @@ class Claiming:
         self._start = start
         self._poll = min(_IDLE_POLL, renewal)
         self._stopped = False
-        self._loops = 0
+        self._loops = self._under_way = 0
         self.ready = asyncio.Event()  #: a first claim was answered
         self.ended = asyncio.Event()  #: no claim is under way any more
+        self.quiet = asyncio.Event()  #: no claim is under way now
+        self.quiet.set()
 
     def stop(self) -> None:
         """Claim nothing more; what is under way may still bring jobs. Wake the feeds, or they notice it late."""
@@ -92,13 +94,20 @@ class Claiming:
 
     async def _claim(self, feed: Feed, lanes: tuple[str, ...], want: int) -> Claimed:
         """One round trip, whose jobs are started. Raises what Redis raises."""
-        await self._renewals.if_late()
-        began = time.monotonic()
-        claimed = await self._desk.claim(lanes, want)
-        took = time.monotonic() - began
-        feed.capacity.observe_round_trip(took)
-        self._tools.record.claimed(took)
-        self._tools.clock.set(claimed.now)
-        for claim in claimed.claims:
-            self._start(claim, feed)
+        self._under_way += 1
+        self.quiet.clear()
+        try:
+            await self._renewals.if_late()
+            began = time.monotonic()
+            claimed = await self._desk.claim(lanes, want)
+            took = time.monotonic() - began
+            feed.capacity.observe_round_trip(took)
+            self._tools.record.claimed(took)
+            self._tools.clock.set(claimed.now)
+            for claim in claimed.claims:
+                self._start(claim, feed)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self.quiet.set()
         return claimed

@@ -99,6 +99,11 @@ class FleetWorker(Worker):
         return self._claiming.ready
 
     @property
+    def busy(self) -> bool:
+        """Whether a job runs here. Those that have ended and wait for Redis do not count."""
+        return any(not task.done() for task in self._tasks())
+
+    @property
     def ends_waiting(self) -> int:
         """How many ends of jobs wait until Redis takes them."""
         return len(self._outbox)
@@ -174,6 +179,8 @@ class FleetWorker(Worker):
 
         Returns whether Redis has all of them.
         """
+        # What a claim under way brings goes back at once, but not before it is here.
+        await happens(self._claiming.quiet, within=_LAST_CLAIM)
         if tasks := self._tasks():
             await asyncio.wait(tasks, timeout=within)
         self._stop_all()
@@ -216,27 +223,30 @@ class FleetWorker(Worker):
         held = self.running[claim.job_id] = Running(claim, feed, Seat(feed.capacity))
         if self.draining or not self.gate.open:  # it was told so while Redis answered
             # A task cancelled before its first step would never come to hand the job back.
-            self._put_back(held, Snooze(0.0))
-            held.seat.leave()
+            self._put_back(held, Snooze(0.0), "drain")
+            held.seat.leave(ended=False)
         else:
             held.task = asyncio.create_task(self._run(held))
 
     async def _run(self, held: Running) -> None:
         """Run one claimed job to one of its ends, and post that end to Redis."""
         bind_contextvars(**held.claim.about)
+        ended = True
         try:
             self._post(held, await self._outcome(held))
         except asyncio.CancelledError:
+            ended = False
             self._post_stop(held)
         except PutBack as put_back:
-            self._put_back(held, put_back.decision)
+            ended = False
+            self._put_back(held, put_back.decision, type(put_back.decision).__name__.lower())
         except Exception as exc:  # a bug of ours must not cost the job its result
             logger.exception("job %s failed in the worker itself", held.claim.job_id)
             # Not the exception's text: it may quote the prompt. The log has it.
             message = f"the worker failed on it ({type(exc).__name__}); its log says more"
             self._post(held, endings.failed(held.claim, held.job, held.request, self.tools, "internal_error", message))
         finally:
-            held.seat.leave()
+            held.seat.leave(ended=ended)
 
     async def _outcome(self, held: Running) -> CompletionResult:
         claim = held.claim
@@ -312,8 +322,8 @@ class FleetWorker(Worker):
     def _post_stop(self, held: Running) -> None:
         if held.stopped is Stop.DRAINED:
             if held.job and held.job.begun and held.job.attempts:
-                held.job.explain("its worker was drained; no try spent")
-            self._put_back(held, Snooze(0.0))
+                held.job.explain("handed back by its worker; no try spent")
+            self._put_back(held, Snooze(0.0), "drain")
             return
         if held.stopped is Stop.LOST:
             logger.warning("job %s: its lease was lost to another claim; stopped here", held.claim.job_id)
@@ -323,7 +333,7 @@ class FleetWorker(Worker):
         if self.running.get(held.claim.job_id) is held:
             del self.running[held.claim.job_id]
 
-    def _put_back(self, held: Running, decision: Retry | Snooze | Requeue) -> None:
+    def _put_back(self, held: Running, decision: Retry | Snooze | Requeue, why: str) -> None:
         claim = held.claim
         fate = {Retry: "reset", Snooze: "undo", Requeue: "keep"}[type(decision)]
         delay_ms = round(1000 * getattr(decision, "delay", 0.0))
@@ -331,8 +341,7 @@ class FleetWorker(Worker):
         held.releasing = True
         self._send(held, Step(Script.RELEASE, [claim.lane], [claim.job_id, claim.token, delay_ms, ledger, fate]))
         self.jobs_retried += 1
-        drained = held.stopped is Stop.DRAINED or self.draining
-        self.tools.record.returned(claim.lane, "drain" if drained else type(decision).__name__.lower())
+        self.tools.record.returned(claim.lane, why)
         logger.info("job %s goes back to its lane for %.1f s", claim.job_id, delay_ms / 1000)
 
     def _send(self, held: Running, step: Step, state: JobState | None = None) -> None:

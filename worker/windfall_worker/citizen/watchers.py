@@ -33,6 +33,6 @@ async def watch_machine(
         watchers.append(keeper.run())
     if machine.sleep:
         watchers.append(SleepGuard(machine.sleep, worker).run())
-    watchers.append(Awake(machine.awake, lambda: bool(worker.running)).run())
+    watchers.append(Awake(machine.awake, lambda: worker.busy).run())
     watchers.append(tell_of_sleep())
     return watchers

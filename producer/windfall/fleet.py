@@ -45,8 +45,8 @@ class WorkerStatus(Record):
     id: str
     name: str | None = None  #: what people call it; older workers leave it out
     host: str
-    pid: int
-    state: str  #: starting, running, paused or draining
+    pid: int = Field(gt=0, lt=2**31)  #: also what namesakes are looked for by
+    state: str  #: running, paused or draining
     why: str | None = None  #: why it is paused
     started_at: float  #: Unix seconds on Redis' clock
     seen_at: float

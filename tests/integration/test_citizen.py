@@ -21,7 +21,7 @@ from windfall_worker.backends.base import Call
 from windfall_worker.backends.simulated import SimulatedBackend
 from windfall_worker.citizen.awake import Awake
 from windfall_worker.citizen.machine import Machine
-from windfall_worker.citizen.readings import FakeSensors, Readings
+from windfall_worker.citizen.readings import ALL, FakeSensors, Readings
 from windfall_worker.citizen.sleep import FakeSleepWatch, SleepGuard
 from windfall_worker.claims import ClaimDesk, Claimed
 from windfall_worker.main import run_worker
@@ -103,9 +103,9 @@ async def test_a_worker_on_battery_takes_nothing_says_why_and_goes_on_with_mains
 
 async def test_the_machine_is_looked_at_before_the_first_job_is_taken(producer: Producer, redis_url: str) -> None:
     class SlowSensors(FakeSensors):
-        async def read(self) -> Readings:
+        async def read(self, wanted: frozenset[str] = ALL) -> Readings:
             await asyncio.sleep(0.5)
-            return await super().read()
+            return await super().read(wanted)
 
     job = await producer.enqueue(request())
     async with worker(simulated(on_ac=True, name="book"), redis_url, SlowSensors(Readings(on_ac=False))):

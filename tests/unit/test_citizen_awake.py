@@ -82,9 +82,10 @@ async def kept_awake(command: list[str] | None, linger: float = 0.0) -> AsyncIte
     task = asyncio.create_task(Awake(command, work, linger=linger, period=0.02).run())
     try:
         yield work
-        assert not task.done()
     finally:
         await put_away([task])
+        if not task.cancelled():
+            task.result()
 
 
 async def test_the_machine_is_kept_awake_while_jobs_run_and_no_longer(caffeinate: Caffeinate) -> None:
@@ -153,6 +154,47 @@ async def test_what_it_runs_in_its_turn_ends_with_it(tmp_path: Path, caffeinate:
         await eventually(started)
         assert not await gone()
     await eventually(gone)
+
+
+async def test_the_worker_goes_on_while_the_program_takes_its_time_to_end(
+    tmp_path: Path, caffeinate: Caffeinate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(awake, "_AT_MOST", 10.0)
+    may_end = tmp_path / "may-end"
+    told = f"echo told >>{tmp_path}/log; until [ -e {may_end} ]; do sleep 0.05; done; echo end >>{tmp_path}/log; exit 0"
+    (tmp_path / "caffeinate").write_text(
+        f"#!/bin/sh\ntrap '{told}' TERM\necho start >>{tmp_path}/log\nwhile :; do sleep 0.05; done\n"
+    )
+    async with kept_awake(COMMAND) as work:
+        work.busy = True
+        await caffeinate.has_written("start")
+        work.busy = False
+        await caffeinate.has_written("start", "told")
+        may_end.touch()
+        await caffeinate.has_written("start", "told", "end")
+
+
+async def test_a_program_that_does_not_end_is_killed_with_what_it_runs(
+    tmp_path: Path, caffeinate: Caffeinate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(awake, "_AT_MOST", 0.2)
+    child = tmp_path / "child"
+    (tmp_path / "caffeinate").write_text(
+        f"#!/bin/sh\ntrap '' TERM\nsleep 600 &\necho $! >{child}.new; mv {child}.new {child}\nwhile :; do wait; done\n"
+    )
+
+    async def started() -> bool:
+        return child.exists()
+
+    async def gone() -> bool:
+        state = await output_of("ps", "-o", "stat=", "-p", child.read_text().strip())
+        return state.strip()[:1] in ("", "Z")
+
+    async with kept_awake(COMMAND) as work:
+        work.busy = True
+        await eventually(started)
+        work.busy = False
+        await eventually(gone)
 
 
 @pytest.mark.parametrize(

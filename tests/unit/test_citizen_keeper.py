@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from windfall_worker.citizen.hours import Hours
 from windfall_worker.citizen.keeper import Keeper, local_now
 from windfall_worker.citizen.readings import FakeSensors, Readings, Thermal
-from windfall_worker.citizen.rules import AboveBattery, BelowThermal, OnAC, Rule
+from windfall_worker.citizen.rules import AboveBattery, BelowThermal, OnAC, OnlyHours, Rule
 
 
 class Watched:
@@ -76,9 +77,15 @@ async def test_a_reading_that_fails_now_and_then_changes_nothing() -> None:
 
 
 async def test_without_a_rule_that_goes_by_them_the_sensors_are_left_alone() -> None:
-    watched = Watched()
+    watched = Watched(OnlyHours((Hours.parse("00:00-24:00"),)))
     assert await watched.sees(Readings()) is None
     assert watched.sensors.looks == 0
+
+
+async def test_the_sensors_are_asked_for_what_the_rules_go_by_and_for_nothing_else() -> None:
+    watched = Watched(OnAC(), BelowThermal(Thermal.SERIOUS))
+    await watched.sees(Readings(on_ac=True))
+    assert watched.sensors.wanted == {"on_ac", "thermal"}
 
 
 def test_the_time_of_day_is_that_of_this_machine() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
 import pytest
 
+from support import eventually
+from windfall.tasks import put_away
 from windfall_worker.citizen.linux import LinuxSensors
 from windfall_worker.citizen.machine import this_machine
 from windfall_worker.citizen.macos import MacSensors, output_of
@@ -45,6 +48,24 @@ async def test_a_mac_is_read_through_its_commands(mac: Path) -> None:
     assert await MacSensors().read() == Readings(on_ac=False, battery=0.89, thermal=Thermal.SERIOUS, idle_seconds=12.0)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "asked"),
+    [
+        ({"on_ac"}, {"pmset -g batt"}),
+        ({"thermal"}, {"pmset -g therm", "notifyutil"}),
+        ({"battery", "idle_seconds"}, {"pmset -g batt", "ioreg"}),
+    ],
+)
+async def test_a_mac_is_asked_for_what_is_wanted_and_for_nothing_else(
+    mac: Path, tmp_path: Path, wanted: set[str], asked: set[str]
+) -> None:
+    command(mac, "pmset", f'echo "pmset $*" >>{tmp_path}/asked')
+    for name in ("notifyutil", "ioreg"):
+        command(mac, name, f"echo {name} >>{tmp_path}/asked")
+    await MacSensors().read(frozenset(wanted))
+    assert set((tmp_path / "asked").read_text().splitlines()) == asked
+
+
 async def test_what_a_mac_does_not_tell_is_unknown(mac: Path) -> None:
     for name in ("pmset", "notifyutil", "ioreg"):
         command(mac, name, "echo nonsense; exit 1")
@@ -52,10 +73,17 @@ async def test_what_a_mac_does_not_tell_is_unknown(mac: Path) -> None:
 
 
 async def test_a_command_that_hangs_is_ended_and_one_that_is_missing_says_nothing(mac: Path) -> None:
-    command(mac, "pmset", f"echo $$ >{mac}/pid; exec sleep 600")
-    assert await output_of("pmset", limit=0.5) == ""
+    command(mac, "pmset", f"echo $$ >{mac}/new; mv {mac}/new {mac}/pid; exec sleep 600")
+    hanging = asyncio.create_task(output_of("pmset", limit=60))
+
+    async def hangs() -> bool:
+        return (mac / "pid").exists()
+
+    await eventually(hangs)
+    await put_away([hanging])
     with pytest.raises(ProcessLookupError):
         os.kill(int((mac / "pid").read_text()), 0)
+    assert await output_of("pmset", limit=0.1) == ""
     assert await output_of("no-such-command") == ""
 
 

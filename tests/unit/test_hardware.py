@@ -40,6 +40,7 @@ def test_a_mac_is_asked_by_sysctl(
     monkeypatch.setattr("windfall_worker.hardware.platform.machine", lambda: "arm64")
     monkeypatch.setattr("windfall_worker.hardware.subprocess.run", run)
     assert hardware.chip() == said
+    assert hardware.memory_bytes() == memory
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,8 @@ class Heartbeat:
     async def run(self) -> None:
         """Beat until cancelled, then say that the worker has ended."""
         try:
+            # Known from then on. A Mac is asked through a program, and nothing here is to wait for that.
+            await asyncio.to_thread(lambda: (chip(), memory_bytes()))
             while True:
                 await self._beat()
                 await asyncio.sleep(_PERIOD)

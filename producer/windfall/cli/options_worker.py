@@ -24,7 +24,7 @@ AboveBattery = Annotated[
     float | None,
     typer.Option(
         "--above-battery", metavar="PERCENT", rich_help_panel=_PANEL, show_default=False,
-        help="While the battery is fuller than this, such as 40.",
+        help="While the battery is at least this full, such as 40.",
     ),
 ]  # fmt: skip
 BelowThermal = Annotated[

@@ -53,7 +53,7 @@ class Awake:
         self._failed = False
 
     async def run(self) -> None:
-        """Look for ever; the machine may sleep when this is cancelled."""
+        """Look for ever, or until nothing here can keep it awake; the machine may sleep when this is cancelled."""
         busy_at = float("-inf")
         try:
             while not self._failed:
@@ -61,12 +61,13 @@ class Awake:
                 if self._busy():
                     busy_at = now
                     self._hold()
-                elif now - busy_at >= self._linger:
-                    self._release()
+                elif self._process and now - busy_at >= self._linger:
+                    process, self._process = self._process, None
+                    await asyncio.to_thread(_end, process)  # leases are renewed meanwhile
                 await asyncio.sleep(self._period)
-            await asyncio.Event().wait()  # the end of a watcher would end the worker
         finally:
-            self._release()
+            if self._process:
+                _end(self._process)
 
     def _hold(self) -> None:
         if self._process and self._process.poll() is None:
@@ -87,18 +88,23 @@ class Awake:
         name = self._command[0] if self._command else ""
         logger.warning("%s %s: this machine may fall asleep while jobs run", name, why)
 
-    def _release(self) -> None:
-        process, self._process = self._process, None
-        if process is None or process.poll() is not None:
-            return
-        try:
-            # The whole group: what systemd-inhibit runs would outlive it.
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says the latter of one just ended
-                os.killpg(process.pid, signal.SIGTERM)
-            process.wait(_AT_MOST)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
+    _tell_group(process, signal.SIGTERM)
+    try:
+        process.wait(_AT_MOST)
+    except subprocess.TimeoutExpired:
+        _tell_group(process, signal.SIGKILL)
+        process.kill()
+        process.wait()
+
+
+def _tell_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    # The whole group: what systemd-inhibit runs would outlive it.
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says the latter of one just ended
+        os.killpg(process.pid, number)
 
 
 def _start(command: list[str]) -> subprocess.Popen[bytes]:

@@ -73,7 +73,7 @@ class IOKitSleepWatch(SleepWatch):
     """Listens in a thread: IOKit's messages come to a run loop."""
 
     async def run(self, sleeps: Sleeps, wakes: Wakes) -> None:
-        """Watch for ever; without IOKit, in silence."""
+        """Watch for ever; without IOKit, for nothing."""
         messages = PowerMessages(asyncio.get_running_loop(), sleeps, wakes)
         ended = threading.Event()
         threading.Thread(target=_listen, args=(messages, ended), name="windfall-sleep", daemon=True).start()
@@ -103,10 +103,12 @@ def _listen(messages: PowerMessages, ended: threading.Event) -> None:
     if not root:
         logger.warning("this worker will not hear of the machine's sleep: IORegisterForSystemPower failed")
         return
-    core.CFRunLoopAddSource(core.CFRunLoopGetCurrent(), iokit.IONotificationPortGetRunLoopSource(port), mode)
+    heard_by = core.CFRunLoopGetCurrent(), iokit.IONotificationPortGetRunLoopSource(port), mode
+    core.CFRunLoopAddSource(*heard_by)
     while not ended.is_set():
         if core.CFRunLoopRunInMode(mode, _TURN, False) == _FINISHED:  # noqa: FBT003 - a C function
             ended.wait(_TURN)
+    core.CFRunLoopRemoveSource(*heard_by)
     iokit.IODeregisterForSystemPower(ctypes.byref(notifier))
     iokit.IOServiceClose(root)
     iokit.IONotificationPortDestroy(port)
@@ -130,7 +132,8 @@ def _declare(iokit: ctypes.CDLL, core: ctypes.CDLL) -> None:
     iokit.IONotificationPortDestroy.restype = None
     core.CFRunLoopGetCurrent.argtypes = []
     core.CFRunLoopGetCurrent.restype = pointer
-    core.CFRunLoopAddSource.argtypes = [pointer, pointer, pointer]
-    core.CFRunLoopAddSource.restype = None
+    for change in (core.CFRunLoopAddSource, core.CFRunLoopRemoveSource):
+        change.argtypes = [pointer, pointer, pointer]
+        change.restype = None
     core.CFRunLoopRunInMode.argtypes = [pointer, ctypes.c_double, ctypes.c_ubyte]
     core.CFRunLoopRunInMode.restype = whole

@@ -72,7 +72,7 @@ class Keeper:
         period: float = PERIOD,
     ) -> None:
         self._rules = [_Watched(rule) for rule in rules]
-        self._needs_sensors = any(rule.reading for rule in rules)
+        self._wanted = frozenset(rule.reading for rule in rules if rule.reading)
         self._sensors = sensors
         self._pause = pause
         self._resume = resume
@@ -86,7 +86,7 @@ class Keeper:
 
     async def look(self, now: Callable[[], datetime] = local_now, at: Callable[[], float] = time.monotonic) -> None:
         """Look once."""
-        readings = await self._sensors.read() if self._needs_sensors else Readings()
+        readings = await self._sensors.read(self._wanted) if self._wanted else Readings()
         instant, ticks = now(), at()
         reasons = [why for watched in self._rules if (why := watched.judge(readings, instant, ticks))]
         if reasons:

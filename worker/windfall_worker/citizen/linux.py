@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from windfall_worker.citizen.readings import Readings, Sensors
+from windfall_worker.citizen.readings import ALL, Readings, Sensors
 
 _SUPPLIES: Final = Path("/sys/class/power_supply")
 
@@ -16,7 +16,7 @@ class LinuxSensors(Sensors):
     def __init__(self, supplies: Path = _SUPPLIES) -> None:
         self._supplies = supplies
 
-    async def read(self) -> Readings:
+    async def read(self, wanted: frozenset[str] = ALL) -> Readings:  # noqa: ARG002 - a few short files tell all
         """Mains power and the battery, where there are any."""
         try:
             supplies = sorted(self._supplies.iterdir())

@@ -10,7 +10,7 @@ from typing import Final
 from windfall_worker.citizen.ioreg import parse_idle
 from windfall_worker.citizen.notifyutil import PRESSURE, parse_pressure
 from windfall_worker.citizen.pmset import parse_batt, parse_therm
-from windfall_worker.citizen.readings import Readings, Sensors
+from windfall_worker.citizen.readings import ALL, Readings, Sensors
 
 #: Seconds that a command may take.
 _LIMIT: Final = 3.0
@@ -19,19 +19,26 @@ _LIMIT: Final = 3.0
 class MacSensors(Sensors):
     """Asks `pmset`, `notifyutil` and `ioreg`."""
 
-    async def read(self) -> Readings:
-        """All of them at once."""
+    async def read(self, wanted: frozenset[str] = ALL) -> Readings:
+        """Those of them that tell what is wanted, at once: each is a process every few seconds."""
+        power, heated = not wanted.isdisjoint({"on_ac", "battery"}), "thermal" in wanted
         batt, therm, pressure, idle = await asyncio.gather(
-            output_of("pmset", "-g", "batt"),
-            output_of("pmset", "-g", "therm"),
-            output_of("notifyutil", "-g", PRESSURE),
+            output_of("pmset", "-g", "batt") if power else _nothing(),
+            output_of("pmset", "-g", "therm") if heated else _nothing(),
+            output_of("notifyutil", "-g", PRESSURE) if heated else _nothing(),
             # -r begins at the device: -d would else count from the root, and the whole registry is megabytes.
-            output_of("ioreg", "-r", "-d", "1", "-w", "0", "-c", "IOHIDSystem"),
+            output_of("ioreg", "-r", "-d", "1", "-w", "0", "-c", "IOHIDSystem")
+            if "idle_seconds" in wanted
+            else _nothing(),
         )
         on_ac, battery = parse_batt(batt)
         # The hotter of both: notifyutil says 0 of a name, too, that this system does not know.
         heat = [heat for heat in (parse_therm(therm), parse_pressure(pressure)) if heat is not None]
         return Readings(on_ac, battery, max(heat, default=None), parse_idle(idle))
+
+
+async def _nothing() -> str:
+    return ""
 
 
 async def output_of(*command: str, limit: float = _LIMIT) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import IntEnum
+from typing import Final
 
 
 class Thermal(IntEnum):
@@ -29,12 +30,19 @@ class Readings:
     idle_seconds: float | None = None  #: since somebody last touched keyboard, mouse or trackpad
 
 
+#: The names of all of them.
+ALL: Final = frozenset(field.name for field in fields(Readings))
+
+
 class Sensors(ABC):
     """Reads the machine."""
 
     @abstractmethod
-    async def read(self) -> Readings:
-        """The machine now. A sensor that is missing or fails is a None, never an exception."""
+    async def read(self, wanted: frozenset[str] = ALL) -> Readings:
+        """The machine now. What is not `wanted` may be left out, and costs nothing.
+
+        A sensor that is missing or fails is a None, never an exception.
+        """
 
 
 class FakeSensors(Sensors):
@@ -43,8 +51,10 @@ class FakeSensors(Sensors):
     def __init__(self, readings: Readings | None = None) -> None:
         self.readings = readings or Readings()
         self.looks = 0
+        self.wanted: frozenset[str] = frozenset()
 
-    async def read(self) -> Readings:
+    async def read(self, wanted: frozenset[str] = ALL) -> Readings:
         """What was set last."""
         self.looks += 1
+        self.wanted = wanted
         return self.readings

@@ -56,7 +56,7 @@ class OnAC(Rule):
 
 @dataclass(frozen=True, slots=True)
 class AboveBattery(Rule):
-    """Work while the battery is fuller than this (percent), also while it is being charged."""
+    """Work while the battery is at least this full (percent), also while it is being charged."""
 
     flag: ClassVar[str] = "--above-battery"
     reading: ClassVar[str | None] = "battery"
@@ -64,7 +64,7 @@ class AboveBattery(Rule):
     percent: float
 
     def against(self, readings: Readings, now: datetime, *, held: bool) -> str | None:  # noqa: ARG002 - a rule's form
-        """It is at the limit, or was and is not well above it again."""
+        """It is below the limit, or was and is not well above it again."""
         if readings.battery is None:
             return None
         level = round(100 * readings.battery, 1)

@@ -1,0 +1,40 @@
+"""What workers say of themselves."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from arq import ArqRedis
+
+from processes import workers_up
+from support import simulated, worker
+from windfall import Producer, keys
+from windfall.fleet import WorkerStatus, read_fleet, write_heartbeat
+
+
+async def test_the_worker_does_not_wait_for_what_its_machine_says_of_itself(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[threading.Thread] = []
+
+    def chip() -> str:
+        asked.append(threading.current_thread())
+        return "Apple M4"
+
+    monkeypatch.setattr("windfall_worker.registry.chip", chip)
+    async with worker(simulated(), redis_url), Producer(redis_url) as producer:
+        await workers_up(producer, 1)
+        (status,) = (await producer.fleet()).workers
+    assert status.chip == "Apple M4"
+    assert asked[0] is not threading.main_thread()
+
+
+@pytest.mark.parametrize("pid", [0, -1, 1 << 40])
+async def test_a_heartbeat_of_a_process_that_cannot_be_is_nobodys(redis: ArqRedis, pid: int) -> None:
+    facts = {"host": "here", "pid": 1, "state": "running", "started_at": 0.0, "seen_at": 0.0, "version": "0"}
+    status = WorkerStatus.model_validate({"id": "mini-7-aaaaaa", **facts})
+    await write_heartbeat(redis, status)
+    assert len((await read_fleet(redis)).workers) == 1
+    await redis.set(keys.WORKER + status.id, status.model_dump_json().replace('"pid":1,', f'"pid":{pid},'))
+    assert (await read_fleet(redis)).workers == ()

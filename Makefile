@@ -23,8 +23,11 @@ setup: $(VENV)/.ready
 demo: $(VENV)/.ready
 	@$(BIN)/windfall demo
 
+# Most tests wait for other processes, so two at a time take little more of a machine than one.
+JOBS := -n 2 --dist loadfile
+
 test: $(VENV)/.ready-dev redis
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(JOBS)
 
 SECONDS := 60
 SEED :=

@@ -149,7 +149,7 @@ def test_a_port_that_is_taken_is_told_of(windfall: Shell) -> None:
     assert f"127.0.0.1:{port}, is free" in windfall("doctor").out
 
 
-@pytest.mark.parametrize(("pid", "ok"), [(os.getpid(), True), (None, False)])
+@pytest.mark.parametrize(("pid", "ok"), [(os.getpid(), True), (None, False)], ids=["runs", "stopped"])
 def test_a_service_that_does_not_run_is_told_of(windfall: Shell, tmp_path: Path, pid: int | None, ok: bool) -> None:  # noqa: FBT001
     unit = tmp_path / "Library" / "LaunchAgents" / "io.windfall.windfall-worker.plist"
     unit.parent.mkdir(parents=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from acceptance.commands import Shell, chat
+from acceptance.commands import Shell, chat, until
 from scraping import scrape_now
 from windfall.broker import free_port
 
@@ -17,12 +17,13 @@ def test_a_worker_with_an_engine_serves_its_numbers_on_the_port_of_its_settings(
     with windfall.worker("--model", "demo"):
         done = windfall("submit", "in.jsonl", "--model", "demo", "--wait", "-o", "out.jsonl")
         assert done.code == 0, done.err
+        # The engine tells of itself five times a second, a completion at once.
+        until(lambda: scrape_now(port)("windfall_engine_steps_total", model="demo") > 0, "the engine's steps")
         seen = scrape_now(port)
     usages = [row["response"]["body"]["usage"] for row in windfall.rows("out.jsonl")]
     assert seen("windfall_jobs_total", model="demo", state="completed") == 3
     for kind in ("prompt", "completion"):
         assert seen("windfall_tokens_total", backend="mlx", kind=kind) == sum(each[f"{kind}_tokens"] for each in usages)
-    assert seen("windfall_engine_steps_total", model="demo") > 0
     assert seen("windfall_engine_memory_bytes", model="demo") > 0
 
 

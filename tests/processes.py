@@ -19,7 +19,8 @@ START = 60.0
 
 def environment() -> dict[str, str]:
     """The environment without what would reach into the programs under test."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("WINDFALL_")}
+    size = ("COLUMNS", "LINES")  # pytest-xdist sets them, and they win over the terminal's own
+    return {name: value for name, value in os.environ.items() if not name.startswith("WINDFALL_") and name not in size}
 
 
 @contextmanager

@@ -174,7 +174,8 @@ async def test_a_redis_that_comes_back_empty_is_told_of_by_workers_and_producers
     await each_row_once(server.url, "b", ROWS)
     log = logs(tmp_path)
     assert "Traceback" not in log
-    assert log.count("Redis knows nothing of") <= 2
+    # Two workers, and a renewal that was under way when Redis went may tell of some before the next tells of the rest.
+    assert log.count("Redis knows nothing of") <= 4
     assert len(log.splitlines()) < 100
 
 

@@ -17,6 +17,8 @@ from rich.console import Console
 from structlog import contextvars, dev, processors, stdlib
 from structlog.typing import Processor
 
+from windfall.tracebacks import without_words
+
 Shape = Literal["human", "json"]
 
 #: What stands first in a line, in this order; what is bound to a task has none.
@@ -95,8 +97,7 @@ def _exceptions(_: Any, __: str, event: _Event) -> _Event:
         return event
     exc: BaseException = found[1]
     if "job" in event:
-        frames = "".join(traceback.format_tb(exc.__traceback__))
-        event["exception"] = f"Traceback (most recent call last):\n{frames}{type(exc).__qualname__}"
+        event["exception"] = without_words(exc)
     else:
         event["exception"] = "".join(traceback.format_exception(exc)).rstrip()
     return event

@@ -9,24 +9,29 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import pytest
+from arq import ArqRedis
 from prometheus_client import CollectorRegistry, generate_latest
 
 from faultserver import FaultServer
 from faultserver.fixtures import fault_server, model
 from faultserver.redis_process import RedisProcess
+from protocol import LANE, desk, release
 from scraping import Scrape, scrape
 from support import eventually, request, requests, simulated, worker
 from windfall import ConfigError, Producer
 from windfall.broker import free_port
+from windfall.clock import RedisClock
 from windfall.errors import BackendUnavailable
 from windfall.result import Completion
+from windfall.tasks import put_away
 from windfall_worker.backends.simulated import SimulatedBackend
 from windfall_worker.capacity import Capacity
 from windfall_worker.engine.protocol import Beat
-from windfall_worker.feeds import Feed
+from windfall_worker.feeds import Feed, watch_backlogs
 from windfall_worker.gate import Gate
 from windfall_worker.main import run_worker
 from windfall_worker.metrics.observed import Observed
+from windfall_worker.metrics.recorder import Recorder
 from windfall_worker.routing import Station, Stations
 from windfall_worker.settings import ModelSettings, ProviderSettings, WorkerSettings
 
@@ -83,6 +88,24 @@ async def test_what_runs_and_what_waits_is_told_while_it_does(producer: Producer
 
         await eventually(cancelled, what="three jobs that were cancelled while they ran")
         stop.set()
+
+
+async def test_what_was_put_back_is_in_the_backlog_once_it_is_due(producer: Producer, redis: ArqRedis) -> None:
+    await producer.enqueue_batch(requests(4))
+    later, due, _running = (await desk(redis).claim([LANE], 3)).claims
+    await release(redis, later, 60_000, "undo")
+    await release(redis, due, 0, "undo")
+    capacity = Capacity(4)
+    feeds = (Feed("m", capacity, (LANE,), lambda: (LANE,)),)
+    watching = asyncio.create_task(watch_backlogs(redis, RedisClock(redis), feeds, Recorder()))
+
+    async def told() -> int:
+        return capacity.backlog
+
+    try:
+        assert await eventually(told, what="a backlog") == 2  # the one that was never claimed, and the one that is due
+    finally:
+        await put_away([watching])
 
 
 async def test_an_outage_of_redis_shows() -> None:

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
-import mlx.core as mx
 import pytest
-from huggingface_hub import HfApi
-from huggingface_hub.hf_api import RepoSibling
 
 from windfall.errors import ConfigError
 from windfall_worker.demo import MODEL_PATH
-from windfall_worker.engine import loading
-from windfall_worker.engine.fitting import device_memory, needed_bytes, remote_bytes, require_fit
+from windfall_worker.engine.fitting import needed_bytes, require_fit
 
 
 def model(folder: Path, files: dict[str, dict[str, tuple[str, int]]], **config: object) -> Path:
@@ -66,46 +59,14 @@ def test_a_model_too_large_is_refused_with_both_sizes() -> None:
     require_fit("big", 27_000_000_000, 27_000_000_000)
 
 
-def test_metal_says_what_it_recommends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mx, "device_info", lambda: {"max_recommended_working_set_size": 27_000_000_000.0})
-    assert device_memory() == 27_000_000_000
-
-
-def test_without_metal_three_quarters_of_the_memory_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mx, "device_info", dict)
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    assert device_memory() == total * 3 // 4
+def test_a_model_that_fits_alone_and_not_beside_the_others_is_refused_with_all_sizes() -> None:
+    with pytest.raises(
+        ConfigError,
+        match=r"^big needs about 16 GB beside the 14 GB of the models before it, this machine gives MLX 27 GB",
+    ):
+        require_fit("big", 16_000_000_000, 27_000_000_000, 14_000_000_000)
+    require_fit("big", 16_000_000_000, 27_000_000_000, 11_000_000_000)
 
 
 def test_the_demo_model_is_small() -> None:
     assert 1_000_000 < needed_bytes(MODEL_PATH) < 50_000_000
-
-
-def hub(*files: tuple[str, int | None]) -> Callable[..., object]:
-    """What `HfApi.model_info` answers of a repository with these files."""
-    siblings = [RepoSibling(rfilename=name, size=size) for name, size in files]
-    return lambda *_, **__: SimpleNamespace(siblings=siblings)
-
-
-def test_a_repository_too_large_is_refused_before_it_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    files = (
-        ("model-1.safetensors", 2 * 10**12),
-        ("model-2.safetensors", 10**12),
-        ("video.mp4", 10**12),
-        ("x.json", None),
-    )
-    monkeypatch.setattr(HfApi, "model_info", hub(*files))
-    assert remote_bytes("org/huge") == 3 * 10**12
-    monkeypatch.setattr(loading, "hf_repo_to_path", absent)
-    monkeypatch.setattr(loading, "_download_files", pytest.fail)
-    with pytest.raises(ConfigError, match=r"^org/huge needs about 3,000 GB"):
-        loading._download("org/huge")
-
-
-def test_a_hub_that_does_not_answer_is_no_reason_to_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(HfApi, "model_info", absent)
-    assert remote_bytes("org/name") == 0
-
-
-def absent(*_: object, **__: object) -> None:
-    raise OSError("not here")

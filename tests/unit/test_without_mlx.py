@@ -6,12 +6,13 @@ import pytest
 
 from windfall.errors import ConfigError
 from windfall_worker import stations
-from windfall_worker.settings import ModelSettings
+from windfall_worker.settings import ModelSettings, WorkerSettings
 
 
 def test_a_model_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stations, "find_spec", lambda _: None)
+    small = ModelSettings(name="small", mlx="demo")
     with pytest.raises(
         ConfigError, match=r'small: running models needs the worker extra: pip install "windfall\[worker\]"'
     ):
-        stations._engine(ModelSettings(name="small", mlx="demo"), 1.0)
+        stations._engine(small, stations._Engines(WorkerSettings(models=(small,))))

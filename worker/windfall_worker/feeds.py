@@ -11,6 +11,7 @@ from typing import Any
 from arq import ArqRedis
 from redis.exceptions import RedisError
 
+from windfall.clock import RedisClock
 from windfall.errors import WireError
 from windfall.fleet import FleetStatus, read_fleet
 from windfall.keys import HELD_SUFFIX, PAYLOAD, lane_queue
@@ -88,16 +89,18 @@ class Spill:
             return None
 
 
-async def watch_backlogs(redis: ArqRedis, feeds: Sequence[Feed], record: Recorder) -> None:
-    """Tell the capacities of this worker, for ever, how many jobs wait that nobody holds."""
+async def watch_backlogs(redis: ArqRedis, clock: RedisClock, feeds: Sequence[Feed], record: Recorder) -> None:
+    """Tell the capacities of this worker, for ever, how many jobs wait that somebody could claim now."""
     client: Any = redis
     lanes = list(dict.fromkeys(lane for feed in feeds for lane in feed.wakes))
     while True:
         try:
+            now = await clock.now_ms()
             async with client.pipeline(transaction=False) as pipe:
                 for lane in lanes:
                     pipe.zcard(lane)
-                    pipe.zcard(lane + HELD_SUFFIX)
+                    # Among them are those that were put back: they wait from when they are due.
+                    pipe.zcount(lane + HELD_SUFFIX, f"({now}", "+inf")
                 counts = iter(await pipe.execute())
         except (RedisError, OSError) as exc:
             record.redis_failed("look")

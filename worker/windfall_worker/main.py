@@ -66,7 +66,7 @@ async def run_worker(
         watching = await watch_machine(worker, settings.rules, machine or this_machine())
         watchers = [
             asyncio.create_task(spill.run(worker.look_again)),
-            asyncio.create_task(watch_backlogs(pool, feeds, tools.record)),
+            asyncio.create_task(watch_backlogs(pool, clock, feeds, tools.record)),
             asyncio.create_task(_heartbeat(pool, clock, worker, stations).run()),
             asyncio.create_task(Housekeeping(pool, clock, round(settings.keep * 1000)).run()),
             *[asyncio.create_task(each) for each in watching],

@@ -16,7 +16,7 @@ from windfall_worker.breaker import Breaker, RedisLink
 from windfall_worker.capacity import Capacity
 from windfall_worker.isolation import Isolation
 from windfall_worker.routing import Station, Stations
-from windfall_worker.settings import ModelSettings, ProviderSettings, WorkerSettings
+from windfall_worker.settings import BUILT_IN, ModelSettings, ProviderSettings, WorkerSettings
 
 if TYPE_CHECKING:
     from windfall_worker.cloud import CloudBackendClient
@@ -30,21 +30,35 @@ async def open_stations(settings: WorkerSettings, redis: ArqRedis, stack: AsyncE
     """Start every backend; `stack` closes them. Raises `ConfigError` for what can never work."""
     # Keys are looked at first: a missing one is told before a model has been loaded for minutes.
     clients = _clients(settings, redis, stack)
-    share = 1 / max(1, sum(model.mlx is not None for model in settings.models))
+    engines = _Engines(settings)
     stations = {}
     for model in settings.models:
         capacity = Capacity(max((settings.provider(name).concurrency for name, _ in model.mappings()), default=1))
         cloud = [_cloud(clients[name], name, target, settings, capacity) for name, target in model.mappings()]
-        local = _local(model, share) if model.local else None
+        local = _local(model, engines) if model.local else None
         found = stations[model.name] = Stations(local, tuple(cloud))
         for station in found.all():
             stack.push_async_callback(station.backend.close)
             await station.backend.start()
+            engines.taken += station.backend.needed_bytes
     return stations
 
 
-def _local(model: ModelSettings, share: float) -> Station:
-    backend = _engine(model, share)
+class _Engines:
+    """What the engines of this worker have in common: no engine sees what the others take.
+
+    `share` is what each may have of the device's memory; `taken` is what those that were started need of it.
+    """
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self.share = 1 / max(1, sum(model.mlx is not None for model in settings.models))
+        self.taken = 0
+        providers = [*BUILT_IN.values(), *settings.providers.values()]
+        self.private = frozenset(each.api_key_env for each in providers if each.api_key_env)
+
+
+def _local(model: ModelSettings, engines: _Engines) -> Station:
+    backend = _engine(model, engines)
     breaker = Breaker(f"engine of {model.name}", None, fail_max=1, reset_timeout=ENGINE_RESET)
 
     def guard() -> AbstractAsyncContextManager[None]:
@@ -55,8 +69,7 @@ def _local(model: ModelSettings, share: float) -> Station:
     return Station(backend, capacity, limit, guard, breaker, Isolation(backend.slots).enter)
 
 
-def _engine(model: ModelSettings, share: float) -> Backend:
-    """`share` is what it may have of the device's memory: no engine sees what the others take."""
+def _engine(model: ModelSettings, engines: _Engines) -> Backend:
     if model.simulate is not None:
         return SimulatedBackend(model.simulate, slots=model.slots)
     if find_spec("mlx_lm") is None:  # what is imported here does without; its process would die of it
@@ -64,7 +77,8 @@ def _engine(model: ModelSettings, share: float) -> Backend:
     from windfall_worker.backends.mlx import MLXBackend  # noqa: PLC0415 - a cloud worker does without
     from windfall_worker.engine.settings import EngineSettings  # noqa: PLC0415
 
-    return MLXBackend(str(model.mlx), slots=model.slots, settings=EngineSettings(memory_share=share))
+    settings = EngineSettings(memory_share=engines.share, others_bytes=engines.taken)
+    return MLXBackend(str(model.mlx), slots=model.slots, settings=settings, private=engines.private)
 
 
 def _clients(settings: WorkerSettings, redis: ArqRedis, stack: AsyncExitStack) -> dict[str, CloudBackendClient]:

@@ -7,6 +7,8 @@ import time
 
 #: Seconds for which a message of one kind is not said again.
 _SILENCE = 30.0
+#: Kinds of messages that are remembered. What other programs say may be of as many kinds as there are lines.
+_MOST = 1000
 
 
 class Repeats(logging.Filter):
@@ -35,7 +37,14 @@ class Repeats(logging.Filter):
         if now - at < _SILENCE:
             self._said[kind] = (at, unsaid + 1)
             return False
+        if len(self._said) >= _MOST:
+            self._forget(now)
         self._said[kind] = (now, 0)
         if unsaid:
             record.msg = f"{record.msg} (and {unsaid} times more before)"
         return True
+
+    def _forget(self, now: float) -> None:
+        """What would be said again anyway; where that is little, the oldest half."""
+        recent = [(kind, said) for kind, said in self._said.items() if now - said[0] < _SILENCE]
+        self._said = dict(recent[-_MOST // 2 :])

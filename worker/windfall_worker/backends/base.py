@@ -74,6 +74,11 @@ class Backend(ABC):
         return None
 
     @property
+    def needed_bytes(self) -> int:
+        """What it takes at the least of the memory that all engines of this machine share, once it was started."""
+        return 0
+
+    @property
     def tokens_per_second(self) -> float | None:
         """Tokens generated a second just now, all calls together; None where nobody counts."""
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from pathlib import Path
 
 from windfall.errors import BackendUnavailable, ConfigError
@@ -18,12 +19,20 @@ class MLXBackend(Backend):
     """Completes with an MLX model on this machine.
 
     `model` is a Hugging Face repository (`org/name`), a folder, or `demo`. `slots` is how many completions decode
-    together; what does not fit the memory waits inside the engine. This class and what it imports never load MLX.
+    together; what does not fit the memory waits inside the engine. `private` names variables of the environment that
+    are none of its business. This class and what it imports never load MLX.
     """
 
     name = "mlx"
 
-    def __init__(self, model: str, *, slots: int = 32, settings: EngineSettings | None = None) -> None:
+    def __init__(
+        self,
+        model: str,
+        *,
+        slots: int = 32,
+        settings: EngineSettings | None = None,
+        private: Collection[str] = (),
+    ) -> None:
         if slots < 1:
             raise ConfigError(f"slots is {slots} for model {model}; it must be at least 1")
         self.model = model
@@ -31,6 +40,7 @@ class MLXBackend(Backend):
         # The scheduler brings together what shares a prefix, and fills a full batch several rows at a time.
         self.lookahead = slots
         self.settings = settings or EngineSettings()
+        self._private = private
         self._engine: EngineProcess | None = None
 
     async def start(self) -> None:
@@ -40,7 +50,8 @@ class MLXBackend(Backend):
         is_folder = self.model != "demo" and Path(resolved).is_absolute()
         name = Path(resolved).name if is_folder else self.model
         self.model_name = name
-        engine = EngineProcess(Load(model=resolved, name=name, slots=self.slots, settings=self.settings))
+        order = Load(model=resolved, name=name, slots=self.slots, settings=self.settings)
+        engine = EngineProcess(order, self._private)
         await engine.start()
         self._engine = engine
 
@@ -83,6 +94,12 @@ class MLXBackend(Backend):
     def ready(self) -> Ready | None:
         """What the engine said of its model: its context, vocabulary and memory."""
         return self._engine.ready if self._engine else None
+
+    @property
+    def needed_bytes(self) -> int:
+        """What its weights and one slot take of the device's memory, once it was started."""
+        ready = self.ready
+        return ready.needed_bytes if ready else 0
 
     @property
     def restarts(self) -> int:

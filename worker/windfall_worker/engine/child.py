@@ -19,6 +19,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 from windfall.errors import BackendError, BackendUnavailable, ConfigError
+from windfall.tracebacks import without_words
 from windfall_worker.engine.protocol import (
     Cancel,
     Decoder,
@@ -137,7 +138,7 @@ def _prepared(intake: Intake, submit: Submit, send: Callable[[Message], None]) -
     except BackendError as exc:
         send(Failed(id=submit.id, kind=exc.kind, message=str(exc)))
     except Exception as exc:  # noqa: BLE001 - a thread that died would leave every later call waiting
-        _log.exception("a request could not be prepared")
+        _log.error("a request could not be prepared\n%s", without_words(exc))
         text = f"the engine failed to prepare this request: {type(exc).__name__}"
         send(Failed(id=submit.id, kind=BackendUnavailable.type, message=text))
     return None

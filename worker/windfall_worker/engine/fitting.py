@@ -39,18 +39,19 @@ def remote_bytes(repository: str) -> int:
     return 0
 
 
-def require_fit(name: str, needed: int, available: int) -> None:
-    """Raise `ConfigError`, with both sizes, for a model that is larger than what MLX may use."""
-    if needed > available:
+def require_fit(name: str, needed: int, available: int, others: int = 0) -> None:
+    """Raise `ConfigError`, with all sizes, for a model that is larger than what MLX may use beside `others`."""
+    if needed + others > available:
+        beside = f" beside the {in_gb(others)} of the models before it" if others else ""
         raise ConfigError(
-            f"{name} needs about {in_gb(needed)}, this machine gives MLX {in_gb(available)}; "
+            f"{name} needs about {in_gb(needed)}{beside}, this machine gives MLX {in_gb(available)}; "
             "pick a smaller model, or the same with fewer bits"
         )
 
 
 def device_memory() -> int:
     """Bytes that MLX may use: what Metal recommends, else three quarters of the machine's memory."""
-    import mlx.core as mx  # noqa: PLC0415 - the supervisor imports this module, too, and never MLX
+    import mlx.core as mx  # noqa: PLC0415 - `windfall doctor` imports this module, too
 
     recommended = mx.device_info().get("max_recommended_working_set_size")
     if recommended:

@@ -7,11 +7,12 @@ import contextlib
 import itertools
 import logging
 import os
+import re
 import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self, TypeVar
@@ -53,6 +54,9 @@ _ERRORS: Final[dict[str, type[BackendError]]] = {
     for error in (RequestRejected, ContextLengthExceeded, UnsupportedParameter, BackendUnavailable, EngineDied)
 }
 
+#: Variables that no engine needs: keys of APIs, the address of Redis with its password, what collectors are shown.
+_SECRET: Final = re.compile(r"API_KEY|^WINDFALL_|^OTEL_\w*HEADERS$")
+
 _LAST_WORDS: Final = 2.0  # seconds
 _RATE_BEATS: Final = 10  # about two seconds
 
@@ -91,8 +95,8 @@ class EngineLink(asyncio.Protocol):
         self.progressed = loop.time()
 
     @classmethod
-    async def launch(cls, order: Load) -> Self:
-        """Start a process and tell it what to load."""
+    async def launch(cls, order: Load, private: Collection[str] = ()) -> Self:
+        """Start a process and tell it what to load. It gets our environment without what is `private`."""
         words = await Words.listen()
         ours, theirs = socket.socketpair()
         with theirs:
@@ -109,7 +113,7 @@ class EngineLink(asyncio.Protocol):
                     stdout=words.file,  # whatever a library prints is for the log
                     stderr=words.file,
                     pass_fds=(theirs.fileno(),),
-                    env=_environment(),
+                    env=_environment(private),
                     start_new_session=True,  # Ctrl-C is for the worker, which drains
                 )
             except BaseException:
@@ -274,10 +278,10 @@ def _how_it_ended(code: int) -> str:
     return f"was ended by signal {-code} ({name}{hint})"
 
 
-def _environment() -> dict[str, str]:
-    """Ours without the keys of cloud APIs, and with our own packages findable however this program was started."""
+def _environment(private: Collection[str]) -> dict[str, str]:
+    """Ours without keys and passwords, and with our own packages findable however this program was started."""
     roots = [str(Path(package.__file__ or "").parent.parent) for package in (windfall, windfall_worker)]
     known = os.environ.get("PYTHONPATH")
     path = os.pathsep.join([*dict.fromkeys(roots), *([known] if known else [])])
-    ours = {name: value for name, value in os.environ.items() if "API_KEY" not in name}
+    ours = {name: value for name, value in os.environ.items() if name not in private and not _SECRET.search(name)}
     return {**ours, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}

@@ -41,6 +41,7 @@ class Model:
     kv_bytes_per_token: int
     kv_bytes: int
     prefix_bytes: int
+    needed_bytes: int
 
     @property
     def room(self) -> int:
@@ -55,12 +56,13 @@ class Model:
             kv_bytes_per_token=self.kv_bytes_per_token,
             kv_bytes=self.kv_bytes,
             prefix_bytes=self.prefix_bytes,
+            needed_bytes=self.needed_bytes,
         )
 
 
 def load_model(order: Load) -> Model:
     """Load, check, warm up and measure. Raises `ConfigError` with one sentence."""
-    module, tokenizer, config = _load(order)
+    module, tokenizer, config, needed = _load(order)
     settings = order.settings
     if mx.default_device() == mx.cpu:
         suit_processor(module)
@@ -83,32 +85,34 @@ def load_model(order: Load) -> Model:
         kv_bytes_per_token=per_token,
         kv_bytes=kv_bytes,
         prefix_bytes=prefix_bytes,
+        needed_bytes=needed,
     )
 
 
-def _load(order: Load) -> tuple[Any, Any, dict[str, Any]]:
-    folder = Path(order.model)
+def _load(order: Load) -> tuple[Any, Any, dict[str, Any], int]:
+    folder, others = Path(order.model), order.settings.others_bytes
     try:
         if not folder.is_dir():
-            folder = _download(order.model)
+            folder = _download(order.model, others)
             check_folder(folder, order.model)
-        require_fit(order.name, needed_bytes(folder, widened=mx.default_device() == mx.cpu), device_memory())
+        needed = needed_bytes(folder, widened=mx.default_device() == mx.cpu)
+        require_fit(order.name, needed, device_memory(), others)
         loaded: Any = load(str(folder), return_config=True)
     except ConfigError:
         raise
     except Exception as exc:
         raise ConfigError(f"{order.name} cannot be loaded: {_one_line(exc)}") from exc
     module, tokenizer, config = loaded
-    return module, tokenizer, config
+    return module, tokenizer, config, needed
 
 
-def _download(repository: str) -> Path:
+def _download(repository: str, others: int = 0) -> Path:
     """The repository's files, from the local cache where they are complete."""
     # Not in the cache, or not whole: there are many ways to say so.
     with contextlib.suppress(Exception):
         return Path(hf_repo_to_path(repository))
     # Known before tens of gigabytes are on their way for nothing.
-    require_fit(repository, remote_bytes(repository), device_memory())
+    require_fit(repository, remote_bytes(repository), device_memory(), others)
     try:
         return Path(_download_files(repository))
     except Exception as exc:

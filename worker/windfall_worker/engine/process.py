@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Collection
 from typing import Any, Final
 
 from windfall.errors import BackendUnavailable, ConfigError, EngineDied
@@ -29,11 +30,13 @@ _LONG_LIFE: Final = 60.0
 class EngineProcess:
     """Keeps an engine for one model. `start` once, `complete` at will, `close` at the end.
 
+    `private` are the variables of our environment that it does not get, besides those that never go there.
     `restarts` counts the processes that replaced a dead one.
     """
 
-    def __init__(self, order: Load) -> None:
+    def __init__(self, order: Load, private: Collection[str] = ()) -> None:
         self._order = order
+        self._private = private
         self._link: EngineLink | None = None
         self._ready: Ready | None = None
         self._next: asyncio.Future[EngineLink] | None = None
@@ -100,7 +103,7 @@ class EngineProcess:
 
     async def _launch(self) -> EngineLink:
         """A process that has loaded its model. Raises `ConfigError`."""
-        link = await EngineLink.launch(self._order)
+        link = await EngineLink.launch(self._order, self._private)
         ended = asyncio.create_task(link.ended())
         waited: list[asyncio.Future[Any]] = [link.loaded, ended]
         try:

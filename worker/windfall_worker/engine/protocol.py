@@ -65,6 +65,7 @@ class Ready(Contract):
     kv_bytes_per_token: int
     kv_bytes: int
     prefix_bytes: int
+    needed_bytes: int = 0  #: weights and one slot, known from the model's files
 
 
 class LoadFailed(Contract):

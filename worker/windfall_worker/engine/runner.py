@@ -20,6 +20,7 @@ import mlx.core as mx
 from mlx_lm.generate import BatchGenerator
 
 from windfall.errors import BackendUnavailable, EngineDied
+from windfall.tracebacks import without_words
 from windfall_worker.engine.loading import Model
 from windfall_worker.engine.logprobs import LogprobReader
 from windfall_worker.engine.prefix import PrefixCache
@@ -140,6 +141,7 @@ class Runner:
                 elif response.end_of_segment:
                     self._keep_prefix(self._by_uid[response.uid])
         except Exception as exc:  # noqa: BLE001 - whatever MLX threw, this batch cannot go on
+            # With its words, which are MLX's: what a step is given are numbers.
             _log.exception("a step failed; %d sequences end with it", len(self._by_uid))
             self._fail_all(exc)
             return
@@ -164,7 +166,7 @@ class Runner:
             try:
                 self._take_token(sequence, response.token, response.finish_reason, now)
             except Exception as exc:  # noqa: BLE001 - e.g. a detokenizer; its neighbours go on
-                _log.exception("a sequence failed")
+                _log.error("a sequence failed\n%s", without_words(exc))
                 self._fail(sequence, exc)
 
     def _take_token(self, sequence: Sequence, token: int, reason: Literal["stop", "length"] | None, now: float) -> None:

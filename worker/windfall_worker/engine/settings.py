@@ -17,7 +17,8 @@ class EngineSettings:
 
     `context_length` (tokens) shortens the model's own context; it cannot lengthen it. `kv_bytes` is the memory for
     keys and values of the sequences that run, `prefix_bytes` that for shared beginnings of prompts; where they are
-    None they are derived from the device's memory, of which `memory_share` (0 to 1) is this engine's.
+    None they are derived from the device's memory, of which `memory_share` (0 to 1) is this engine's. `others_bytes` is
+    what other engines need of it at the least: a model that does not fit beside them is refused.
     `default_max_tokens` applies to requests that name no limit.
     `step_timeout` (seconds): an engine that holds calls and makes no step for so long is killed and started again.
     `prefill_step` is how many prompt tokens of one sequence one step computes at most, `prefill_tokens` of all
@@ -29,6 +30,7 @@ class EngineSettings:
     kv_bytes: int | None = None
     prefix_bytes: int | None = None
     memory_share: float = 1.0
+    others_bytes: int = 0
     default_max_tokens: int = DEFAULT_MAX_TOKENS
     step_timeout: float = 30.0
     prefill_step: int = 512

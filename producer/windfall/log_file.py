@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Final
@@ -24,11 +23,14 @@ def log_file_handler(path: Path) -> logging.Handler:
         raise ConfigError(f"cannot write the log {path}: {exc.strerror}") from exc
 
 
-def trim_stderr() -> None:
-    """Begin a large file behind stderr anew: launchd appends to it for ever, at each start that fails."""
+def trim_stderr(path: Path) -> None:
+    """Begin this file anew where it is behind stderr and large: launchd appends for ever, at each start that fails.
+
+    Any other file behind stderr belongs to whoever put it there.
+    """
     try:
         found = os.fstat(2)
-        if stat.S_ISREG(found.st_mode) and found.st_size > _LARGEST:
+        if os.path.samestat(found, path.stat()) and found.st_size > _LARGEST:
             os.ftruncate(2, 0)
     except OSError:
-        pass  # stderr is closed
+        pass  # stderr is closed, or there is no such file

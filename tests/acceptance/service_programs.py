@@ -1,11 +1,12 @@
 """`systemctl` and `launchctl` as far as Windfall uses them: they really start, restart and stop what a unit names.
 
 They do as the real ones do where that matters: `systemctl disable --now` returns when the process has ended,
-`launchctl bootout` before that, and until it has ended the label stays known.
+`launchctl bootout` before that and with 36, and until it has ended the label stays known.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import plistlib
@@ -15,11 +16,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 _RESTART = 0.2  # seconds
-_DOES_NOT_KNOW = 113  # what launchctl ends with
+_IN_PROGRESS, _DOES_NOT_KNOW = 36, 113  # what launchctl ends with
 
 
 def put_on_path(program: str, folder: Path) -> Path:
@@ -55,6 +57,16 @@ class Record:
         part.write_text(json.dumps(facts))
         part.replace(self.path)
 
+    def update(self, **changes: Any) -> dict[str, Any]:
+        """Change what is loaded, while nobody else does; empty where nothing is."""
+        with self.path.with_name("service.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            facts = self.read()
+            if facts:
+                facts |= changes
+                self.write(**facts)
+            return facts
+
 
 def start(record: Record, argv: list[str]) -> None:
     """In a process of its own that outlives this one, as a service manager does."""
@@ -66,25 +78,24 @@ def start(record: Record, argv: list[str]) -> None:
 
 def supervise(record: Record) -> None:
     """Run it, and again when it fails, until it is stopped or ends well."""
-    facts = record.read()
-    while not facts["stopping"]:
-        child = subprocess.Popen(facts["command"], stderr=subprocess.DEVNULL)
-        record.write(**{**facts, "pid": child.pid})
+    while not record.read().get("stopping", True):
+        child = subprocess.Popen(record.read()["command"], stderr=subprocess.DEVNULL)
+        if record.update(pid=child.pid).get("stopping", True):
+            child.send_signal(signal.SIGTERM)  # who stopped it did not know of this one
         code = child.wait()
-        facts = {**record.read(), "pid": None, "code": code}
-        record.write(**facts)
+        record.update(pid=None, code=code)
         if code == 0:
             return
         time.sleep(_RESTART)
-        facts = record.read() or {"stopping": True}
 
 
-def stop(record: Record) -> None:
-    """SIGTERM."""
-    facts = record.read()
-    record.write(**{**facts, "stopping": True})
-    if facts.get("pid"):
-        os.kill(facts["pid"], signal.SIGTERM)
+def stop(record: Record) -> bool:
+    """SIGTERM. Whether something was there to end."""
+    pid = record.update(stopping=True).get("pid")
+    with suppress(ProcessLookupError):
+        if pid:
+            os.kill(pid, signal.SIGTERM)
+    return bool(pid)
 
 
 def systemctl(record: Record, words: list[str]) -> int:
@@ -128,7 +139,9 @@ def launchctl(record: Record, words: list[str]) -> int:
             sys.stderr.write("Bootstrap failed: 5: Input/output error\n")
             return 5
         case ["bootout", _] if facts:
-            stop(record)
+            if stop(record):
+                sys.stderr.write("Boot-out failed: 36: Operation now in progress\n")
+                return _IN_PROGRESS
         case ["print", target] if facts:
             code = facts["code"]
             sys.stdout.write(f"{target} = {{\n\tstate = {'running' if facts['pid'] else 'not running'}\n")

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +72,9 @@ def managed(folder: Path, program: str, redis_url: str) -> Iterator[Machine]:
     """A machine on which nothing runs on when the test is over."""
     machine = Machine(folder, program, redis_url)
     yield machine
-    facts = machine.record.read()
-    if facts:
-        machine.record.write(**{**facts, "stopping": True})
-    if facts.get("pid"):
-        os.kill(facts["pid"], signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        if pid := machine.record.update(stopping=True).get("pid"):
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture(params=["systemctl", "launchctl"])
@@ -233,3 +231,20 @@ def test_logs_are_followed(machine: Machine) -> None:
         machine.log.rename(machine.log.with_suffix(".log.1"))
         machine.log.write_text("five\n")
         assert process.stdout.readline() == b"five\n"
+
+
+def test_what_came_before_the_log_was_open_is_shown_with_it(machine: Machine) -> None:
+    errors = machine.log.with_name("worker.stderr.log")
+    errors.parent.mkdir(parents=True)
+    errors.write_text("No module named windfall\n")
+    done = machine.shell("worker", "logs")
+    assert (done.code, done.out) == (0, "No module named windfall\n")
+    assert done.err == f"{errors} has what came before the log was open; it ends with:\n"
+    machine.log.write_text("one\n")
+    now = machine.log.stat().st_mtime
+    os.utime(errors, (now + 60, now + 60))
+    done = machine.shell("worker", "logs")
+    assert done.out == "No module named windfall\none\n"
+    assert done.err.endswith(f"{machine.log} is older:\n")
+    os.utime(errors, (now, now))
+    assert machine.shell("worker", "logs").out == "one\n"

@@ -24,18 +24,21 @@ def test_a_full_log_is_begun_anew_and_five_are_kept(tmp_path: Path, monkeypatch:
     assert "line 199" in found[0].read_text()
 
 
-@pytest.mark.parametrize(("before", "after"), [(1001, 0), (1000, 1000)])
-def test_a_large_file_behind_stderr_is_begun_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int, after: int
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [("worker.stderr.log", 1001, 0), ("worker.stderr.log", 1000, 1000), ("all.log", 1001, 1001)],
+)
+def test_the_large_file_that_launchd_has_behind_stderr_is_begun_anew_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, before: int, after: int
 ) -> None:
     monkeypatch.setattr(log_file, "_LARGEST", 1000)
-    path = tmp_path / "worker.stderr.log"
+    path = tmp_path / name
     path.write_bytes(b"x" * before)
     ours = os.dup(2)
     try:
         with path.open("ab") as file:
             os.dup2(file.fileno(), 2)
-        log_file.trim_stderr()
+        log_file.trim_stderr(tmp_path / "worker.stderr.log")
     finally:
         os.dup2(ours, 2)
         os.close(ours)

@@ -7,12 +7,15 @@ import os
 import plistlib
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from windfall.errors import ConfigError
+from windfall.service import launchd
 from windfall.service.launchd import LABEL, Launchd
 from windfall.service.plan import Plan
 from windfall.service.programs import Ran
@@ -66,19 +69,29 @@ def test_the_unit_says_what_runs_and_that_a_drain_has_its_time(plan: Plan) -> No
     assert service["Restart"] == "on-failure"
     assert service["KillSignal"] == "SIGTERM"
     assert int(service["TimeoutStopSec"]) > 45
-    assert service["ExecStart"].startswith("/bin/sh -m windfall worker --config ")
+    assert service["ExecStart"].startswith("/bin/sh -P -m windfall worker --config ")
     assert '"/home/ann o\'neill/100%% $$mine/windfall.toml"' in service["ExecStart"]
 
 
 def test_systemd_itself_finds_nothing_wrong_with_the_unit(plan: Plan, tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if not analyze:
+        pytest.skip("there is no systemd-analyze here")
     unit = tmp_path / UNIT
     unit.write_bytes(Systemd().render(plan))
-    analyze = shutil.which("systemd-analyze")
-    if analyze:  # macOS has none
-        environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}  # which a machine without a session lacks
-        command = [analyze, "--user", "verify", str(unit)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stderr) == (0, "")
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}  # which a machine without a session lacks
+    command = [analyze, "--user", "verify", str(unit)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_lies_in_the_home_folder_is_not_taken_for_a_package(plan: Plan, home: Path) -> None:
+    (home / "redis.py").write_text("raise SystemExit('that of the home folder')")
+    words = [sys.executable, *plan.command[1 : plan.command.index("worker")], "--version"]
+    path = os.pathsep.join(str(Path(part).resolve()) for part in sys.path if part)
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(words, cwd=home, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # The forms that launchctl print is known to have, with the fields of an end point further in.
@@ -119,16 +132,91 @@ def test_what_systemctl_says_is_understood(said: str, state: State) -> None:
     assert Systemd(Programs(show=Ran(0, said))).state() == state
 
 
+NO_DOMAIN = Ran(125, "", "Bootstrap failed: 125: Domain does not support specified action\n")
+
+
 def test_a_service_that_cannot_be_started_leaves_no_unit_behind(plan: Plan) -> None:
-    programs = Programs(bootstrap=Ran(125, "", "Bootstrap failed: 125: Domain does not support specified action\n"))
-    manager = Launchd(programs)
+    manager = Launchd(Programs(bootstrap=NO_DOMAIN, print=Ran(113)))
     with pytest.raises(ConfigError, match="does not support specified action; log in at this Mac's own screen first"):
         manager.install(plan)
     assert not manager.unit.exists()
 
 
+def test_a_unit_that_systemd_cannot_start_is_not_linked_for_the_next_login_either(plan: Plan) -> None:
+    programs = Programs(enable=Ran(1, "", "Job for windfall-worker.service failed.\n"))
+    manager = Systemd(programs)
+    with pytest.raises(ConfigError, match=r"Job for windfall-worker\.service failed; log in as yourself"):
+        manager.install(plan)
+    assert not manager.unit.exists()
+    assert [words[2] for words in programs.ran[-2:]] == ["disable", "daemon-reload"]
+
+
+@pytest.mark.parametrize(
+    ("again", "said"), [(Ran(0), "the service of before runs again"), (NO_DOMAIN, "is as it was, for the next login")]
+)
+def test_the_service_of_before_is_put_back_where_the_new_one_cannot_be_started(
+    plan: Plan, again: Ran, said: str
+) -> None:
+    starts = iter([Ran(0), NO_DOMAIN, again])
+    loaded = False
+
+    def run(command: Sequence[str]) -> Ran:
+        nonlocal loaded
+        word = command[1]
+        if word == "print":
+            return Ran(0, DRAINED) if loaded else Ran(113)
+        ran = next(starts) if word == "bootstrap" else Ran(0)
+        loaded = word == "bootstrap" and not ran.code
+        return ran
+
+    manager = Launchd(run)
+    manager.install(plan)
+    before = manager.unit.read_bytes()
+    with pytest.raises(ConfigError, match=f"does not support specified action; .*; .*{said}"):
+        manager.install(replace(plan, drain_timeout=90.0))
+    assert manager.unit.read_bytes() == before
+    assert loaded == (again.code == 0)
+
+
+@pytest.mark.parametrize("code", [0, 3, 36])
+def test_a_bootout_that_is_begun_is_waited_for(monkeypatch: pytest.MonkeyPatch, plan: Plan, code: int) -> None:
+    monkeypatch.setattr(launchd, "_LOOK", 0.0)
+    looks = iter([Ran(0, RUNNING), Ran(0, RUNNING), Ran(0, DRAINED), Ran(113)])
+    said = Ran(code, "", f"Boot-out failed: {code}: Operation now in progress\n" if code else "")
+    manager = Launchd(lambda command: next(looks) if command[1] == "print" else said)
+    manager.unit.parent.mkdir(parents=True)
+    manager.unit.touch()
+    manager.uninstall()
+    assert not manager.unit.exists()
+    assert list(looks) == []
+
+
+def test_a_bootout_that_is_refused_leaves_the_unit(plan: Plan) -> None:
+    manager = Launchd(Programs(print=Ran(0, RUNNING), bootout=Ran(1, "", "Boot-out failed: 1: Not permitted\n")))
+    manager.unit.parent.mkdir(parents=True)
+    manager.unit.touch()
+    with pytest.raises(ConfigError, match="Boot-out failed: 1: Not permitted"):
+        manager.uninstall()
+    assert manager.unit.exists()
+
+
+@pytest.mark.parametrize("code", [5, 37])
+def test_a_label_that_launchd_still_cleans_up_is_waited_for_but_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch, plan: Plan, code: int
+) -> None:
+    monkeypatch.setattr(launchd, "_LOOK", 0.0)
+    busy = Ran(code, "", f"Bootstrap failed: {code}: it is busy\n")
+    starts = iter([busy, busy, Ran(0)])
+    answers = {"print": lambda: Ran(113), "bootstrap": lambda: next(starts)}
+    Launchd(lambda command: answers[command[1]]()).install(plan)
+    assert list(starts) == []
+    monkeypatch.setattr(launchd, "_CLEANING_UP", -1.0)
+    with pytest.raises(ConfigError, match=f"Bootstrap failed: {code}: it is busy"):
+        Launchd(Programs(print=Ran(113), bootstrap=busy)).install(plan)
+
+
 def test_the_folder_of_the_log_is_there_before_launchd_needs_it(plan: Plan) -> None:
-    manager = Launchd(Programs())
+    manager = Launchd(Programs(print=Ran(113)))
     manager.install(plan)
     assert manager.unit.read_bytes() == manager.render(plan)
     assert manager.log_file.parent.is_dir()
@@ -140,3 +228,10 @@ ELAPSED = [("   01:07\n", 67.0), ("   03:01:07\n", 10867.0), ("2-03:01:07\n", 18
 @pytest.mark.parametrize(("said", "seconds"), ELAPSED)
 def test_the_elapsed_time_of_ps_is_understood(said: str, seconds: float | None) -> None:
     assert running_for(Programs(ps=Ran(0, said)), 7) == seconds
+
+
+def test_without_ps_nobody_knows_how_long_it_has_run() -> None:
+    def no_ps(_: Sequence[str]) -> Ran:
+        raise ConfigError("cannot run ps: No such file or directory")
+
+    assert running_for(no_ps, 7) is None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from windfall.cli.console import duration, note, say
+from windfall.cli.console import duration, note, say, without_passwords
 from windfall.cli.log_line import readable
 from windfall.cli.service_settings import service_settings
 from windfall.errors import ConfigError
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from windfall.service.manager import ServiceManager
 
 NOT_RUNNING = 3  # the exit code of `status`, as systemctl has it
+
+#: Seconds. What ends a worker stands in its log and then on stderr, too.
+_SAME_WORDS: Final = 2.0
 
 
 def install(
@@ -41,7 +44,7 @@ def install(
     if manager.installed:
         if not force:
             raise ConfigError(f"a worker is a service here already{_which(manager)}; --force replaces it")
-        _stop(manager)
+        _say_that_it_drains(manager)
     if not plan.env_file.exists():
         create_private(plan.env_file, EMPTY_ENV_FILE)
         say(f"wrote {plan.env_file}, for keys; only you can read it")
@@ -58,7 +61,8 @@ def uninstall() -> None:
     manager = service_manager()
     if not manager.installed:
         raise ConfigError("no worker is a service here; there is nothing to uninstall")
-    _stop(manager)
+    _say_that_it_drains(manager)
+    manager.uninstall()
     say(f"removed {manager.unit}")
     kept = [path for path in (settings_file(), env_file(), manager.log_file) if path.exists()]
     if kept:
@@ -83,11 +87,31 @@ def logs(
     lines: Annotated[int, typer.Option("-n", min=0, metavar="N", help="How many lines from its end.")] = 50,
 ) -> None:
     """Print the end of the service's log: in a terminal for people, in a pipe as it stands in the file."""
-    path = service_manager().log_file
+    manager = service_manager()
+    path = manager.log_file
+    early = _before_the_log(manager, lines)
+    if early:
+        note(f"{manager.error_file} has what came before the log was open; it ends with:")
+        for line in early:
+            say(without_passwords(line))
     if not path.exists():
+        if early:
+            return
         raise ConfigError(f"there is no {path} yet: the service has not started, see windfall worker status")
+    if early:
+        note(f"{path} is older:")
     for line in follow(path, lines) if following else last_lines(path, lines):
         say(readable(line) if sys.stdout.isatty() else line)
+
+
+def _before_the_log(manager: ServiceManager, lines: int) -> list[str]:
+    """The end of its stderr, where it wrote there after the log's last line: its packages may be gone, for one."""
+    path = manager.error_file
+    if path is None or not path.exists() or not path.stat().st_size:
+        return []
+    if manager.log_file.exists() and path.stat().st_mtime < manager.log_file.stat().st_mtime + _SAME_WORDS:
+        return []
+    return last_lines(path, lines)
 
 
 def in_words(manager: ServiceManager, found: State) -> str:
@@ -105,10 +129,9 @@ def _which(manager: ServiceManager) -> str:
     return f" ({manager.unit}" + (f", pid {pid})" if pid else ")")
 
 
-def _stop(manager: ServiceManager) -> None:
+def _say_that_it_drains(manager: ServiceManager) -> None:
     if manager.state().pid is not None:
         note("draining: running jobs may end first, the rest goes back to the queue")
-    manager.uninstall()
 
 
 def _show(manager: ServiceManager, plan: Plan) -> None:

@@ -13,6 +13,7 @@ from windfall.cli.models import worker_package
 from windfall.cli.quiet import Repeats
 from windfall.errors import WindfallError
 from windfall.log_file import log_file_handler, trim_stderr
+from windfall.service.launchd import Launchd
 
 logger = logging.getLogger("windfall.cli.worker")
 
@@ -20,7 +21,8 @@ logger = logging.getLogger("windfall.cli.worker")
 class WorkerLog:
     """Where a worker logs. Opened with what the flags say, and opened again once `windfall.toml` was read.
 
-    stderr belongs to a person, who gets sentences, unless the log goes there as JSON: then every line there is JSON.
+    stderr belongs to a person, who gets sentences, unless the log goes there as JSON: then every line there is JSON but
+    the one that says why the worker did not start.
     """
 
     def __init__(self, file: Path | None) -> None:
@@ -29,7 +31,7 @@ class WorkerLog:
         self._logs = logs
         self._file = file
         if file:
-            trim_stderr()
+            trim_stderr(Launchd().error_file)
         self._handler = log_file_handler(file) if file else logging.StreamHandler(sys.stderr)
         self._handler.addFilter(Repeats())
         self._as_json = False

@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 from windfall.errors import ConfigError
 from windfall.service.manager import ServiceManager
 from windfall.service.plan import NAME, Plan
-from windfall.service.programs import Command
+from windfall.service.programs import Command, must
 from windfall.service.state import State
 
 LABEL: Final = f"io.windfall.{NAME}"
@@ -21,6 +21,12 @@ LABEL: Final = f"io.windfall.{NAME}"
 _THROTTLE: Final = 30  # seconds between two starts of a worker that fails
 _LOOK: Final = 0.2  # seconds
 _LONGEST_DRAIN: Final = 3600.0  # seconds; launchd itself kills what is still there after ExitTimeOut
+_CLEANING_UP: Final = 10.0  # seconds
+
+# What launchctl ends with, in macOS' own numbers. A bootout that is begun and not done, of what may be gone meanwhile:
+_NO_SUCH_PROCESS, _IN_PROGRESS = 3, 36
+# … and a bootstrap while the label of the one before is still being cleaned up; 5 has other causes, too.
+_INPUT_OUTPUT, _ALREADY = 5, 37
 
 # One tab and no more: what launchd prints of a service's end points has fields of the same names, further in.
 _FIELD: Final = re.compile(r"^\t([a-z ]+) = (.*)$", re.MULTILINE)
@@ -45,6 +51,11 @@ class Launchd(ServiceManager):
         """Where Console looks, too."""
         return Path.home() / "Library" / "Logs" / "windfall" / "worker.log"
 
+    @property
+    def error_file(self) -> Path:
+        """Beside the log; launchd appends to it."""
+        return self.log_file.with_name("worker.stderr.log")
+
     def render(self, plan: Plan) -> bytes:
         """The property list, as XML."""
         return plistlib.dumps(
@@ -61,7 +72,7 @@ class Launchd(ServiceManager):
                 "WorkingDirectory": str(Path.home()),
                 # The worker logs to a file of its own, which it rotates; here is only what no logging catches.
                 "StandardOutPath": os.devnull,
-                "StandardErrorPath": str(self.log_file.with_name("worker.stderr.log")),
+                "StandardErrorPath": str(self.error_file),
             },
             sort_keys=False,
         )
@@ -76,8 +87,17 @@ class Launchd(ServiceManager):
         """SIGTERM, which drains."""
         return [("launchctl", "bootout", self._target)]
 
-    def after_stop(self) -> None:
+    def start(self) -> None:
+        """For a moment after a `bootout` launchd takes nothing of the same label."""
+        (command,) = self.starting
+        end = time.monotonic() + _CLEANING_UP
+        while must(self.run, command, self.mend, () if time.monotonic() > end else (_INPUT_OUTPUT, _ALREADY)).code:
+            time.sleep(_LOOK)
+
+    def stop(self) -> None:
         """`bootout` returns while the worker still drains, and until it has ended nothing can be loaded anew."""
+        (command,) = self.stopping
+        must(self.run, command, self.mend, (_IN_PROGRESS, _NO_SUCH_PROCESS))
         end = time.monotonic() + _LONGEST_DRAIN
         while self.state().loaded:
             if time.monotonic() > end:

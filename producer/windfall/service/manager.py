@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from windfall.errors import ConfigError
 from windfall.service.plan import Plan
 from windfall.service.programs import Command, Run, must, run_program
 from windfall.service.state import State
@@ -31,6 +32,11 @@ class ServiceManager(ABC):
     def log_file(self) -> Path:
         """Where a worker of this manager logs."""
 
+    @property
+    def error_file(self) -> Path | None:
+        """Where its stderr goes, which holds what comes before the log is open; None where the manager keeps it."""
+        return None
+
     @abstractmethod
     def render(self, plan: Plan) -> bytes:
         """What stands in `unit`."""
@@ -49,9 +55,14 @@ class ServiceManager(ABC):
     def state(self) -> State:
         """What it knows of the worker."""
 
+    def start(self) -> None:
+        """Start what `unit` says. Raises `ConfigError`."""
+        for command in self.starting:
+            must(self.run, command, self.mend)
+
     @abstractmethod
-    def after_stop(self) -> None:
-        """Wait for the worker's end where `stopping` does not."""
+    def stop(self) -> None:
+        """Drain the worker, and wait for its end; the unit stays. Raises `ConfigError`."""
 
     def after_removal(self) -> None:  # noqa: B027 - launchd has nothing to do
         """Tell the manager that the unit is gone."""
@@ -62,22 +73,44 @@ class ServiceManager(ABC):
         return self.unit.exists() or self.state().loaded
 
     def install(self, plan: Plan) -> None:
-        """Write the unit and start it; a unit that cannot be started is taken away again. Raises `ConfigError`."""
+        """Write the unit and start it, in place of one that is there. Raises `ConfigError`.
+
+        A unit that cannot be started is taken away again, and the one of before is put back.
+        """
         for folder in (self.unit.parent, self.log_file.parent):
             folder.mkdir(parents=True, exist_ok=True)
+        before = self.unit.read_bytes() if self.unit.exists() else None
+        if self.state().loaded:
+            self.stop()
         self.unit.write_bytes(self.render(plan))
         try:
-            for command in self.starting:
-                must(self.run, command, self.mend)
+            self.start()
+        except ConfigError as exc:
+            raise ConfigError(f"{exc}{self._put_back(before)}") from exc
         except BaseException:
-            self.unit.unlink(missing_ok=True)
+            self._put_back(before)
             raise
 
     def uninstall(self) -> None:
         """Drain the worker, wait for its end, and take the unit away. Raises `ConfigError`."""
         if self.state().loaded:
-            for command in self.stopping:
-                must(self.run, command, self.mend)
-            self.after_stop()
+            self.stop()
+        self._remove()
+
+    def _put_back(self, unit: bytes | None) -> str:
+        """Undo what a start that failed left behind, such as a link for the next login; returns what to say of it."""
+        for command in self.stopping:
+            self.run(command)
+        if unit is None:
+            self._remove()
+            return ""
+        self.unit.write_bytes(unit)
+        try:
+            self.start()
+        except ConfigError:
+            return f"; the service of before does not start now either, {self.unit} is as it was, for the next login"
+        return "; the service of before runs again"
+
+    def _remove(self) -> None:
         self.unit.unlink(missing_ok=True)
         self.after_removal()

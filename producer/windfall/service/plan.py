@@ -24,7 +24,7 @@ EMPTY_ENV_FILE: Final = """\
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`python -m windfall worker` with these files."""
+    """`python -P -m windfall worker` with these files."""
 
     config: Path
     env_file: Path
@@ -36,7 +36,15 @@ class Plan:
     def command(self) -> list[str]:
         """The words of the command line."""
         files = {"--config": self.config, "--env-file": self.env_file, "--log-file": self.log_file}
-        return [str(self.python), "-m", "windfall", "worker", *(str(word) for pair in files.items() for word in pair)]
+        # -P: services start in the home folder, and a redis.py that lies there is none of ours.
+        return [
+            str(self.python),
+            "-P",
+            "-m",
+            "windfall",
+            "worker",
+            *(str(word) for pair in files.items() for word in pair),
+        ]
 
     @property
     def stop_timeout(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from windfall.errors import ConfigError
@@ -32,10 +32,13 @@ def run_program(command: Sequence[str]) -> Ran:
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
-def must(run: Run, command: Sequence[str], mend: str) -> Ran:
-    """Run it. Raises `ConfigError` with its own words, and with what a person may do, where it fails."""
+def must(run: Run, command: Sequence[str], mend: str, fine: Collection[int] = ()) -> Ran:
+    """Run it. Raises `ConfigError` with its own words, and with what a person may do, where it fails.
+
+    `fine` are exit codes besides 0 that are no failure.
+    """
     ran = run(command)
-    if ran.code:
+    if ran.code and ran.code not in fine:
         said = " ".join((ran.err or ran.out).split()) or f"exit code {ran.code}"
         raise ConfigError(f"{' '.join(command)} failed: {said.rstrip('.')}; {mend}")
     return ran

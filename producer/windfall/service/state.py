@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from windfall.errors import ConfigError
 from windfall.service.programs import Run
 
 _ELAPSED = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
@@ -21,7 +22,10 @@ class State:
 
 def running_for(run: Run, pid: int) -> float | None:
     """Seconds since a process began; None where it has ended. `ps` says it alike on macOS and Linux."""
-    found = _ELAPSED.search(run(["ps", "-o", "etime=", "-p", str(pid)]).out)
+    try:
+        found = _ELAPSED.search(run(["ps", "-o", "etime=", "-p", str(pid)]).out)
+    except ConfigError:
+        return None  # small images of Linux have no ps
     if found is None:
         return None
     days, hours, minutes, seconds = (int(part or 0) for part in found.groups())

@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 
 from windfall.service.manager import ServiceManager
 from windfall.service.plan import NAME, Plan
-from windfall.service.programs import Command
+from windfall.service.programs import Command, must
 from windfall.service.state import State
 from windfall.settings import config_home, state_home
 
@@ -69,8 +69,10 @@ WantedBy=default.target
         """Returns when the worker has ended."""
         return [("systemctl", "--user", "disable", "--now", UNIT)]
 
-    def after_stop(self) -> None:
-        """`disable --now` has waited."""
+    def stop(self) -> None:
+        """`disable --now` waits by itself."""
+        for command in self.stopping:
+            must(self.run, command, self.mend)
 
     def after_removal(self) -> None:
         """It has the unit in memory still."""

@@ -14,39 +14,46 @@ _LOOK: Final = 0.2  # seconds between two looks
 
 def last_lines(path: Path, count: int) -> list[str]:
     """The last lines of a file, without line ends."""
-    with path.open(encoding="utf-8", errors="replace") as file:
-        return [line.rstrip("\n") for line in deque(file, maxlen=count)]
+    with path.open("rb") as file:
+        return [_text(line) for line in deque(file, maxlen=count)]
 
 
 def follow(path: Path, count: int) -> Iterator[str]:
-    """The last lines, then each new one, for ever; a log that is begun anew is followed into its new file."""
-    file = path.open(encoding="utf-8", errors="replace")
+    """The last lines, then each new one, for ever; a log that is begun anew is followed into its new file.
+
+    A line that is being written is told of when it is whole.
+    """
+    file = path.open("rb")
     try:
-        yield from (line.rstrip("\n") for line in deque(file, maxlen=count))
+        yield from deque(_whole_lines(file), maxlen=count)
         while True:
             yield from _whole_lines(file)
             if _replaced(path, file):
                 # What was written between the last look and the change is still in the old file.
                 yield from _whole_lines(file)
                 file.close()
-                file = path.open(encoding="utf-8", errors="replace")
+                file = path.open("rb")
             else:
                 time.sleep(_LOOK)
     finally:
         file.close()
 
 
-def _whole_lines(file: IO[str]) -> Iterator[str]:
+def _whole_lines(file: IO[bytes]) -> Iterator[str]:
     while True:
         at = file.tell()
         line = file.readline()
-        if not line.endswith("\n"):
+        if not line.endswith(b"\n"):
             file.seek(at)
             return
-        yield line.rstrip("\n")
+        yield _text(line)
 
 
-def _replaced(path: Path, file: IO[str]) -> bool:
+def _text(line: bytes) -> str:
+    return line.decode(errors="replace").rstrip("\n")
+
+
+def _replaced(path: Path, file: IO[bytes]) -> bool:
     try:
         return path.stat().st_ino != os.fstat(file.fileno()).st_ino
     except FileNotFoundError:

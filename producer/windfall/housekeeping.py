@@ -2,8 +2,8 @@
 
 Redis does nothing by itself at a deadline. Whoever comes by does it: every worker every few seconds, and every producer
 before it looks at a batch or waits for a job. So is what somebody began and did not end: the deletion of a batch, and
-the way back of its parked jobs. Each step is one script and may be repeated; two who sweep at once only
-do some of the work twice.
+the way back of its parked jobs. Each step is one script and may be repeated; two who sweep at once only do some of the
+work twice.
 """
 
 from __future__ import annotations

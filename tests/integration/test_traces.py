@@ -19,7 +19,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from faultserver import FaultServer
 from faultserver.fixtures import fault_server, model
 from support import eventually, request, requests, simulated, worker
-from windfall import Producer, keys
+from windfall import CompletionRequest, Producer, keys
 from windfall.errors import BackendUnavailable
 from windfall.wire import decode_job, encode_job
 from windfall_worker.backends.simulated import SimulatedBackend
@@ -104,6 +104,20 @@ async def test_all_rows_of_a_batch_are_children_of_its_submission(
     (enqueued,) = named(spans, "enqueue batch")
     assert all(is_child(job, enqueued) for job in named(spans, "job"))
     assert {facts(job)["windfall.batch"] for job in named(spans, "job")} == {batch.id}
+
+
+async def test_a_submission_that_fails_says_of_what_and_no_more(
+    producer: Producer, spans: InMemorySpanExporter
+) -> None:
+    def rows() -> Iterator[CompletionRequest]:
+        yield request()
+        raise ValueError(f"cannot parse {PROMPT}")
+
+    with pytest.raises(ValueError, match=PROMPT):
+        await producer.enqueue_batch(rows())
+    (enqueued,) = named(spans, "enqueue batch")
+    assert (facts(enqueued)["error.type"], enqueued.status.status_code) == ("ValueError", StatusCode.ERROR)
+    assert PROMPT not in enqueued.to_json()
 
 
 async def test_an_attempt_that_fails_says_of_what_and_no_more_and_the_next_is_in_the_same_trace(

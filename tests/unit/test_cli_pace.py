@@ -11,7 +11,7 @@ from rich.console import Console
 from windfall import BatchStatus
 from windfall.cli.batch_facts import Paces, pace_of
 from windfall.cli.pace import Pace
-from windfall.cli.progress import RowsDone
+from windfall.cli.progress import RowProgress, RowsDone
 
 
 def test_a_pace_is_that_of_the_last_half_minute() -> None:
@@ -52,7 +52,35 @@ def test_the_time_left_follows_the_pace_of_late_and_a_paused_batch_has_none() ->
     assert pace_of(paused, paces.of(later)) == (None, None)
 
 
-def drawn(rows: RowsDone, width: int) -> list[str]:
+def test_a_batch_that_is_there_no_longer_is_forgotten() -> None:
+    paces = Paces()
+    old = BatchStatus(id="old", total=9, running=9, created_at=0, now=1000.0)
+    paces.note(old)
+    paces.note(old.model_copy(update={"id": "new"}))
+    assert paces.of(old.model_copy(update={"now": 1010.0})) is None
+
+
+def test_a_watched_batch_goes_on_at_its_old_pace_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("windfall.cli.progress.time.monotonic", lambda: now)
+    progress = RowProgress("batch b")
+    progress.begin("batch b")
+    for _ in range(20):
+        now += 1
+        progress.update(int(now - 1000) * 10, 2000, 0)
+    progress.update(200, 2000, 0, paused=True)
+    now += 2
+    progress.update(210, 2000, 0, paused=True)  # what ran when it was paused
+    now += 3600
+    progress.update(210, 2000, 0)
+    for row in range(1, 12):
+        now += 1
+        progress.update(210 + row * 10, 2000, 0)
+    (bar,) = drawn(progress, 100)
+    assert "10.0 rows/s" in bar
+
+
+def drawn(rows: RowsDone | RowProgress, width: int) -> list[str]:
     console = Console(width=width, color_system=None)
     with console.capture() as capture:
         console.print(rows.drawn(width))

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 from windfall.broker import HOW_TO_INSTALL, find_redis_server
 from windfall.checks.finding import Finding
 from windfall.errors import ConfigError
+from windfall.extras import NO_WORKER
 from windfall.service.choice import service_manager
 
 if TYPE_CHECKING:
     from windfall_worker.settings import WorkerSettings
-
-MISSING = 'pip install "windfall[worker]"'
 
 
 def check_installation(*, models: bool) -> Iterator[Finding]:
@@ -26,7 +25,7 @@ def check_installation(*, models: bool) -> Iterator[Finding]:
     yield Finding(ok=True, what=f"windfall {version('windfall')} on Python {platform.python_version()}")
     if find_spec("mlx_lm") is None:
         what = "MLX is not installed; only producers, simulations and cloud workers run here"
-        yield Finding(ok=not models, what=what, mend=f"this needs the worker extra: {MISSING}")
+        yield Finding(ok=not models, what=what, mend=NO_WORKER)
         return
     import mlx.core as mx  # noqa: PLC0415 - an extra
 
@@ -37,13 +36,13 @@ def check_installation(*, models: bool) -> Iterator[Finding]:
 
 
 def check_embedded() -> Finding:
-    """What `run` and `demo` have for a Redis."""
+    """What `run` and `demo` have for a Redis; where there is none, nothing is wrong until somebody wants them."""
     server = find_redis_server()
     if server is not None:
         return Finding(ok=True, what=f"run and demo start {server.name} by themselves")
-    fake = find_spec("fakeredis") is not None
-    what = "run and demo find no redis-server" + (", and use fakeredis" if fake else "")
-    return Finding(ok=fake, what=what, mend=HOW_TO_INSTALL)
+    if find_spec("fakeredis") is not None:
+        return Finding(ok=True, what="run and demo find no redis-server, and use fakeredis")
+    return Finding(ok=True, what=f"run and demo would find no redis-server; for these two {HOW_TO_INSTALL}")
 
 
 def check_port(found: WorkerSettings, service_pid: int | None) -> Iterator[Finding]:
@@ -52,7 +51,7 @@ def check_port(found: WorkerSettings, service_pid: int | None) -> Iterator[Findi
         return
     where = f"the port of the metrics, {found.metrics_host}:{found.metrics_port},"
     try:
-        with socket.create_server((found.metrics_host, found.metrics_port)):
+        with _opened(found.metrics_host, found.metrics_port):
             yield Finding(ok=True, what=f"{where} is free")
     except OSError as exc:
         if service_pid is not None:
@@ -60,6 +59,13 @@ def check_port(found: WorkerSettings, service_pid: int | None) -> Iterator[Findi
         else:
             mend = "give metrics_port another in the [worker] table"
             yield Finding(ok=False, what=f"{where} cannot be opened ({exc.strerror})", mend=mend)
+
+
+def _opened(host: str, port: int) -> socket.socket:
+    """As prometheus-client opens it: an address of IPv6 is one, too."""
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+    return socket.create_server(address[:2], family=family, dualstack_ipv6=both)
 
 
 def check_service() -> tuple[int | None, list[Finding]]:

@@ -14,11 +14,15 @@ class Paces:
     def __init__(self) -> None:
         self._paces: defaultdict[str, Pace] = defaultdict(Pace)
 
-    def note(self, batch: BatchStatus) -> None:
-        """Remember a look."""
-        if batch.paused:
-            self._paces[batch.id].stop()
-        self._paces[batch.id].note(batch.now, batch.finished)
+    def note(self, *batches: BatchStatus) -> None:
+        """Remember a look at all that there are; one that is not among them is forgotten."""
+        for gone in self._paces.keys() - {batch.id for batch in batches}:
+            del self._paces[gone]
+        for batch in batches:
+            if batch.paused:
+                self._paces[batch.id].stop()
+            else:
+                self._paces[batch.id].note(batch.now, batch.finished)
 
     def of(self, batch: BatchStatus) -> float | None:
         """Rows a second, or None before there is anything to tell."""

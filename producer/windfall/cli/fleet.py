@@ -77,8 +77,7 @@ class _Window:
             breakers, cooldowns = await read_breakers(self._producer.redis)
         except BrokerDenied:
             breakers, cooldowns = [], {}  # a user for producers alone does not see them
-        for batch in batches:
-            self._paces.note(batch)
+        self._paces.note(*batches)
         paces = {batch.id: pace for batch in batches if (pace := self._paces.of(batch)) is not None}
         self.view = FleetView(fleet, batches, breakers, cooldowns, paces)
         self._away = None

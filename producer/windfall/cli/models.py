@@ -11,13 +11,12 @@ from pydantic import BaseModel, ValidationError
 
 from windfall.cli.console import named_number
 from windfall.errors import ConfigError
+from windfall.extras import NO_WORKER
 from windfall.formats.explain import explain, vocabulary
 from windfall.settings import Settings
 
 if TYPE_CHECKING:
     from windfall_worker.settings import ModelSettings, ProviderSettings, WorkerSettings
-
-MISSING = 'this needs the worker extra: pip install "windfall[worker]"'
 
 Value = TypeVar("Value", bound=BaseModel)
 
@@ -28,7 +27,7 @@ def worker_package() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as exc:
-        raise ConfigError(MISSING) from exc
+        raise ConfigError(NO_WORKER) from exc
 
 
 def require_worker() -> None:

@@ -74,7 +74,7 @@ class RowProgress:
         if self._shown:
             console = Console(stderr=True)
             self._live = Live(
-                get_renderable=lambda: self._drawn(console.width), console=console, transient=True,
+                get_renderable=lambda: self.drawn(console.width), console=console, transient=True,
                 refresh_per_second=_PER_SECOND,
             )  # fmt: skip
             self._pace.note(time.monotonic(), self._start)
@@ -86,7 +86,8 @@ class RowProgress:
             self._live.refresh()  # what came last is seen, too
             self._live.stop()
 
-    def _drawn(self, width: int) -> RenderableType:
+    def drawn(self, width: int) -> RenderableType:
+        """What is shown now."""
         return replace(self._rows, rate=self._pace.at(time.monotonic())).drawn(width)
 
     def begin(self, what: str) -> None:
@@ -98,8 +99,9 @@ class RowProgress:
     def update(self, done: int, total: int | None, failed: int, *, paused: bool = False) -> None:
         """Show these numbers. `total` is None for as long as nobody knows it."""
         if paused:
-            self._pace.stop()
-        self._pace.note(time.monotonic(), done)
+            self._pace.stop()  # what ends in a pause is no look either: the next one comes when it is over
+        else:
+            self._pace.note(time.monotonic(), done)
         self._rows = replace(self._rows, done=done, total=total, failed=failed, paused=paused)
 
     def remark(self, text: str) -> None:

@@ -100,6 +100,9 @@ class FleetStatus(Record):
 #: Milliseconds after which a silent worker's heartbeat is gone.
 HEARTBEAT_TTL = 15_000
 
+#: Seconds after which a worker that was told something by its id, and is silent since, will not come back.
+_LONGEST_SLEEP = 2 * 24 * 3600
+
 
 async def write_heartbeat(redis: ArqRedis, status: WorkerStatus) -> None:
     """Say that a worker lives."""
@@ -125,23 +128,29 @@ async def read_fleet(redis: ArqRedis) -> FleetStatus:
     client: Any = redis
     async with client.pipeline(transaction=False) as pipe:
         pipe.time()
-        pipe.zrange(keys.WORKERS, 0, -1)
+        pipe.zrange(keys.WORKERS, 0, -1, withscores=True)
         pipe.smembers(keys.LANES)
         pipe.smembers(keys.PAUSED)
-        (seconds, micros), ids, queues, paused = await pipe.execute()
+        (seconds, micros), beats, queues, paused = await pipe.execute()
     now = seconds + micros / 1e6
-    workers = await _workers(client, ids)
     names = {name.decode() for name in paused}
+    workers = await _workers(client, {name.decode(): seen / 1000 for name, seen in beats}, names, now)
     lanes = await _lanes(client, {queue.decode() for queue in queues}, names, round(now * 1000))
     told = [lane.model_copy(update={"rate": _rate(lane, workers)}) for lane in lanes]
     return FleetStatus(workers=workers, lanes=tuple(told), now=now)
 
 
-async def _workers(client: Any, ids: list[bytes]) -> tuple[WorkerStatus, ...]:
-    beats = await client.mget([keys.WORKER + name.decode() for name in ids]) if ids else []
-    gone = [name for name, beat in zip(ids, beats, strict=True) if beat is None]
+async def _workers(client: Any, seen: dict[str, float], paused: set[str], now: float) -> tuple[WorkerStatus, ...]:
+    """`seen`: the ids, and when each was last heard of. One that was paused by its id may be asleep for a while."""
+    beats = await client.mget([keys.WORKER + name for name in seen]) if seen else []
+    gone = [
+        name
+        for (name, at), beat in zip(seen.items(), beats, strict=True)
+        if beat is None and (keys.WORKER + name not in paused or now - at > _LONGEST_SLEEP)
+    ]
     if gone:
         await client.zrem(keys.WORKERS, *gone)
+        await client.srem(keys.PAUSED, *(keys.WORKER + name for name in gone))
     known = [status for status in map(_read_heartbeat, beats) if status is not None]
     return tuple(sorted(known, key=lambda status: status.id))  # on a page each keeps its place
 

@@ -44,7 +44,7 @@ async def pause(redis: ArqRedis, what: Pausable, name: str, route: Route | None)
 
 
 async def resume(redis: ArqRedis, what: Pausable, name: str, route: Route | None) -> tuple[str, ...]:
-    """Returns which were paused before, in the same words."""
+    """Returns which were paused before, in the same words. Raises `NotFound` for what neither is nor was paused."""
     if what is Pausable.BATCH:
         return await _resume_batch(redis, name)
     if what is Pausable.LANE:
@@ -75,11 +75,7 @@ def _no_batch(name: str) -> NotFound:
 
 
 async def _pause_lane(redis: ArqRedis, model: str, route: Route | None) -> tuple[str, ...]:
-    fleet = await read_fleet(redis)
-    known = {lane.model for lane in fleet.lanes} | {served.name for worker in fleet.workers for served in worker.models}
-    if model not in known:
-        there_are = f"there are: {', '.join(sorted(known))}" if known else "no worker is live, and there was no job"
-        raise NotFound(f"no lane of a model {model!r}: {there_are}")
+    await _require_lane(redis, model)
     return await _each(redis, "sadd", _lanes(model, route))
 
 
@@ -88,7 +84,17 @@ async def _resume_lane(redis: ArqRedis, model: str, route: Route | None) -> tupl
     changed = await _each(redis, "srem", lanes)
     for each in changed:
         await redis.publish(keys.CHANNEL_WAKE + lanes[each], 1)
+    if not changed:
+        await _require_lane(redis, model)
     return changed
+
+
+async def _require_lane(redis: ArqRedis, model: str) -> None:
+    fleet = await read_fleet(redis)
+    known = {lane.model for lane in fleet.lanes} | {served.name for worker in fleet.workers for served in worker.models}
+    if model not in known:
+        there_are = f"there are: {', '.join(sorted(known))}" if known else "no worker is live, and there was no job"
+        raise NotFound(f"no lane of a model {model!r}: {there_are}")
 
 
 def _lanes(model: str, route: Route | None) -> dict[str, str]:
@@ -104,14 +110,17 @@ async def _pause_worker(redis: ArqRedis, name: str) -> tuple[str, ...]:
 
 
 async def _resume_worker(redis: ArqRedis, name: str) -> tuple[str, ...]:
-    """By a name also those are resumed that were paused by their ids."""
+    """Whichever of its names a worker was paused by; one that it shares is resumed for all that have it."""
     client: Any = redis
     fleet = await read_fleet(redis)
-    meant = [worker for worker in fleet.workers if name in worker.names]
+    called = [worker for worker in fleet.workers if name in worker.names]
     paused = {key.decode().removeprefix(keys.WORKER) for key in await client.smembers(keys.PAUSED)}
-    mine = {each for each in paused if name in (each, worker_name(each))} | {worker.id for worker in meant} & paused
+    mine = {each for each in paused if name in (each, worker_name(each))}
+    mine |= {each for worker in called for each in worker.names} & paused
+    if not mine:
+        _meant(fleet, name)
     changed = await _each(redis, "srem", {each: keys.WORKER + each for each in sorted(mine)})
-    await _tell(redis, meant)
+    await _tell(redis, [worker for worker in fleet.workers if mine.intersection(worker.names)])
     return changed
 
 

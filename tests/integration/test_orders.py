@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,6 +12,7 @@ from arq import ArqRedis
 from processes import workers_up
 from support import eventually, requests, simulated, worker
 from windfall import NotFound, Producer, keys
+from windfall.fleet import WorkerStatus, write_heartbeat
 
 
 @pytest.fixture
@@ -104,11 +106,46 @@ async def test_an_order_to_drain_that_nobody_heard_is_found_in_redis(
         await eventually(has_ended, what="the worker having ended")
 
 
-async def test_a_worker_that_is_not_there_is_neither_paused_nor_drained(producer: Producer, redis_url: str) -> None:
+async def test_a_worker_is_resumed_by_any_of_its_names_whichever_it_was_paused_by(
+    producer: Producer, redis: ArqRedis
+) -> None:
+    facts = {"pid": 7, "state": "running", "started_at": 0.0, "seen_at": 0.0, "version": "0"}
+    status = WorkerStatus.model_validate({"id": "studio-7-aaaaaa", "host": "mini.local", **facts})
+    await write_heartbeat(redis, status)
+    assert status.names == ("studio-7-aaaaaa", "studio", "mini.local", "mini")
+    for paused_as in status.names:
+        for name in status.names:
+            await producer.pause("worker", paused_as)
+            assert await producer.resume("worker", name) == (paused_as,)
+            assert await producer.resume("worker", name) == ()
+
+
+async def test_what_one_process_was_told_is_forgotten_some_time_after_it_was_killed(
+    producer: Producer, redis: ArqRedis
+) -> None:
+    for name, ago in (("asleep", 3600), ("killed", 3 * 24 * 3600)):
+        facts = {"host": "h", "pid": 7, "state": "running", "started_at": 0.0, "version": "0"}
+        seen = time.time() - ago
+        status = WorkerStatus.model_validate({"id": f"{name}-7-aaaaaa", "seen_at": seen, **facts})
+        await write_heartbeat(redis, status)
+        await producer.pause("worker", status.id)
+        await redis.delete(keys.WORKER + status.id)
+    assert (await producer.fleet()).workers == ()
+    assert await redis.smembers(keys.PAUSED) == {f"{keys.WORKER}asleep-7-aaaaaa".encode()}  # type: ignore[misc]
+    assert await redis.zrange(keys.WORKERS, 0, -1) == [b"asleep-7-aaaaaa"]
+    await producer.resume("worker", "asleep-7-aaaaaa")
+    await producer.fleet()
+    assert await redis.exists(keys.PAUSED, keys.WORKERS) == 0
+
+
+async def test_a_worker_that_is_not_there_is_neither_paused_nor_resumed_nor_drained(
+    producer: Producer, redis_url: str
+) -> None:
     with pytest.raises(NotFound, match="no live worker is called 'mini'; none is live"):
         await producer.pause("worker", "mini")
     async with worker(simulated(name="studio"), redis_url):
         await workers_up(producer, 1)
         with pytest.raises(NotFound, match="no live worker is called 'mini'; there are: studio-"):
             await producer.drain("mini")
-        assert await producer.resume("worker", "mini") == ()
+        with pytest.raises(NotFound, match="no live worker is called 'mini'; there are: studio-"):
+            await producer.resume("worker", "mini")

@@ -94,11 +94,12 @@ async def test_what_was_cancelled_and_lost_with_its_worker_is_ended_though_its_l
     assert (ending.job_id, ending.aborted) == (cancelled.job_id, True)
 
 
-async def test_a_lane_of_a_model_that_nobody_knows_is_not_paused(producer: Producer) -> None:
+async def test_a_lane_of_a_model_that_nobody_knows_is_neither_paused_nor_resumed(producer: Producer) -> None:
     await producer.enqueue(request())
-    with pytest.raises(NotFound, match="no lane of a model 'n': there are: m"):
-        await producer.pause("lane", "n")
-    assert await producer.resume("lane", "n") == ()
+    for steer in (producer.pause, producer.resume):
+        with pytest.raises(NotFound, match="no lane of a model 'n': there are: m"):
+            await steer("lane", "n")
+    assert await producer.resume("lane", "m") == ()
 
 
 # Batches.

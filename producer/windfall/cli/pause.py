@@ -11,6 +11,7 @@ from windfall.cli import options
 from windfall.cli.console import note, say, say_json
 from windfall.cli.session import producer, run_async
 from windfall.errors import BrokerUnavailable, ConfigError
+from windfall.fleet import worker_name
 from windfall.pausing import Pausable
 from windfall.producer import Producer
 from windfall.request import Route
@@ -67,8 +68,10 @@ def resume(
     changed = run_async(_resume(producer(redis, config), what, name, _checked(what, route)))
     if as_json:
         say_json({"what": what.value, "name": name, "resumed": list(changed)})
+    elif changed:
+        say(f"{_called(what, name, changed)} goes on{_shared(what, name, changed)}")
     else:
-        say(f"{_called(what, name, changed)} goes on" if changed else f"{what.value} {name} was not paused")
+        say(f"{what.value} {name} was not paused")
 
 
 def drain(
@@ -98,6 +101,12 @@ def _called(what: Pausable, name: str, changed: tuple[str, ...]) -> str:
     if what is Pausable.LANE and len(changed) < len(Route):
         return f"lane {name} ({', '.join(changed)})"
     return f"{what.value} {name}"
+
+
+def _shared(what: Pausable, name: str, changed: tuple[str, ...]) -> str:
+    """By which other names a worker was paused, and whoever else has them."""
+    others = [each for each in changed if name not in (each, worker_name(each))] if what is Pausable.WORKER else []
+    return f", and whatever else was paused as {', '.join(others)}" if others else ""
 
 
 async def _pause(producer: Producer, what: Pausable, name: str, route: Route | None) -> tuple[str, ...]:

@@ -90,7 +90,7 @@ def test_sixty_columns_keep_the_name_the_state_the_model_the_slots_and_what_is_l
         ["WORKER", "STATE", "MODEL", "SLOTS", "TOKENS/S", "SEEN"]
     ]
     assert [line.split() for line in shown if line.startswith("LANE")] == [
-        ["LANE", "ROUTE", "QUEUED", "RUNNING", "OLDEST", "RATE", "LEFT"]
+        ["LANE", "ROUTE", "QUEUED", "RUNNING", "WAITED", "RATE", "LEFT"]
     ]
     assert "paused" in next(line for line in shown if line.startswith("mini"))
     assert next(line for line in shown if line.startswith("invoices")).endswith("4 min 58 s")
@@ -114,6 +114,23 @@ def test_a_low_terminal_shortens_the_longest_list_and_says_so() -> None:
         assert shown[-1] == "q or Ctrl-C ends"
         (left_out,) = [int(line.split()[2]) for line in shown if line.startswith("… and ")]
         assert sum(re.match(r"b\d", line) is not None for line in shown) + left_out == 40
+
+
+@pytest.mark.parametrize("reasons", [1, 20])
+def test_a_low_terminal_with_many_paused_workers_still_shows_lanes_batches_and_the_last_line(reasons: int) -> None:
+    many = tuple(worker(f"m{n}", state="paused", why=f"works 2{n % reasons}:00-08:00") for n in range(20))
+    view = replace(full(), fleet=full().fleet.model_copy(update={"workers": many}))
+    for height in (24, 30, 40):
+        shown = lines(page(view, 100, height), 100)
+        assert len(shown) <= height
+        assert shown[-1] == "q or Ctrl-C ends"
+        for start in ("m0", "small", "invoices", "openai"):
+            assert any(line.startswith(start) for line in shown)
+        told = [line for line in shown if "no new jobs" in line]
+        more = [int(line.split()[2]) for line in shown if line.endswith(" more of these lines")]
+        assert len(told) + sum(more) == reasons
+        if reasons == 1:
+            assert told[0].startswith("20 workers take no new jobs: works 20:00-08:00 (m0-30048-d2bd21, m1-")
 
 
 def test_what_others_wrote_into_redis_does_not_reach_the_terminal_as_control_characters() -> None:

@@ -1,7 +1,7 @@
 """The fleet on a page: what is known of it in, sections and a page that fits the terminal out. Nothing here asks Redis.
 
 Where a terminal is narrow, columns go in this order: of workers UP, DONE, MEMORY, CHIP, BACKEND, SEEN; of lanes PARKED,
-RATE, OLDEST, RUNNING; of batches RATE, FAILED; of breakers FAILURES. Where it is low, the longest list is shortened.
+RATE, WAITED, RUNNING; of batches RATE, FAILED; of breakers FAILURES. Where it is low, the longest list is shortened.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from windfall.fleet import FleetStatus, LaneStatus, ServedModel, WorkerStatus
 if TYPE_CHECKING:
     from windfall_worker.breaker_shared import BreakerStatus
 
-_FEWEST_ROWS: Final = 3
+_FEWEST_ROWS, _FEWEST_NOTES = 3, 1
 _KEYS: Final = "q or Ctrl-C ends"
 
 _WORKERS: Final = (
@@ -32,7 +32,7 @@ _WORKERS: Final = (
 )  # fmt: skip
 _LANES: Final = (
     Column("LANE"), Column("ROUTE"), Column("QUEUED", right=True), Column("RUNNING", right=True, drop=4),
-    Column("PARKED", right=True, drop=1), Column("OLDEST", right=True, drop=3), Column("RATE", right=True, drop=2),
+    Column("PARKED", right=True, drop=1), Column("WAITED", right=True, drop=3), Column("RATE", right=True, drop=2),
     Column("LEFT", right=True),
 )  # fmt: skip
 _BATCHES: Final = (
@@ -97,7 +97,7 @@ def sections(view: FleetView) -> list[Section]:
     """The workers, the lanes in which something is, the unfinished batches, the breakers; only what there is."""
     lanes = [lane for lane in view.fleet.lanes if lane.queued or lane.running or lane.parked or lane.paused]
     found = [
-        Section(_WORKERS, _worker_rows(view.fleet), [_why(worker) for worker in view.fleet.workers if worker.why]),
+        Section(_WORKERS, _worker_rows(view.fleet), _why(view.fleet.workers)),
         Section(_LANES, [_lane_row(lane, view.fleet.now) for lane in lanes]),
         batch_section(view.batches, view.paces),
         Section(_BREAKERS, [_breaker_row(each, view.cooldowns.get(each.name, 0.0)) for each in view.breakers]),
@@ -111,13 +111,16 @@ def batch_section(batches: Sequence[BatchStatus], paces: Mapping[str, float] | N
 
 
 def _shortened(parts: list[Section], height: int) -> list[Section]:
-    """Each has a blank line above it. The longest loses rows first, and none its last ones."""
-    while parts and sum(part.height + 1 for part in parts) > height:
-        longest = max(range(len(parts)), key=lambda index: len(parts[index].rows))
-        if len(parts[longest].rows) <= _FEWEST_ROWS:
+    """Each has a blank line above it. The longest list, of rows or of remarks, loses some first, and none its last."""
+    while sum(part.height + 1 for part in parts) > height:
+        rows = [(len(part.rows), index, part.with_fewer_rows) for index, part in enumerate(parts)]
+        notes = [(len(part.notes), index, part.with_fewer_notes) for index, part in enumerate(parts)]
+        lists = [each for each in rows if each[0] > _FEWEST_ROWS] + [each for each in notes if each[0] > _FEWEST_NOTES]
+        if not lists:
             return parts
         # The line that says how many are left out takes the place of one.
-        parts[longest] = parts[longest].shortened(len(parts[longest].rows) - 1)
+        _, index, shortened = max(lists, key=lambda each: each[0])
+        parts[index] = shortened()
     return parts
 
 
@@ -155,16 +158,25 @@ def _served(served: ServedModel) -> list[str]:
     return [served.name, "+".join(served.backends), f"{served.running}/{served.slots}", tokens]
 
 
-def _why(worker: WorkerStatus) -> str:
-    return f"{worker.id} takes no new jobs: {worker.why}"
+def _why(workers: Sequence[WorkerStatus]) -> list[str]:
+    """A line for each reason: at noon many workers wait for the same hours."""
+    ids: dict[str, list[str]] = {}
+    for worker in workers:
+        if worker.why:
+            ids.setdefault(worker.why, []).append(worker.id)
+    return [
+        f"{len(who)} workers take no new jobs: {why} ({', '.join(who)})" if len(who) > 1 else
+        f"{who[0]} takes no new jobs: {why}"
+        for why, who in ids.items()
+    ]  # fmt: skip
 
 
 def _lane_row(lane: LaneStatus, now: float) -> list[str]:
-    oldest = "" if lane.waiting_since is None else duration(max(0.0, now - lane.waiting_since))
+    waited = "" if lane.waiting_since is None else duration(max(0.0, now - lane.waiting_since))
     left = "paused" if lane.paused else _left(lane.eta)
     parked = f"{lane.parked:,}" if lane.parked else ""
     about = [lane.model, lane.route.value, f"{lane.queued:,}", f"{lane.running:,}"]
-    return [*about, parked, oldest, _rate(lane.rate), left]
+    return [*about, parked, waited, _rate(lane.rate), left]
 
 
 def _batch_row(batch: BatchStatus, pace: float | None) -> list[str | Share]:

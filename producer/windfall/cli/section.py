@@ -52,16 +52,20 @@ class Section:
     rows: Sequence[Sequence[Cell]]
     notes: Sequence[str] = field(default=())
     left_out: int = 0  #: rows for which there was no room
+    unsaid: int = 0  #: the same of remarks
 
     @property
     def height(self) -> int:
         """Lines that it takes."""
-        return 1 + len(self.rows) + len(self.notes) + bool(self.left_out)
+        return 1 + len(self.rows) + bool(self.left_out) + len(self.notes) + bool(self.unsaid)
 
-    def shortened(self, rows: int) -> Section:
-        """With so many rows at most."""
-        kept = self.rows[:rows]
-        return replace(self, rows=kept, left_out=self.left_out + len(self.rows) - len(kept))
+    def with_fewer_rows(self) -> Section:
+        """Without its last one."""
+        return replace(self, rows=self.rows[:-1], left_out=self.left_out + 1)
+
+    def with_fewer_notes(self) -> Section:
+        """Without its last one."""
+        return replace(self, notes=self.notes[:-1], unsaid=self.unsaid + 1)
 
     def fitted(self, width: int) -> RenderableType:
         """What a terminal of this width shows: no line of it wraps, and columns go in their order where they must.
@@ -82,9 +86,11 @@ class Section:
             )  # fmt: skip
         for row in self.rows:
             table.add_row(*(_drawn(row[index], widths[index]) for index in kept))
-        below = [Text(printable(note), "yellow", no_wrap=True, overflow="ellipsis") for note in self.notes]
-        if self.left_out:
-            below.append(Text(f"… and {self.left_out} more", "dim", no_wrap=True, overflow="ellipsis"))
+        below = [Text(f"… and {self.left_out} more", "dim")] if self.left_out else []
+        below += [Text(printable(note), "yellow") for note in self.notes]
+        below += [Text(f"… and {self.unsaid} more of these lines", "dim")] if self.unsaid else []
+        for line in below:
+            line.no_wrap, line.overflow = True, "ellipsis"
         return Group(table, *below)
 
     def say(self) -> None:

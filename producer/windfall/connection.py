@@ -51,6 +51,10 @@ _PASSING = re.compile(r"\b(OOM|MISCONF|READONLY|LOADING|MASTERDOWN|BUSY|TRYAGAIN
 _ADDRESS = re.compile(r"unix://|rediss?://([^/]*@)?(\[[0-9a-fA-F:.]+\]|[^/@:]+)(:\d+)?(/\w*)?(\?|$)")
 
 
+_SCHEME = r"[a-z][a-z0-9+.-]{0,20}://"
+_URL = re.compile(rf"{_SCHEME}(?:(?!{_SCHEME})\S)+", re.IGNORECASE)
+
+
 def is_passing(exc: Exception) -> bool:
     """Whether this error may be gone when the same is tried again."""
     if isinstance(exc, (*OUTAGE, *_PASSING_CLASSES)):
@@ -119,6 +123,11 @@ def _pool(url: str, timeout: float) -> ConnectionPool:
         return ConnectionPool.from_url(url, **options)
     except ValueError as exc:
         raise ConfigError(f"{redact(url)!r} is no Redis URL: write redis://HOST:PORT or rediss://HOST:PORT") from exc
+
+
+def without_passwords(text: str) -> str:
+    """The text with the passwords of every URL in it hidden."""
+    return _URL.sub(lambda found: redact(found[0]), text)
 
 
 def adopt(redis: ArqRedis) -> ArqRedis:

@@ -8,7 +8,6 @@ lines. No line holds a prompt or a password: see `_exceptions` and `_clean`. Nee
 from __future__ import annotations
 
 import logging
-import re
 import traceback
 from collections.abc import Iterable, MutableMapping
 from typing import Any, Final, Literal, TextIO
@@ -17,6 +16,7 @@ from rich.console import Console
 from structlog import contextvars, dev, processors, stdlib
 from structlog.typing import Processor
 
+from windfall.connection import without_passwords
 from windfall.tracebacks import without_words
 
 Shape = Literal["human", "json"]
@@ -25,8 +25,6 @@ Shape = Literal["human", "json"]
 _FIRST: Final = ("time", "level", "event", "logger", "worker", "job", "batch", "model", "attempt", "backend")
 #: What a call may say besides, with `extra=`.
 _EXTRA: Final = ("job", "batch", "model", "backend")
-
-_PASSWORD: Final = re.compile(r"(://[^\s/:@]*:)[^\s@]+@")
 
 _Event = MutableMapping[str, Any]
 
@@ -107,7 +105,7 @@ def _clean(_: Any, __: str, event: _Event) -> _Event:
     """Hide the password of every URL, whoever logged it."""
     for key, value in event.items():
         if isinstance(value, str) and "://" in value:
-            event[key] = _PASSWORD.sub(r"\1***@", value)
+            event[key] = without_passwords(value)
     return event
 
 

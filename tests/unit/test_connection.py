@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 
-from windfall.connection import connect, is_passing, redact
+from windfall.connection import connect, is_passing, redact, without_passwords
 from windfall.errors import BrokerUnavailable, ConfigError
 
 
@@ -25,6 +25,29 @@ from windfall.errors import BrokerUnavailable, ConfigError
 def test_no_password_is_readable_wherever_it_stands_in_an_address(url: str) -> None:
     assert "CRET" not in redact(url)
     assert "***" in redact(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://:S3CRET@host:1/0", "redis://:***@host:1/0"),
+        ("redis://user:S3CRET@host", "redis://user:***@host"),
+        ("rediss://u:a:S3CRET@h", "rediss://u:***@h"),
+        ("redis://:p@S3CRET@host", "redis://:***@host"),
+        ("redis://:S3/CRET@host", "redis://***@host"),
+        ("redis://host?password=S3CRET&db=1", "redis://host?password=***&db=1"),
+        ("redis+sentinel://a:1,b:2/m?sentinel_password=S3CRET", "redis+sentinel://a:1,b:2/m?sentinel_password=***"),
+        ("redis://:S3CRET@a,redis://:CRET@b", "redis://:***@a,redis://:***@b"),
+        ("https://host/a?b=c#d", "https://host/a?b=c#d"),
+    ],
+)
+def test_no_password_of_an_address_in_a_text_is_readable(url: str, shown: str) -> None:
+    assert without_passwords(f"Redis at {url} cannot be reached") == f"Redis at {shown} cannot be reached"
+
+
+def test_a_long_text_is_looked_through_in_no_time() -> None:
+    text = "http://h/" + "a" * 1_000_000
+    assert without_passwords(text) == text
 
 
 def test_an_address_without_a_password_is_left_as_it_is() -> None:

@@ -91,6 +91,16 @@ def test_a_log_that_repeats_itself_is_cut_short_alike_in_both_of_two_handlers() 
     assert [[line["event"] for line in objects(stream)] for stream in streams] == [["away for the 0. time"]] * 2
 
 
+@pytest.mark.parametrize(
+    "url", ["redis://:pa@hunter2@h", "redis://h?password=hunter2", "redis+sentinel://a,b/m?sentinel_password=hunter2"]
+)
+def test_a_password_is_hidden_wherever_it_stands_in_an_address(url: str) -> None:
+    stream = written("json")
+    logger.warning("%s is away", url)
+    assert "hunter2" not in stream.getvalue()
+    assert "***" in stream.getvalue()
+
+
 @pytest.mark.parametrize("shape", ["human", "json"])
 def test_no_prompt_is_in_the_traceback_of_a_job_and_no_password_in_any_line(shape: logs.Shape) -> None:
     stream = written(shape)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -13,9 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from windfall.connection import without_passwords
 from windfall.errors import ConfigError
-
-_PASSWORD = re.compile(r"(://[^\s/:@]*:)\S*@")
 
 
 def say(text: str = "") -> None:
@@ -38,11 +36,6 @@ def note(text: str) -> None:
 def complain(text: str) -> None:
     """Why a command did not do what it was asked to do."""
     note("windfall: " + " ".join(text.split()))
-
-
-def without_passwords(text: str) -> str:
-    """The text with the password of every URL in it hidden."""
-    return _PASSWORD.sub(r"\1***@", text)
 
 
 def say_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> None:

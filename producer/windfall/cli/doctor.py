@@ -14,9 +14,10 @@ from windfall.checks.machine import check_embedded, check_installation, check_po
 from windfall.checks.server import check_server
 from windfall.checks.serving import check_serving
 from windfall.cli import options
-from windfall.cli.console import say, say_json, without_passwords
+from windfall.cli.console import say, say_json
 from windfall.cli.models import models_for, worker_settings
 from windfall.cli.session import run_async
+from windfall.connection import without_passwords
 from windfall.errors import ConfigError
 from windfall.service.plan import env_file
 from windfall.settings import Settings, find_config, load_settings

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from windfall.cli.console import duration, note, say, without_passwords
+from windfall.cli.console import duration, note, say
 from windfall.cli.log_line import readable
 from windfall.cli.service_settings import service_settings
+from windfall.connection import without_passwords
 from windfall.errors import ConfigError
 from windfall.private import create_private
 from windfall.service.choice import service_manager

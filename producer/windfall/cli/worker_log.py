@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from windfall.cli.console import note, without_passwords
+from windfall.cli.console import note
 from windfall.cli.models import worker_package
 from windfall.cli.quiet import Repeats
+from windfall.connection import without_passwords
 from windfall.errors import WindfallError
 from windfall.log_file import log_file_handler, trim_stderr
 from windfall.service.launchd import Launchd

@@ -92,6 +92,8 @@ class _Otel(BaseSettings):
     traces_exporter: str | None = None
     exporter_otlp_endpoint: str | None = None
     exporter_otlp_traces_endpoint: str | None = None
+    exporter_otlp_protocol: str | None = None
+    exporter_otlp_traces_protocol: str | None = None
     sdk_disabled: str = "false"
 
 
@@ -103,6 +105,12 @@ def traces_exporters() -> tuple[str, ...]:
     endpoint = otel.exporter_otlp_endpoint or otel.exporter_otlp_traces_endpoint
     names = (otel.traces_exporter or ("otlp" if endpoint else "none")).split(",")
     return tuple(name for name in map(str.strip, names) if name not in ("", "none"))
+
+
+def otlp_protocol() -> str:
+    """What the standard variables of OpenTelemetry say that OTLP is spoken over."""
+    otel = _Otel()
+    return otel.exporter_otlp_traces_protocol or otel.exporter_otlp_protocol or "http/protobuf"
 
 
 def find_config(given: Path | None) -> Path | None:

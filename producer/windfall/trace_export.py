@@ -10,11 +10,12 @@ from importlib.metadata import entry_points
 from typing import Any, Final, cast
 
 from windfall.errors import ConfigError
-from windfall.settings import traces_exporters
+from windfall.settings import otlp_protocol, traces_exporters
 
 logger = logging.getLogger("windfall.traces")
 
 _MISSING: Final = 'traces need the otel extra: pip install "windfall[otel]", or unset the OTEL_ variables'
+_PROTOCOL: Final = "http/protobuf"
 #: Seconds that the last spans get at the end of a command; a collector that is away must not hold it up.
 _LAST_SPANS: Final = 3.0
 
@@ -81,6 +82,11 @@ def _provider(service: str, exporters: Sequence[_Watched]) -> Any:
 
 def _exporter(name: str) -> Any:
     """The exporter that OTEL_TRACES_EXPORTER calls so; `otlp` is OTLP over HTTP, the default of the specification."""
+    if name == "otlp" and (protocol := otlp_protocol()) != _PROTOCOL:
+        raise ConfigError(
+            f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol!r}, and windfall speaks {_PROTOCOL} alone: unset it, and name "
+            "the port that takes OTLP over HTTP, mostly 4318"
+        )
     wanted = "otlp_proto_http" if name == "otlp" else name
     found = list(entry_points(group="opentelemetry_traces_exporter", name=wanted))
     if not found and name == "otlp":

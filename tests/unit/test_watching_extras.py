@@ -15,7 +15,8 @@ from windfall_worker.metrics.recorder import SILENT
 
 @pytest.fixture(autouse=True)
 def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("TRACES_EXPORTER", "EXPORTER_OTLP_ENDPOINT", "EXPORTER_OTLP_TRACES_ENDPOINT", "SDK_DISABLED"):
+    otlp = (f"EXPORTER_OTLP_{name}" for name in ("ENDPOINT", "TRACES_ENDPOINT", "PROTOCOL", "TRACES_PROTOCOL"))
+    for name in ("TRACES_EXPORTER", *otlp, "SDK_DISABLED"):
         monkeypatch.delenv(f"OTEL_{name}", raising=False)
 
 
@@ -37,6 +38,17 @@ def test_traces_are_on_where_an_endpoint_or_an_exporter_is_set(
     for name, value in variables.items():
         monkeypatch.setenv(f"OTEL_{name}", value)
     assert traces_exporters() == names
+
+
+@pytest.mark.parametrize("variable", ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"])
+def test_a_protocol_that_is_not_spoken_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317")
+    monkeypatch.setenv(variable, "grpc")
+    with (
+        pytest.raises(ConfigError, match="PROTOCOL is 'grpc', and windfall speaks http/protobuf alone"),
+        exporting("x"),
+    ):
+        pass
 
 
 def test_where_opentelemetry_is_missing_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,8 +91,10 @@ def test_a_user_who_may_run_no_scripts_is_told_what_to_ask_for(windfall: Shell, 
     with redis.Redis.from_url(healthy) as client:
         client.execute_command("ACL", "SETUSER", "reader", "on", ">s3cret", "~*", "&*", "+@all", "-@scripting")
         windfall.environment["WINDFALL_REDIS_URL"] = f"redis://reader:s3cret@{address}"
-        (wrong,) = ills(windfall)
-        client.execute_command("ACL", "DELUSER", "reader")
+        try:
+            (wrong,) = ills(windfall)
+        finally:
+            client.execute_command("ACL", "DELUSER", "reader")
     assert wrong.startswith("✗ it does not run scripts (")
     assert wrong.endswith(": give its user +evalsha and +script|load, as docs/operations.md has it")
 

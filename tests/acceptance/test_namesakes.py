@@ -6,9 +6,11 @@ import asyncio
 from pathlib import Path
 
 import pytest
+import redis
 
 from acceptance.commands import Shell
 from processes import kill
+from windfall import keys
 from windfall.connection import connect, disconnect
 from windfall.fleet import WorkerStatus, write_heartbeat
 
@@ -35,15 +37,17 @@ def test_workers_without_a_name_share_that_of_their_machine(windfall: Shell) -> 
         pass
 
 
-def test_a_worker_that_was_killed_is_no_namesake(windfall: Shell) -> None:
+def test_a_worker_that_was_killed_is_no_namesake(windfall: Shell, redis_url: str) -> None:
     with windfall.worker(*FLAGS, "--name", "mini") as first:
         kill(first)
+        kept_alive(redis_url)
         with windfall.worker(*FLAGS, "--name", "mini"):
             assert windfall("fleet").out.count("mini-") == 2  # the heartbeat of the first is there still
 
 
 def test_a_namesake_on_another_machine_is_told_of(windfall: Shell, redis_url: str) -> None:
     asyncio.run(beat(redis_url))
+    kept_alive(redis_url)
     with windfall.started("worker", *FLAGS, "--name", "mini") as process:
         assert process.stderr is not None
         told = process.stderr.readline().decode()
@@ -53,7 +57,14 @@ def test_a_namesake_on_another_machine_is_told_of(windfall: Shell, redis_url: st
 
 async def beat(redis_url: str) -> None:
     """As a worker of an earlier version on another machine."""
-    redis = await connect(redis_url)
+    pool = await connect(redis_url)
     facts = {"host": "elsewhere.local", "pid": 7, "state": "running", "started_at": 0.0, "seen_at": 0.0, "version": "0"}
-    await write_heartbeat(redis, WorkerStatus.model_validate({"id": "mini-7-aaaaaa", **facts}))
-    await disconnect(redis)
+    await write_heartbeat(pool, WorkerStatus.model_validate({"id": "mini-7-aaaaaa", **facts}))
+    await disconnect(pool)
+
+
+def kept_alive(redis_url: str) -> None:
+    """The heartbeats that there are stay, however long the next worker takes to start."""
+    with redis.Redis.from_url(redis_url) as client:
+        kept = [client.persist(key) for key in client.scan_iter(f"{keys.WORKER}*")]
+    assert kept == [True]

@@ -63,7 +63,7 @@ def test_submit_prints_the_id_alone_and_warns_where_no_worker_serves_the_model(w
 def test_submit_warns_of_what_is_paused(windfall: Shell) -> None:
     with windfall.worker(*FAST):
         submitted(windfall, "--batch-id", "mine")
-        windfall("pause", "lane", "small", "--route", "auto")
+        windfall("pause", "lane", "small")  # all of its routes; the rows take one
         windfall.write("in.jsonl", named_rows(40))
         warned = windfall("submit", "in.jsonl", "--model", "small", "--batch-id", "other")
         assert "the lane of 'small' is paused (auto); windfall resume lane small lets it go on" in warned.err

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pexpect
+import pytest
 import redis
 
 from acceptance.commands import PATIENCE, Shell, chat
@@ -17,12 +19,19 @@ PASSWORD = "a-secret-password"  # noqa: S105 - of this test
 PROMPT = "nobody else's business"
 
 
-def test_a_worker_without_a_terminal_logs_json_that_names_job_and_attempt_and_holds_no_secret(
-    tmp_path: Path, redis_url: str
-) -> None:
+@pytest.fixture
+def private_url(redis_url: str) -> Iterator[str]:
+    """The address of a user with a password."""
     with redis.Redis.from_url(redis_url) as client:
         client.execute_command("ACL", "SETUSER", "logged", "on", f">{PASSWORD}", "~*", "&*", "+@all")
-    windfall = Shell(tmp_path, redis_url.replace("redis://", f"redis://logged:{PASSWORD}@"))
+        yield redis_url.replace("redis://", f"redis://logged:{PASSWORD}@")
+        client.execute_command("ACL", "DELUSER", "logged")
+
+
+def test_a_worker_without_a_terminal_logs_json_that_names_job_and_attempt_and_holds_no_secret(
+    tmp_path: Path, private_url: str
+) -> None:
+    windfall = Shell(tmp_path, private_url)
     windfall.write("in.jsonl", [chat(PROMPT, model="m")] * 3)
     with windfall.worker("--simulate", "m=0", "--log-level", "debug") as process:
         batch = json.loads(windfall("submit", "in.jsonl", "--wait", "--json").out.splitlines()[0])["id"]

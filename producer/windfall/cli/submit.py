@@ -22,11 +22,12 @@ from windfall.formats import OutputFile, Overrides
 from windfall.formats.output_file import by_job_id
 from windfall.keys import checked_batch_id
 from windfall.producer import Producer
+from windfall.request import Route
 from windfall.row import InvalidRow, Row
 from windfall.settings import load_settings
 from windfall.trace_export import exporting
 
-_MODELS_WATCHED = 20  # a file of more models than this is not looked at for models that nobody serves
+_LANES_WATCHED = 20  # of models and routes; of a file with more the rest is not warned of
 
 
 def submit(
@@ -108,7 +109,7 @@ class _Watched:
 
     def __init__(self, rows: Iterator[Row]) -> None:
         self._rows = rows
-        self.models: set[str] = set()
+        self.lanes: set[tuple[str, Route]] = set()
         self.seen = 0
         self.invalid = 0
         self.first_error = ""
@@ -119,8 +120,8 @@ class _Watched:
             if isinstance(row, InvalidRow):
                 self.invalid += 1
                 self.first_error = self.first_error or str(row.error)
-            elif len(self.models) < _MODELS_WATCHED:
-                self.models.add(row.model)
+            elif len(self.lanes) < _LANES_WATCHED:
+                self.lanes.add((row.model, row.route))
             yield row
 
 
@@ -137,7 +138,7 @@ async def _submit(producer: Producer, rows: _Watched, terms: _Terms, *, as_json:
         _announce(batch, as_json=as_json)
         if rows.invalid:
             note(f"{rows.invalid} of {rows.seen} rows cannot run; the first: {rows.first_error}")
-        await _warn_of_waiting(producer, batch, rows.models)
+        await _warn_of_waiting(producer, batch, rows.lanes)
         return batch.id
 
 
@@ -162,13 +163,15 @@ async def _add(producer: Producer, batch: BatchStatus, rows: _Watched, terms: _T
             raise
 
 
-async def _warn_of_waiting(producer: Producer, batch: BatchStatus, models: set[str]) -> None:
+async def _warn_of_waiting(producer: Producer, batch: BatchStatus, lanes: set[tuple[str, Route]]) -> None:
     """Why rows may wait for longer than somebody expects."""
     fleet = await producer.fleet()
     if batch.paused:
         note(f"warning: batch {batch.id} is paused; windfall resume batch {batch.id} lets it go on")
+    models = {model for model, _ in lanes}
+    paused = [lane for lane in fleet.lanes if lane.paused and (lane.model, lane.route) in lanes]
     for model in sorted(models):
-        if routes := [lane.route.value for lane in fleet.lanes if lane.model == model and lane.paused]:
+        if routes := [lane.route.value for lane in paused if lane.model == model]:
             note(
                 f"warning: the lane of {model!r} is paused ({', '.join(routes)}); "
                 f"windfall resume lane {model} lets it go on"

@@ -5,10 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from windfall import CompletionRequest
+from windfall.result import Completion
+from windfall_worker import stations
+from windfall_worker.backends.base import Call
+from windfall_worker.backends.simulated import SimulatedBackend
+from windfall_worker.capacity import Capacity
 from windfall_worker.main import run_worker
+from windfall_worker.routing import Station
 from windfall_worker.settings import ModelSettings, WorkerSettings
 
 
@@ -44,6 +53,30 @@ async def worker(settings: WorkerSettings, redis: Any) -> AsyncIterator[asyncio.
     finally:
         stop.set()
         await running
+
+
+def hold_jobs(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Until this event is set, no job of a worker with a latency ends."""
+    event, complete = asyncio.Event(), SimulatedBackend.complete
+
+    async def wait(self: SimulatedBackend, call: Call) -> Completion:
+        if self.latency:
+            await event.wait()
+        return await complete(self, call)
+
+    monkeypatch.setattr(SimulatedBackend, "complete", wait)
+    return event
+
+
+def let_jobs_wait_behind_one(monkeypatch: pytest.MonkeyPatch, waiting: int = 2) -> None:
+    """A worker runs one job at a time, and claims so many more that have not begun."""
+    local = stations._local
+
+    def narrow(*args: Any) -> Station:
+        return replace(local(*args), limit=asyncio.Semaphore(1), capacity=Capacity(1, lookahead=waiting))
+
+    monkeypatch.setattr(stations, "_local", narrow)
+    monkeypatch.setattr("windfall_worker.capacity._LONG", 0)
 
 
 async def eventually(condition: Callable[[], Awaitable[Any]], *, within: float = 20.0, what: str = "condition") -> Any:

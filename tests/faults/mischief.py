@@ -158,10 +158,23 @@ async def batch_paused(victims: Victims) -> None:
     with suppress(NotFound, BrokerUnavailable):
         async with Producer(victims.redis.url) as producer:
             await producer.pause("batch", "b")
-            await asyncio.sleep(victims.chance.uniform(0.2, 3))
-            if victims.chance.random() < 0.5:
-                await worker_killed(victims)
+    await asyncio.sleep(victims.chance.uniform(0.2, 3))
+    if victims.chance.random() < 0.5:
+        await worker_killed(victims)
+    # Or the soak would wait for its rows in vain.
+    while not await _resumed(victims):  # noqa: ASYNC110 - nobody tells us when Redis is back
+        await asyncio.sleep(0.5)
+
+
+async def _resumed(victims: Victims) -> bool:
+    try:
+        async with Producer(victims.redis.url) as producer:
             await producer.resume("batch", "b")
+    except BrokerUnavailable:
+        return False
+    except NotFound:
+        pass
+    return True
 
 
 MISCHIEF: tuple[Mischief, ...] = (

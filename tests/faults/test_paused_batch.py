@@ -29,23 +29,36 @@ async def parked(producer: Producer) -> int:
     return count
 
 
-async def test_a_resumption_that_is_killed_half_way_is_gone_on_with_by_a_worker(
-    producer: Producer, redis_url: str
-) -> None:
-    await producer.enqueue_batch(requests(ROWS), batch_id="b")
+async def park_all(producer: Producer) -> None:
     await producer.pause("batch", "b")
     claiming = desk(producer.redis)
     while await parked(producer) < ROWS:
         await claiming.claim([LANE], 1)
+
+
+async def left_by_a_killed_resumption(producer: Producer, redis_url: str) -> int:
+    command = [sys.executable, "-m", "windfall", "resume", "batch", "b", "--redis", redis_url]
+    resuming = subprocess.Popen(command, env=environment())  # noqa: ASYNC220 - it starts at once
+    try:
+        while resuming.poll() is None and await parked(producer) == ROWS:
+            pass
+    finally:
+        kill(resuming)
+    return await parked(producer)
+
+
+async def test_a_resumption_that_is_killed_half_way_is_gone_on_with_by_a_worker(
+    producer: Producer, redis_url: str
+) -> None:
+    await producer.enqueue_batch(requests(ROWS), batch_id="b")
     async with watched(redis_url, "b"):
-        command = [sys.executable, "-m", "windfall", "resume", "batch", "b", "--redis", redis_url]
-        resuming = subprocess.Popen(command, env=environment())  # noqa: ASYNC220 - it starts at once
-        try:
-            while resuming.poll() is None and await parked(producer) == ROWS:
-                pass
-        finally:
-            kill(resuming)
-        assert 0 < await parked(producer) < ROWS
+        left = 0
+        for _ in range(10):  # a busy machine may see it end before it is killed
+            await park_all(producer)
+            left = await left_by_a_killed_resumption(producer, redis_url)
+            if left:
+                break
+        assert 0 < left < ROWS
         async with worker(simulated(slots=64), redis_url):
 
             async def none_parked() -> bool:

@@ -12,13 +12,10 @@ import pytest
 
 from faultserver.redis_process import RedisProcess
 from scraping import scrape
-from support import eventually, request, requests, simulated
+from support import eventually, hold_jobs, let_jobs_wait_behind_one, request, requests, simulated
 from windfall import JobState, Producer
 from windfall.broker import free_port
 from windfall.fleet import WorkerStatus
-from windfall.result import Completion
-from windfall_worker.backends.base import Call
-from windfall_worker.backends.simulated import SimulatedBackend
 from windfall_worker.citizen.awake import Awake
 from windfall_worker.citizen.machine import Machine
 from windfall_worker.citizen.readings import ALL, FakeSensors, Readings
@@ -36,16 +33,7 @@ async def producer(redis_url: str) -> AsyncIterator[Producer]:
 
 @pytest.fixture
 def done(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
-    """Until it is set, no job of a worker with a latency ends."""
-    event, complete = asyncio.Event(), SimulatedBackend.complete
-
-    async def wait(self: SimulatedBackend, call: Call) -> Completion:
-        if self.latency:
-            await event.wait()
-        return await complete(self, call)
-
-    monkeypatch.setattr(SimulatedBackend, "complete", wait)
-    return event
+    return hold_jobs(monkeypatch)
 
 
 @asynccontextmanager
@@ -159,9 +147,7 @@ async def running(producer: Producer, count: int) -> None:
 async def test_what_was_claimed_and_has_not_begun_is_handed_back_without_a_try_spent(
     producer: Producer, redis_url: str, monkeypatch: pytest.MonkeyPatch, done: asyncio.Event
 ) -> None:
-    monkeypatch.setattr(SimulatedBackend, "lookahead", 2)
-    monkeypatch.setattr("windfall_worker.capacity._LONG", 0)
-    monkeypatch.setattr("windfall_worker.stations.asyncio.Semaphore", lambda _: asyncio.BoundedSemaphore(1))
+    let_jobs_wait_behind_one(monkeypatch)
     batch = await producer.enqueue_batch(requests(3))
     sensors = FakeSensors(Readings(on_ac=True))
     async with worker(simulated(latency=0.01, slots=1, on_ac=True, name="book"), redis_url, sensors):
@@ -288,6 +274,29 @@ async def test_a_machine_without_its_network_is_kept_awake_no_longer_than_its_jo
             server.start()
             async with Producer(server.url) as producer:
                 assert (await producer.wait(job, timeout=20)).ok
+
+
+async def test_a_machine_that_sleeps_without_its_network_says_so_and_goes_on_with_the_job_afterwards(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("windfall_worker.citizen.sleep._LAST_JOBS", 0.1)
+    for limit in ("_LAST_CLAIM", "_LAST_WORDS"):
+        monkeypatch.setattr(f"windfall_worker.fleet_worker.{limit}", 0.3)
+    done, book = hold_jobs(monkeypatch), FakeSleepWatch()
+    with RedisProcess() as server:
+        async with worker(simulated(latency=0.01, name="book"), server.url, sleep=book):
+            async with Producer(server.url) as producer:
+                job = await producer.enqueue(request())
+                await running(producer, 1)
+            server.kill()
+            await book.sleep()
+            assert "the machine sleeps before Redis has its jobs back" in caplog.text
+            server.start()
+            done.set()
+            await book.wake()
+            async with Producer(server.url) as producer:
+                result = await producer.wait(job, timeout=20)
+    assert [attempt.outcome for attempt in result.attempts] == ["cancelled", "completed"]
 
 
 async def test_a_worker_that_nobody_wakes_wakes_by_itself(

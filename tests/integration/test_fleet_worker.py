@@ -14,7 +14,7 @@ from arq.connections import create_pool
 from arq.jobs import Job as ArqJob
 from arq.jobs import JobStatus
 
-from support import eventually, request, requests, simulated, worker
+from support import eventually, let_jobs_wait_behind_one, request, requests, simulated, worker
 from windfall import BrokerFull, CompletionFailed, CompletionResult, JobState, Producer, keys
 from windfall.batch import BatchState
 from windfall.broker import free_port, redis_server
@@ -137,9 +137,7 @@ async def test_a_draining_worker_lets_running_jobs_end(producer: Producer, redis
 async def test_what_waits_behind_the_slots_is_handed_back_at_once_when_draining(
     producer: Producer, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(SimulatedBackend, "lookahead", 2)
-    monkeypatch.setattr("windfall_worker.capacity._LONG", 0)
-    monkeypatch.setattr("windfall_worker.stations.asyncio.Semaphore", lambda _: asyncio.BoundedSemaphore(1))
+    let_jobs_wait_behind_one(monkeypatch)
     batch = await producer.enqueue_batch(requests(3))
     async with worker(simulated(latency=1.0, slots=1, drain_timeout=60), redis_url):
 

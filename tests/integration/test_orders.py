@@ -10,7 +10,7 @@ import pytest
 from arq import ArqRedis
 
 from processes import workers_up
-from support import eventually, requests, simulated, worker
+from support import eventually, hold_jobs, requests, simulated, worker
 from windfall import NotFound, Producer, keys
 from windfall.fleet import WorkerStatus, write_heartbeat
 
@@ -62,9 +62,12 @@ async def test_a_paused_worker_leaves_the_jobs_to_the_others(producer: Producer,
         await becomes(producer, studio, "running")
 
 
-async def test_a_worker_told_to_drain_lets_its_jobs_end_and_ends(producer: Producer, redis_url: str) -> None:
+async def test_a_worker_told_to_drain_lets_its_jobs_end_and_ends(
+    producer: Producer, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = hold_jobs(monkeypatch)
     batch = await producer.enqueue_batch(requests(4))
-    async with worker(simulated(latency=0.6, slots=2, name="mini"), redis_url):
+    async with worker(simulated(latency=0.01, slots=2, name="mini"), redis_url):
 
         async def two_run() -> bool:
             return (await producer.batch(batch.id)).running == 2
@@ -73,6 +76,8 @@ async def test_a_worker_told_to_drain_lets_its_jobs_end_and_ends(producer: Produ
         await workers_up(producer, 1)
         (told,) = await producer.drain("mini")
         assert told.startswith("mini-")
+        await becomes(producer, "mini", "draining")
+        done.set()
 
         async def has_ended() -> bool:
             return not (await producer.fleet()).workers

@@ -208,25 +208,16 @@ async def test_one_that_does_not_stay_is_said_and_left_at_that(
     tmp_path: Path, caffeinate: Caffeinate, caplog: pytest.LogCaptureFixture, script: str, said: str
 ) -> None:
     (tmp_path / "caffeinate").write_text(script)
-    async with kept_awake(COMMAND) as work:
-        work.busy = True
-
-        async def warned() -> list[str]:
-            return [record.message for record in caplog.records if record.levelno == logging.WARNING]
-
-        (warning,) = await eventually(warned)
-        assert warning.startswith(said)
+    async with asyncio.timeout(20):
+        await Awake(COMMAND, lambda: True, period=0.02).run()
+    (warning,) = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert warning.startswith(said)
 
 
 @pytest.mark.parametrize("command", [None, ["no-such-caffeinate"]])
 async def test_where_there_is_none_a_worker_works_without(command: list[str] | None) -> None:
-    async with kept_awake(command) as work:
-        work.busy = True
-
-        async def asked() -> bool:
-            return work.asked > 0
-
-        await eventually(asked)
+    async with asyncio.timeout(20):
+        await Awake(command, lambda: True, period=0.02).run()
 
 
 def test_each_system_has_a_command_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

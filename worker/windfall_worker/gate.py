@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
+
+class Who(StrEnum):
+    """Who may have a reason, and how the metrics call it."""
+
+    OPERATOR = "operator"  #: a person, from afar
+    CITIZEN = "citizen"  #: the rules of this machine
+    SLEEP = "sleep"  #: the machine itself
+
 
 class Gate:
     """Open while there is no reason against it. Each of those who watch something has one reason at most."""

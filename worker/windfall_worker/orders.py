@@ -14,6 +14,7 @@ from windfall.announcements import Announcements
 from windfall.connection import OUTAGE
 from windfall.fleet import worker_names
 from windfall.tasks import happens
+from windfall_worker.gate import Who
 
 logger = logging.getLogger("windfall.orders")
 
@@ -72,9 +73,9 @@ class Orders:
             pipe.exists(keys.DRAIN + self._worker.id)
             paused, drain = await pipe.execute()
         if any(paused):
-            self._worker.pause("operator", "paused by windfall pause")
+            self._worker.pause(Who.OPERATOR, "paused by windfall pause")
         else:
-            self._worker.resume("operator")
+            self._worker.resume(Who.OPERATOR)
         if drain and not self._drained:
             self._drained = True
             logger.warning("draining: told to by windfall drain")

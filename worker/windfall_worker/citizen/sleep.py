@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from windfall.tasks import put_away
 from windfall_worker.fleet_worker import FleetWorker
+from windfall_worker.gate import Who
 
 logger = logging.getLogger("windfall.citizen")
 
@@ -21,7 +22,6 @@ PATIENCE: Final = 20.0
 Sleeps = Callable[[], Coroutine[Any, Any, None]]
 Wakes = Callable[[], None]
 
-_WHO: Final = "sleep"
 #: Seconds that running jobs get to end: nobody wants to wait long for a lid that is closed.
 _LAST_JOBS: Final = 5.0
 #: Seconds of being awake after which a wake-up that nobody told us of is taken for granted.
@@ -81,14 +81,14 @@ class SleepGuard:
 
     async def _sleeps(self) -> None:
         self._slept_at = time.monotonic()
-        self._worker.pause(_WHO, "about to sleep")
+        self._worker.pause(Who.SLEEP, "about to sleep")
         if not await self._worker.hand_back_for_now(_LAST_JOBS):
             logger.warning("the machine sleeps before Redis has its jobs back: they wait for the ends of their leases")
         self._slept_at = time.monotonic()
 
     def _wakes(self) -> None:
         self._slept_at = None
-        self._worker.resume(_WHO)
+        self._worker.resume(Who.SLEEP)
 
     async def _wake_anyway(self) -> None:
         """A worker must not stay paused for want of a word. The monotonic clock stands still while a machine sleeps."""

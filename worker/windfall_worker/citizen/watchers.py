@@ -12,8 +12,7 @@ from windfall_worker.citizen.rules import Rule
 from windfall_worker.citizen.sleep import SleepGuard
 from windfall_worker.citizen.slept import tell_of_sleep
 from windfall_worker.fleet_worker import FleetWorker
-
-_WHO = "citizen"
+from windfall_worker.gate import Who
 
 
 async def watch_machine(
@@ -25,8 +24,8 @@ async def watch_machine(
         keeper = Keeper(
             rules,
             machine.sensors,
-            lambda why: worker.pause(_WHO, why),
-            lambda: worker.resume(_WHO),
+            lambda why: worker.pause(Who.CITIZEN, why),
+            lambda: worker.resume(Who.CITIZEN),
             period=machine.period,
         )
         await keeper.look()

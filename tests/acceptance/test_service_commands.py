@@ -116,8 +116,10 @@ def test_a_worker_becomes_a_service_and_is_one_no_longer(either: Machine) -> Non
     assert "nothing to uninstall" in windfall("worker", "uninstall").err
 
 
-def test_a_second_service_is_refused_unless_it_replaces_the_first(either: Machine) -> None:
+def test_a_second_service_is_refused_unless_it_replaces_the_first_which_ends_its_running_job(either: Machine) -> None:
+    either.config.write_text("[worker]\ndrain_timeout = 30\n[models.small]\nsimulate = 5.0\n")
     windfall = either.shell
+    windfall.write("in.jsonl", named_rows(1))
     assert windfall("worker", "install").code == 0
     either.until_ready()
     first = either.pid
@@ -125,26 +127,17 @@ def test_a_second_service_is_refused_unless_it_replaces_the_first(either: Machin
     assert refused.code == 1
     assert f"a worker is a service here already ({either.unit}, pid {first}); --force replaces it" in refused.err
     assert either.pid == first
-    assert windfall("worker", "install", "--force").code == 0
+    batch = windfall("submit", "in.jsonl", "--model", "small", "--redis", either.redis_url).out.strip()
+    with redis.Redis.from_url(either.redis_url) as client:
+        until(lambda: client.exists(f"{keys.HOLDER}{batch}:1"), "the job running")
+    replaced = windfall("worker", "install", "--force")
+    assert replaced.code == 0, replaced.err
+    done = json.loads(windfall("result", f"{batch}:1", "--json", "--redis", either.redis_url).out)
+    assert (done["state"], len(done["attempts"])) == ("completed", 1)
     either.until_ready(2)
     assert either.pid != first
     assert "drained" in either.log.read_text()
     assert [worker["pid"] for worker in either.fleet()] == [either.pid]
-
-
-def test_a_service_that_is_replaced_ends_its_running_job_first(either: Machine) -> None:
-    either.config.write_text("[worker]\ndrain_timeout = 30\n[models.small]\nsimulate = 6.0\n")
-    windfall = either.shell
-    windfall.write("in.jsonl", named_rows(1))
-    assert windfall("worker", "install").code == 0
-    either.until_ready()
-    batch = windfall("submit", "in.jsonl", "--model", "small", "--redis", either.redis_url).out.strip()
-    with redis.Redis.from_url(either.redis_url) as client:
-        until(lambda: client.exists(f"{keys.HOLDER}{batch}:1"), "the job running")
-    assert windfall("worker", "install", "--force").code == 0
-    done = json.loads(windfall("result", f"{batch}:1", "--json", "--redis", either.redis_url).out)
-    assert (done["state"], len(done["attempts"])) == ("completed", 1)
-    either.until_ready(2)
 
 
 def test_a_service_that_fails_says_how_it_ended_and_why(either: Machine) -> None:

@@ -15,7 +15,7 @@ from protocol import LANE, desk
 from support import eventually, requests, simulated, worker
 from windfall import Producer, keys
 
-ROWS = 20_000
+ROWS = 8_000
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from windfall.result import Completion
 from windfall.scripts import Script, run_all
@@ -57,9 +58,9 @@ class PoisonedBackend(mlx.MLXBackend):
     tally = Path(os.devnull)
     step_timeout = 30.0
 
-    def __init__(self, model: str, *, slots: int = 32, settings: EngineSettings | None = None) -> None:
+    def __init__(self, model: str, *, settings: EngineSettings | None = None, **given: Any) -> None:
         watchdog = dataclasses.replace(settings or EngineSettings(), step_timeout=self.step_timeout)
-        super().__init__(model, slots=slots, settings=watchdog)
+        super().__init__(model, settings=watchdog, **given)
 
     async def complete(self, call: Call) -> Completion:
         """Complete, or be killed soon after the engine has had it."""

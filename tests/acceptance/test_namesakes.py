@@ -22,23 +22,14 @@ def windfall(tmp_path: Path, redis_url: str) -> Shell:
     return Shell(tmp_path, redis_url)
 
 
-def test_a_second_worker_of_a_given_name_is_refused_on_the_same_machine(windfall: Shell) -> None:
+def test_a_second_worker_of_a_name_is_refused_on_the_same_machine_until_the_first_is_gone(
+    windfall: Shell, redis_url: str
+) -> None:
     with windfall.worker(*FLAGS, "--name", "mini") as first:
         done = windfall("worker", *FLAGS, "--name", "mini")
         assert done.code == 1
         assert f"another worker named 'mini' is live (pid {first.pid} on " in done.err
         assert done.err.count("\n") == 1
-        with windfall.worker(*FLAGS, "--name", "mini2"):
-            pass
-
-
-def test_workers_without_a_name_share_that_of_their_machine(windfall: Shell) -> None:
-    with windfall.worker(*FLAGS), windfall.worker(*FLAGS):
-        pass
-
-
-def test_a_worker_that_was_killed_is_no_namesake(windfall: Shell, redis_url: str) -> None:
-    with windfall.worker(*FLAGS, "--name", "mini") as first:
         kill(first)
         kept_alive(redis_url)
         with windfall.worker(*FLAGS, "--name", "mini"):

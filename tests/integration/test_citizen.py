@@ -193,8 +193,9 @@ async def test_jobs_that_come_while_it_is_paused_go_back_without_having_begun(
 
 
 async def test_before_the_machine_sleeps_its_jobs_go_to_others_and_when_it_wakes_it_works_again(
-    producer: Producer, redis_url: str
+    producer: Producer, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("windfall_worker.citizen.sleep._LAST_JOBS", 0.2)
     book = FakeSleepWatch()
     async with worker(simulated(latency=60, slots=2, name="book", drain_timeout=0), redis_url, sleep=book):
         batch = await producer.enqueue_batch(requests(2))

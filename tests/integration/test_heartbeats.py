@@ -8,9 +8,9 @@ import pytest
 from arq import ArqRedis
 
 from processes import workers_up
-from support import simulated, worker
+from support import eventually, simulated, worker
 from windfall import Producer, keys
-from windfall.fleet import WorkerStatus, read_fleet, write_heartbeat
+from windfall.fleet import WorkerStatus, read_fleet, worker_name, write_heartbeat
 
 
 async def test_the_worker_does_not_wait_for_what_its_machine_says_of_itself(
@@ -28,6 +28,17 @@ async def test_the_worker_does_not_wait_for_what_its_machine_says_of_itself(
         (status,) = (await producer.fleet()).workers
     assert status.chip == "Apple M4"
     assert asked[0] is not threading.main_thread()
+
+
+async def test_workers_without_a_name_share_that_of_their_machine(redis: ArqRedis, redis_url: str) -> None:
+    async with worker(simulated(), redis_url), worker(simulated(), redis_url), worker(simulated(name="m"), redis_url):
+
+        async def all_beat() -> bool:
+            return len((await read_fleet(redis)).workers) == 3
+
+        await eventually(all_beat, what="three heartbeats")
+        names = [worker_name(each.id) for each in (await read_fleet(redis)).workers]
+    assert len(set(names)) == 2
 
 
 @pytest.mark.parametrize("pid", [0, -1, 1 << 40])

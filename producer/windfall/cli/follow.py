@@ -75,7 +75,7 @@ def outcomes(status: BatchStatus) -> str:
     """The counts that are not 0, in words."""
     names = ("queued", "running", "completed", "failed", "cancelled", "expired")
     counts = [f"{getattr(status, name):,} {name}" for name in names if getattr(status, name)]
-    return f"{status.total:,} rows: {', '.join(counts) or 'none'}"
+    return f"{status.total:,} row{'' if status.total == 1 else 's'}: {', '.join(counts) or 'none'}"
 
 
 async def _watch(producer: Producer, batch_id: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import suppress
 
 import typer
@@ -18,7 +18,7 @@ from windfall.cli.console import duration, note, printable, say, say_json
 from windfall.cli.follow import conclude, outcomes
 from windfall.cli.progress import RowProgress
 from windfall.cli.session import producer, run_async
-from windfall.errors import BrokerUnavailable, NotFound
+from windfall.errors import BrokerUnavailable, NotFound, RequestRejected
 from windfall.keys import batch_of
 from windfall.producer import Producer
 from windfall.result import CompletionResult, JobState
@@ -96,8 +96,18 @@ async def _watch(producer: Producer, name: str, *, as_json: bool) -> int:
                 progress.remark(f"failed: {in_words(kinds)}" if kinds else "")
         unsuccessful = conclude(found, None)
         if kinds:
-            note(f"failed: {in_words(kinds)}; see windfall dead list, run them again with windfall retry {name}")
+            note(f"failed: {in_words(kinds)}; {advice(name, kinds)}")
     return unsuccessful
+
+
+def advice(name: str, kinds: Collection[str]) -> str:
+    """What to do about failures of these kinds in a batch. A row that was no request is no dead letter."""
+    told = []
+    if RequestRejected.type in kinds:
+        told.append(f"windfall results {name} -o OUT says what is wrong with each row: mend it, and submit it anew")
+    if set(kinds) - {RequestRejected.type}:
+        told.append(f"see windfall dead list, run them again with windfall retry {name}")
+    return "; ".join(told)
 
 
 def in_words(kinds: Counter[str]) -> str:

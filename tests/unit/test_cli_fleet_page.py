@@ -178,3 +178,12 @@ def test_the_bars_take_what_room_there_is() -> None:
 
 def test_a_real_look_fits_too() -> None:
     assert max(map(cell_len, lines(page(real_view(), 60, 24), 60))) <= 60
+
+
+def test_a_lane_that_no_live_worker_serves_is_said_to_be_one() -> None:
+    view = full()
+    forgotten = LaneStatus(model="large", route=Route.AUTO, queued=60, running=0)
+    fleet = view.fleet.model_copy(update={"lanes": (*view.fleet.lanes, forgotten)})
+    shown = lines(page(FleetView(fleet), 100), 100)
+    assert "no live worker serves large" in shown
+    assert not any("serves small" in line for line in shown)

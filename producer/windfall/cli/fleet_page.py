@@ -98,7 +98,7 @@ def sections(view: FleetView) -> list[Section]:
     lanes = [lane for lane in view.fleet.lanes if lane.queued or lane.running or lane.parked or lane.paused]
     found = [
         Section(_WORKERS, _worker_rows(view.fleet), _why(view.fleet.workers)),
-        Section(_LANES, [_lane_row(lane, view.fleet.now) for lane in lanes]),
+        Section(_LANES, [_lane_row(lane, view.fleet.now) for lane in lanes], _unserved(view.fleet)),
         batch_section(view.batches, view.paces),
         Section(_BREAKERS, [_breaker_row(each, view.cooldowns.get(each.name, 0.0)) for each in view.breakers]),
     ]
@@ -169,6 +169,12 @@ def _why(workers: Sequence[WorkerStatus]) -> list[str]:
         f"{who[0]} takes no new jobs: {why}"
         for why, who in ids.items()
     ]  # fmt: skip
+
+
+def _unserved(fleet: FleetStatus) -> list[str]:
+    """A line for each model that somebody waits for, and nobody has."""
+    waiting = dict.fromkeys(lane.model for lane in fleet.lanes if lane.queued)
+    return [f"no live worker serves {model}" for model in waiting if fleet.workers and not fleet.serves(model)]
 
 
 def _lane_row(lane: LaneStatus, now: float) -> list[str]:

@@ -47,7 +47,7 @@ async def check_server(url: str) -> list[Finding]:
             what=f"this clock and that of Redis are {abs(offset):.1f} s apart",
             mend="set this machine's clock; the queue itself goes by that of Redis alone",
         ),
-        Finding(ok=True, what=_workers(fleet)),
+        Finding(ok=True, what=workers_in_words(fleet)),
     ]
 
 
@@ -108,9 +108,18 @@ async def _scripts(redis: Any) -> Finding:
     return Finding(ok=True, what="it runs scripts")
 
 
-def _workers(fleet: FleetStatus) -> str:
+def workers_in_words(fleet: FleetStatus) -> str:
+    """Who serves what, and what keeps rows waiting."""
     serving = sorted({model.name for worker in fleet.workers for model in worker.models})
     if not serving:
         return "no worker is live yet"
     one = len(fleet.workers) == 1
-    return f"{len(fleet.workers)} live worker{'' if one else 's'} serve{'s' if one else ''} {', '.join(serving)}"
+    told = [f"{len(fleet.workers)} live worker{'' if one else 's'} serve{'s' if one else ''} {', '.join(serving)}"]
+    if paused := [worker.id for worker in fleet.workers if worker.state == "paused"]:
+        told.append(f"paused: {', '.join(paused)} (windfall fleet says why)")
+    if lanes := [f"{lane.model} ({lane.route.value})" for lane in fleet.lanes if lane.paused]:
+        told.append(f"paused lanes: {', '.join(lanes)}")
+    waiting = dict.fromkeys(lane.model for lane in fleet.lanes if lane.queued)
+    if unserved := [model for model in waiting if not fleet.serves(model)]:
+        told.append(f"rows wait for {', '.join(unserved)}, which none serves")
+    return "; ".join(told)

@@ -81,13 +81,14 @@ def decide(
         return Requeue()
     if more:
         return Fallback()
+    chance = random.random() if jitter is None else jitter  # noqa: S311 - jitter is no secret
     if any(_worth_another_try(error) for error in errors):
         spent = tries_spent(history)
         if spent >= policy.max_tries:
             return Fail()
         ceiling = min(policy.most_delay, policy.base_delay * 2 ** max(0, spent - 1))
-        return Retry((random.random() if jitter is None else jitter) * ceiling)  # noqa: S311 - jitter is no secret
-    pauses = [_pause(error, policy) for error in errors if error.kind in LATER]
+        return Retry(chance * ceiling)
+    pauses = [_pause(error, policy, chance) for error in errors if error.kind in LATER]
     return Snooze(min(pauses)) if pauses else Fail()
 
 
@@ -100,9 +101,14 @@ def _worth_another_try(error: BackendError) -> bool:
     return passing and error.kind not in LATER
 
 
-def _pause(error: BackendError, policy: Policy) -> float:
+def _pause(error: BackendError, policy: Policy, chance: float) -> float:
     unnamed = policy.unnamed_pause if isinstance(error, RateLimited) else policy.base_delay
-    return unnamed if error.retry_after is None else error.retry_after
+    pause = unnamed if error.retry_after is None else error.retry_after
+    if error.kind == "circuit_open":
+        # Those that came back together would stand in the order of their ids, and the first of them would be the
+        # breaker's probe each time, until its tries are spent.
+        pause += chance * min(pause, policy.base_delay)
+    return pause
 
 
 def tries_spent(history: Sequence[Attempt]) -> int:

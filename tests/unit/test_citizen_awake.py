@@ -136,24 +136,30 @@ async def test_it_ends_with_a_worker_that_is_killed(caffeinate: Caffeinate) -> N
     await caffeinate.has_written(f"start -is -w {worker.pid}", f"end with {worker.pid}")
 
 
-async def test_what_it_runs_in_its_turn_ends_with_it(tmp_path: Path, caffeinate: Caffeinate) -> None:
-    child = tmp_path / "child"
-    (tmp_path / "caffeinate").write_text(
-        f"#!/bin/sh\nsleep 600 &\necho $! >{child}.new; mv {child}.new {child}; wait\n"
-    )
+class Child:
+    """A process that a stand-in starts in its turn, and whose number it writes into this file."""
 
-    async def started() -> bool:
-        return child.exists()
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.noted = f"echo $! >{file}.new; mv {file}.new {file}"  #: what the stand-in's shell has to do
 
-    async def gone() -> bool:
-        state = await output_of("ps", "-o", "stat=", "-p", child.read_text().strip())
+    async def started(self) -> bool:
+        return self._file.exists()
+
+    async def gone(self) -> bool:
+        state = await output_of("ps", "-o", "stat=", "-p", self._file.read_text().strip())
         return state.strip()[:1] in ("", "Z")
+
+
+async def test_what_it_runs_in_its_turn_ends_with_it(tmp_path: Path, caffeinate: Caffeinate) -> None:
+    child = Child(tmp_path / "child")
+    (tmp_path / "caffeinate").write_text(f"#!/bin/sh\nsleep 600 &\n{child.noted}; wait\n")
 
     async with kept_awake(COMMAND) as work:
         work.busy = True
-        await eventually(started)
-        assert not await gone()
-    await eventually(gone)
+        await eventually(child.started)
+        assert not await child.gone()
+    await eventually(child.gone)
 
 
 async def test_the_worker_goes_on_while_the_program_takes_its_time_to_end(
@@ -178,23 +184,16 @@ async def test_a_program_that_does_not_end_is_killed_with_what_it_runs(
     tmp_path: Path, caffeinate: Caffeinate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(awake, "_AT_MOST", 0.2)
-    child = tmp_path / "child"
+    child = Child(tmp_path / "child")
     (tmp_path / "caffeinate").write_text(
-        f"#!/bin/sh\ntrap '' TERM\nsleep 600 &\necho $! >{child}.new; mv {child}.new {child}\nwhile :; do wait; done\n"
+        f"#!/bin/sh\ntrap '' TERM\nsleep 600 &\n{child.noted}\nwhile :; do wait; done\n"
     )
-
-    async def started() -> bool:
-        return child.exists()
-
-    async def gone() -> bool:
-        state = await output_of("ps", "-o", "stat=", "-p", child.read_text().strip())
-        return state.strip()[:1] in ("", "Z")
 
     async with kept_awake(COMMAND) as work:
         work.busy = True
-        await eventually(started)
+        await eventually(child.started)
         work.busy = False
-        await eventually(gone)
+        await eventually(child.gone)
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,11 @@ class FleetStatus(Record):
         """Whether a live worker serves this model."""
         return any(served.name == model for worker in self.workers for served in worker.models)
 
+    def unserved(self) -> list[str]:
+        """The models that queued jobs wait for, and no live worker serves."""
+        waiting = dict.fromkeys(lane.model for lane in self.lanes if lane.queued)
+        return [model for model in waiting if not self.serves(model)]
+
     def serves_locally(self, model: str) -> bool:
         """Whether a live worker completes this model on its own machine."""
         return any(served.name == model and served.local for worker in self.workers for served in worker.models)

@@ -119,7 +119,6 @@ def workers_in_words(fleet: FleetStatus) -> str:
         told.append(f"paused: {', '.join(paused)} (windfall fleet says why)")
     if lanes := [f"{lane.model} ({lane.route.value})" for lane in fleet.lanes if lane.paused]:
         told.append(f"paused lanes: {', '.join(lanes)}")
-    waiting = dict.fromkeys(lane.model for lane in fleet.lanes if lane.queued)
-    if unserved := [model for model in waiting if not fleet.serves(model)]:
+    if unserved := fleet.unserved():
         told.append(f"rows wait for {', '.join(unserved)}, which none serves")
     return "; ".join(told)

@@ -172,9 +172,8 @@ def _why(workers: Sequence[WorkerStatus]) -> list[str]:
 
 
 def _unserved(fleet: FleetStatus) -> list[str]:
-    """A line for each model that somebody waits for, and nobody has."""
-    waiting = dict.fromkeys(lane.model for lane in fleet.lanes if lane.queued)
-    return [f"no live worker serves {model}" for model in waiting if fleet.workers and not fleet.serves(model)]
+    """A line for each; where there is no worker at all, the page says so already."""
+    return [f"no live worker serves {model}" for model in fleet.unserved()] if fleet.workers else []
 
 
 def _lane_row(lane: LaneStatus, now: float) -> list[str]:

@@ -10,11 +10,12 @@ from importlib.metadata import entry_points
 from typing import Any, Final, cast
 
 from windfall.errors import ConfigError
+from windfall.extras import how_to_install
 from windfall.settings import otlp_protocol, traces_exporters
 
 logger = logging.getLogger("windfall.traces")
 
-_MISSING: Final = 'traces need the otel extra: pip install "windfall[otel]", or unset the OTEL_ variables'
+_MISSING: Final = f"traces need the otel extra: {how_to_install('otel')}, or unset the OTEL_ variables"
 _PROTOCOL: Final = "http/protobuf"
 #: Seconds that the last spans get at the end of a command; a collector that is away must not hold it up.
 _LAST_SPANS: Final = 3.0

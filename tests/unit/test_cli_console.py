@@ -90,5 +90,5 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(
 def test_without_the_worker_package_it_says_which_extra_to_install(module: str) -> None:
     from windfall.cli.models import worker_package  # noqa: PLC0415 - what is tested is an import
 
-    with pytest.raises(ConfigError, match=r'pip install "windfall\[worker\]"'), worker_package():
+    with pytest.raises(ConfigError, match=r'pip install "windfall-llm\[worker\]"'), worker_package():
         raise ModuleNotFoundError(name=module)

@@ -54,7 +54,7 @@ def test_a_protocol_that_is_not_spoken_is_refused(monkeypatch: pytest.MonkeyPatc
 def test_where_opentelemetry_is_missing_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
-    with pytest.raises(ConfigError, match=r"pip install \"windfall\[otel\]\""), exporting("x"):
+    with pytest.raises(ConfigError, match=r"pip install \"windfall-llm\[otel\]\""), exporting("x"):
         pass
 
 
@@ -64,7 +64,7 @@ async def test_where_prometheus_client_is_missing_a_sentence_says_what_to_instal
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     async with open_endpoint("127.0.0.1", 0) as nobody:
         assert nobody.recorder is SILENT
-    with pytest.raises(ConfigError, match=r"pip install \"windfall\[metrics\]\""):
+    with pytest.raises(ConfigError, match=r"pip install \"windfall-llm\[metrics\]\""):
         async with open_endpoint("127.0.0.1", 9464):
             pass
 

@@ -13,6 +13,6 @@ def test_a_model_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(stations, "find_spec", lambda _: None)
     small = ModelSettings(name="small", mlx="demo")
     with pytest.raises(
-        ConfigError, match=r'small: running models needs the worker extra: pip install "windfall\[worker\]"'
+        ConfigError, match=r'small: running models needs the worker extra: pip install "windfall-llm\[worker\]"'
     ):
         stations._engine(small, stations._Engines(WorkerSettings(models=(small,))))

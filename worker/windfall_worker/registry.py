@@ -13,6 +13,7 @@ from arq import ArqRedis
 from redis.exceptions import RedisError
 
 from windfall.clock import RedisClock
+from windfall.extras import DISTRIBUTION
 from windfall.fleet import ServedModel, WorkerStatus, remove_heartbeat, worker_name, write_heartbeat
 from windfall_worker.hardware import chip, memory_bytes
 from windfall_worker.metrics.recorder import Recorder
@@ -72,7 +73,7 @@ class Heartbeat:
                 why=why,
                 started_at=self._started_at,
                 seen_at=now,
-                version=version("windfall"),
+                version=version(DISTRIBUTION),
                 models=self._models(),
                 completed=completed,
                 failed=failed,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from arq import ArqRedis
 
 from windfall.errors import ConfigError
+from windfall.extras import how_to_install
 from windfall_worker.backends.base import Backend
 from windfall_worker.backends.simulated import SimulatedBackend
 from windfall_worker.breaker import Breaker, RedisLink
@@ -73,7 +74,7 @@ def _engine(model: ModelSettings, engines: _Engines) -> Backend:
     if model.simulate is not None:
         return SimulatedBackend(model.simulate, slots=model.slots)
     if find_spec("mlx_lm") is None:  # what is imported here does without; its process would die of it
-        raise ConfigError(f'{model.name}: running models needs the worker extra: pip install "windfall[worker]"')
+        raise ConfigError(f"{model.name}: running models needs the worker extra: {how_to_install('worker')}")
     from windfall_worker.backends.mlx import MLXBackend  # noqa: PLC0415 - a cloud worker does without
     from windfall_worker.engine.settings import EngineSettings  # noqa: PLC0415
 

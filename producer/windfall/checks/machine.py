@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from windfall.broker import HOW_TO_INSTALL, find_redis_server
 from windfall.checks.finding import Finding
 from windfall.errors import ConfigError
-from windfall.extras import NO_WORKER
+from windfall.extras import DISTRIBUTION, NO_WORKER
 from windfall.service.choice import service_manager
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def check_installation(*, models: bool) -> Iterator[Finding]:
     """Windfall, Python and MLX. `models`: some are to run here."""
-    yield Finding(ok=True, what=f"windfall {version('windfall')} on Python {platform.python_version()}")
+    yield Finding(ok=True, what=f"windfall {version(DISTRIBUTION)} on Python {platform.python_version()}")
     if find_spec("mlx_lm") is None:
         what = "MLX is not installed; only producers, simulations and cloud workers run here"
         yield Finding(ok=not models, what=what, mend=NO_WORKER)

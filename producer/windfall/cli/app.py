@@ -13,6 +13,7 @@ from windfall.cli import batches, breaker, dead, demo, doctor, fleet, pause, pol
 from windfall.cli.console import complain, say
 from windfall.cli.session import Terminated
 from windfall.errors import WindfallError
+from windfall.extras import DISTRIBUTION
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -57,7 +58,7 @@ app.add_typer(dead.app, name="dead", no_args_is_help=True)
 def _show_version(wanted: bool) -> None:
     if wanted:
         try:
-            say(f"windfall {version('windfall')}")
+            say(f"windfall {version(DISTRIBUTION)}")
         except PackageNotFoundError:
             say("windfall, not installed: run from its source")
         raise typer.Exit

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from windfall.errors import ConfigError
+from windfall.extras import how_to_install
 from windfall_worker.metrics.recorder import SILENT, Recorder
 from windfall_worker.routing import Stations
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from windfall_worker.metrics.observed import Watched
 
-_MISSING = 'metrics need prometheus-client: pip install "windfall[metrics]"'
+_MISSING = f"metrics need prometheus-client: {how_to_install('metrics')}"
 
 
 @dataclass(frozen=True, slots=True)

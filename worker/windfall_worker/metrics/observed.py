@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from windfall.extras import DISTRIBUTION
 from windfall_worker.breaker import Breaker
 from windfall_worker.feeds import Feed
 from windfall_worker.gate import Gate
@@ -48,7 +49,7 @@ class Observed(Collector):
     def collect(self) -> Iterator[Metric]:
         """The values of this moment."""
         families = _Families()
-        families.build.add_metric([version("windfall")], 1)
+        families.build.add_metric([version(DISTRIBUTION)], 1)
         self._look_at_worker(families)
         seen: set[str] = set()
         for model, found in self._stations.items():

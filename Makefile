@@ -2,17 +2,19 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-PYTHONS := python3.13 python3.12 python3.11 python3
+PYTHONS := python3.14 python3.13 python3.12 python3.11 python3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak check bench pictures clean redis
+.PHONY: help setup demo unit test soak check docs bench pictures clean redis
 
 help:
 	@echo 'make demo    run sixty small tasks on the bundled model (sets everything up first)'
 	@echo 'make setup   make .venv with the windfall command in it'
+	@echo 'make unit    run the tests that need no network, no Redis and no model (half a minute)'
 	@echo 'make test    run all tests'
 	@echo 'make soak    faults by chance for SECONDS (60) under a running batch; SEED repeats their order'
 	@echo 'make check   formatting, lint and types'
+	@echo 'make docs    build the documentation site into .site; a dead link is an error'
 	@echo 'make bench   run the benchmarks beside their peers (an hour); they print ratios, and write JSON and plots to .bench'
 	@echo 'make pictures   draw the pictures of the documentation anew'
 	@echo 'make clean   remove .venv and what tools left behind'
@@ -25,6 +27,9 @@ demo: $(VENV)/.ready
 
 # Most tests wait for other processes, so two at a time take little more of a machine than one.
 JOBS := -n 2 --dist loadfile
+
+unit: $(VENV)/.ready-dev
+	@$(BIN)/python -m pytest $(JOBS) tests/unit
 
 test: $(VENV)/.ready-dev redis
 	@$(BIN)/python -m pytest $(JOBS)
@@ -40,6 +45,10 @@ check: $(VENV)/.ready-dev
 	@$(BIN)/ruff check .
 	@MYPYPATH=tests $(BIN)/mypy --strict producer worker tests
 
+docs: $(VENV)/.ready-docs
+	@$(BIN)/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
+	@echo 'the site is in .site/index.html'
+
 bench: $(VENV)/.ready-dev redis
 	@$(BIN)/python tests/benchmarks/_peers.py
 	@for script in tests/benchmarks/[!_]*.py; do \
@@ -52,7 +61,7 @@ pictures: $(VENV)/.ready-dev
 	@PYTHONPATH=tests $(BIN)/python tests/pictures/draw.py
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .bench build dist
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .bench .site build dist
 	find producer worker tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Installed again whenever pyproject.toml has changed.
@@ -64,6 +73,11 @@ $(VENV)/.ready: pyproject.toml $(VENV)/.made
 $(VENV)/.ready-dev: pyproject.toml $(VENV)/.made
 	@echo 'installing windfall and the tools to develop it into $(VENV); the first time takes a few minutes'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+$(VENV)/.ready-docs: pyproject.toml $(VENV)/.made
+	@echo 'installing what builds the documentation into $(VENV)'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	@touch $@
 
 $(VENV)/.made:

@@ -1,7 +1,7 @@
 """The arq worker of the fleet: claims with leases, renews, finishes under a token, and drains.
 
 arq gives the function registry, the job context, `Retry`, the start-up and shut-down hooks and the signal handlers.
-Replaced are its poll loop and its way of running a job; DESIGN.md section 4 has the measurements behind that, and
+Replaced are its poll loop and its way of running a job; docs/decisions/0001-arq-with-own-poll-loop.md says why, and
 `tests/unit/test_arq_contract.py` fails when arq changes what is relied on here.
 """
 

@@ -118,6 +118,12 @@ def test_the_site_and_the_package_name_one_repository(pyproject: dict[str, Any])
     assert all(url.startswith(repository) for url in urls.values())
 
 
+def test_no_diagram_has_a_semicolon_which_would_begin_a_new_statement() -> None:
+    diagrams = [each for page in PAGES for each in re.findall(r"```mermaid\n(.*?)```", page.read_text(), re.DOTALL)]
+    assert diagrams
+    assert [line for diagram in diagrams for line in diagram.splitlines() if ";" in line] == []
+
+
 def test_decisions_are_numbered_without_a_gap_and_listed() -> None:
     folder = ROOT / "docs" / "decisions"
     records = sorted(path.name for path in folder.glob("0*.md"))

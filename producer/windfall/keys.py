@@ -39,9 +39,7 @@ DEAD_INDEX: Final = "windfall:dead"  #: sorted set of dead letters -> when they 
 DELTAS: Final = "windfall:deltas:"  #: + job id: stream of the pieces of a completion that somebody may follow
 WORKERS: Final = "windfall:workers"  #: sorted set of worker ids -> last heartbeat (ms)
 WORKER: Final = "windfall:worker:"  #: + worker id: its heartbeat as JSON; expires with it
-ANSWER: Final = (
-    "windfall:answer:"  #: + worker id:lane: the last claim of a worker, should its answer be lost on the way
-)
+ANSWER: Final = "windfall:answer:"  #: + token: the answer to a claim, until its worker has read it
 PULSE: Final = "windfall:pulse"  #: when a worker last reached this Redis (ms): how an outage is noticed
 GRACE: Final = "windfall:grace"  #: until when (ms) no lost lease is reclaimed after an outage
 

@@ -85,7 +85,7 @@ class Claiming:
                     pause = min(2 * pause, _PAUSE_MOST)
                     continue
                 pause = _PAUSE_FIRST
-                feed.capacity.lanes_empty = len(claimed.claims) < want
+                feed.capacity.lanes_empty = len(claimed.claims) < want and not claimed.cut
                 if claimed.next_due is not None:
                     wait = min(wait, max(0.001, claimed.next_due - claimed.now))
             self.ready.set()

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from arq import ArqRedis
+from redis.exceptions import RedisError
 
+from windfall.connection import OUTAGE
 from windfall.errors import WireError
-from windfall.keys import batch_of, lane_parts
+from windfall.keys import ANSWER, batch_of, lane_parts
 from windfall.result import Attempt, ErrorInfo
 from windfall.scripts import Arg, Script, run
 from windfall.wire import decode_attempts
 
 logger = logging.getLogger("windfall.claims")
+
+#: Payload bytes of one claim's answer: what a link of half a megabyte a second brings within the time that Redis has to
+#: answer, and what Redis reads and sends without keeping others waiting. A single larger job is given all the same.
+MOST_BYTES = 4 * 2**20
+
+_LOST = re.compile(r"(?P<worker>.*):\d+(?P<how>[@?])(?P<ms>\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +35,8 @@ class Claim:
 
     `deliveries` counts the claims since it last ended in something, this one included. `ledger` and `lost` are its
     earlier attempts and lost leases as Redis has them: a job is claimed before anybody knows whether it can be read.
-    `digest` is the SHA-1 of the payload: it names this very job, where its id may have been used again.
+    `digest` is the SHA-1 of the payload: it names this very job, where its id may have been used again. `turn` counts
+    the claims and releases of the job up to this one: where Redis knows of a later one, this claim has ended.
     """
 
     lane: str
@@ -37,6 +48,7 @@ class Claim:
     lost: str
     aborted: bool
     digest: str = ""
+    turn: int = 0
 
     @property
     def about(self) -> dict[str, str]:
@@ -56,11 +68,14 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What a claim call brought. Times are Unix seconds on Redis' clock; `next_due` is None for empty lanes."""
+    """What a claim call brought. Times are Unix seconds on Redis' clock; `next_due` is None for empty lanes, and `cut`
+    says that more jobs wait than bytes of them were wanted in one answer.
+    """
 
     now: float
     next_due: float | None
     claims: tuple[Claim, ...]
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,34 +104,50 @@ class ClaimDesk:
         self._lease = lease
         self._number = 0
         self._unanswered: dict[str, tuple[int, int]] = {}
+        self._new_first: dict[str, bool] = {}
+        self._telling: set[asyncio.Task[None]] = set()
 
     async def claim(self, lanes: Sequence[str], want: int) -> Claimed:
-        """Take up to `want` jobs of these lanes in one round trip.
+        """Take up to `want` jobs of these lanes in one round trip, and about `MOST_BYTES` of payloads.
 
-        Where the answer to the last call for the first of these lanes was lost on its way, it is asked for again.
+        Where the answer to the last call for the first of these lanes was lost on its way, it is asked for again. That
+        an answer was read is told to Redis meanwhile: jobs of an answer that nobody read have spent no delivery.
         """
         if lanes[0] not in self._unanswered:
             self._unanswered[lanes[0]] = (self._number, want)
             self._number += want
         first, asked = self._unanswered[lanes[0]]
         args: list[Arg] = [self._worker_id, first, asked, self._lease.length_ms, self._lease.renewal_ms]
-        now, next_due, jobs = await run(self._redis, Script.CLAIM, lanes, args)
+        new_first = self._new_first.get(lanes[0], False)
+        args += [MOST_BYTES, "new" if new_first else "back"]
+        now, next_due, jobs, cut = await run(self._redis, Script.CLAIM, lanes, args)
         del self._unanswered[lanes[0]]
-        return Claimed(now / 1000, None if next_due < 0 else next_due / 1000, tuple(map(_claim, jobs)))
+        self._new_first[lanes[0]] = not new_first
+        if jobs:
+            telling = asyncio.create_task(self._tell_of_read(f"{ANSWER}{self._worker_id}:{first}"))
+            self._telling.add(telling)
+            telling.add_done_callback(self._telling.discard)
+        return Claimed(now / 1000, None if next_due < 0 else next_due / 1000, tuple(map(_claim, jobs)), bool(cut))
+
+    async def _tell_of_read(self, answer: str) -> None:
+        try:
+            await self._redis.delete(answer)
+        except (RedisError, *OUTAGE) as exc:
+            logger.debug("Redis did not hear that a claim was read (%s); the next renewal tells it", exc)
 
     async def renew(self, claims: Iterable[Claim], releasing: Iterable[Claim] = ()) -> Renewed:
         """Renew these claims, and those being released only for as long as Redis still has them as ours."""
         args: list[Arg] = [self._lease.length_ms, self._lease.renewal_ms]
         for claim in claims:
-            args += [claim.lane, claim.job_id, claim.token, claim.digest]
+            args += [claim.lane, claim.job_id, claim.token, claim.turn, claim.digest]
         for claim in releasing:
-            args += [claim.lane, claim.job_id, claim.token, ""]
+            args += [claim.lane, claim.job_id, claim.token, claim.turn, ""]
         answer = await run(self._redis, Script.RENEW, [], args)
         return Renewed(*([name.decode() for name in names] for names in answer))
 
 
 def _claim(fields: list[Any]) -> Claim:
-    lane, job_id, token, payload, deliveries, ledger, lost, aborted = fields
+    lane, job_id, token, payload, deliveries, ledger, lost, aborted, turn = fields
     return Claim(
         lane=lane.decode(),
         job_id=job_id.decode(),
@@ -127,18 +158,27 @@ def _claim(fields: list[Any]) -> Claim:
         lost=lost.decode(),
         aborted=bool(aborted),
         digest=hashlib.sha1(payload, usedforsecurity=False).hexdigest(),
+        turn=turn,
     )
 
 
 def _lost_attempt(entry: str) -> Attempt:
-    """A claim that ended without a word, as claim.lua noted it: `<worker id>:<number>@<ms when it was reclaimed>`."""
-    token, _, noticed = entry.rpartition("@")
-    worker = token.rpartition(":")[0]
+    """A claim that ended without a word, as claim.lua noted it: `<worker id>:<number>@<ms when it was reclaimed>`, with
+    `?` in place of `@` where the worker had not read that it was given the job.
+    """
+    found = _LOST.fullmatch(entry)
+    worker, unread, noticed = (found["worker"], found["how"] == "?", found["ms"]) if found else (entry, False, "0")
+    if unread:
+        message = f"worker {worker} was given this job and did not say that it had read so"
+        moved_on = "claimed again when its lease had ended; no delivery spent"
+    else:
+        message = f"worker {worker} held this job and was not heard of again"
+        moved_on = "claimed again when its lease had ended; what it had done may have been paid for"
     return Attempt(
         backend="unknown",
         worker=worker,
         started_at=int(noticed) / 1000,
         outcome="lost",
-        error=ErrorInfo(type="worker_lost", message=f"worker {worker} held this job and was not heard of again"),
-        moved_on="claimed again when its lease had ended; what it had done may have been paid for",
+        error=ErrorInfo(type="worker_lost", message=message),
+        moved_on=moved_on,
     )

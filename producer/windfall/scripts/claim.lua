@@ -1,20 +1,25 @@
--- Take up to `want` jobs of some lanes in one round trip: first those that come back (lost leases, retries and snoozes
--- that are due), then the lanes' queues, merged in their order. A taken job's score is the end of its lease, so nobody
--- else sees it. Paused lanes are passed over. Jobs of a paused batch are parked: they stay where they are, with a score
--- that lies beyond every time, until the batch is resumed.
--- KEYS: lanes.  ARGV: worker id, first token number, want, lease (ms), renewal period (ms).
--- Returns {now, when the next one is due (ms, or -1), jobs}, a job being
--- {lane, id, token, payload or '', deliveries, ledger, lost holders, 1 if it was cancelled meanwhile}.
+-- Take up to `want` jobs of some lanes in one round trip, and no more bytes than a slow link brings in time: half of them
+-- from what comes back (lost leases, retries and snoozes that are due), half from the lanes' queues, merged in their
+-- order, and all from one of the two where nothing waits in the other. A taken job's score is the end of its lease, so
+-- nobody else sees it. Paused lanes are passed over. Jobs of a paused batch are parked: they stay where they are, with a
+-- score that lies beyond every time, until the batch is resumed.
+-- KEYS: lanes.  ARGV: worker id, first token number, want, lease (ms), renewal period (ms), most bytes of payloads (one
+-- job is given in any case), which half goes first: 'back' or 'new'.
+-- Returns {now, when the next one is due (ms, or -1), jobs, 1 if bytes cut it short}, a job being
+-- {lane, id, token, payload or '', deliveries, ledger, lost holders, 1 if it was cancelled meanwhile, turn}.
 -- A call that is made again under the same token number, because its answer was lost on the way, gets the same answer.
+-- Its worker deletes the answer when it has read it: a job whose holder never did has spent no delivery.
 although_full()
 local worker, number, want = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local lease, beat = tonumber(ARGV[4]), tonumber(ARGV[5])
+local most_bytes, first_half = tonumber(ARGV[6]), ARGV[7]
 local now = clock()
 pulse(now, beat)
 local grace = redis.call('EXISTS', GRACE) == 1
-local answer = ANSWER .. worker .. ':' .. KEYS[1]
-local jobs = {}
-local given = {number}  -- what the answer is remembered by: its first token number, then lanes and ids
+local ANSWER_LIFE = 24 * HOUR  -- far beyond a lease: who reclaims a job asks whether its holder had read the answer
+local answer = ANSWER .. worker .. ':' .. number
+local jobs, bytes, cut = {}, 0, false
+local given = {}  -- what the answer is remembered by: lanes and ids
 local started = {}
 
 local PARK_MOST = 500  -- jobs that one call parks, so that no call takes long; who calls next goes on
@@ -39,27 +44,43 @@ local function forget(lane, id)
 end
 
 -- Put a job that is held under this token into the answer.
-local function give(lane, id, token)
+local function give(lane, id, token, payload)
   redis.call('ZADD', lane, now + lease, id)
   redis.call('ZADD', lane .. HELD_SUFFIX, now + lease, id)
-  local payload = redis.call('GET', PAYLOAD .. id) or ''
-  local past = redis.call('HMGET', JOB .. id, 'deliveries', 'ledger', 'lost')
+  local past = redis.call('HMGET', JOB .. id, 'deliveries', 'ledger', 'lost', 'turn')
   local aborted = redis.call('ZSCORE', ABORT, id) and 1 or 0
-  jobs[#jobs + 1] = {lane, id, token, payload, tonumber(past[1]), past[2] or '', past[3] or '', aborted}
+  jobs[#jobs + 1] = {
+    lane, id, token, payload, tonumber(past[1]), past[2] or '', past[3] or '', aborted, tonumber(past[4]),
+  }
+  bytes = bytes + #payload
   given[#given + 1] = lane
   given[#given + 1] = id
 end
 
 -- Whether this call was answered before; what is still held under its tokens is given again.
 local function given_before()
+  local before = redis.call('GET', answer)
+  if not before then return false end
   local words = {}
-  for word in string.gmatch(redis.call('GET', answer) or '', '[^\n]+') do words[#words + 1] = word end
-  if words[1] ~= ARGV[2] then return false end
-  for i = 2, #words - 1, 2 do
-    local token = worker .. ':' .. (number + i / 2 - 1)
-    if redis.call('GET', HOLDER .. words[i + 1]) == token then give(words[i], words[i + 1], token) end
+  for word in string.gmatch(before, '[^\n]+') do words[#words + 1] = word end
+  for i = 1, #words - 1, 2 do
+    local lane, id = words[i], words[i + 1]
+    local token = worker .. ':' .. (number + (i - 1) / 2)
+    if redis.call('GET', HOLDER .. id) == token then give(lane, id, token, redis.call('GET', PAYLOAD .. id) or '') end
   end
   return true
+end
+
+-- A holder's lease has ended: it is written down. Where it never said that it had read the answer which gave it the job,
+-- the job has spent no delivery; nor does it gather a line for each such claim, of which there may be any number.
+local function lose(id, holder)
+  local past = redis.call('HMGET', JOB .. id, 'lost', 'answer')
+  local lost, unread = past[1] or '', past[2] and redis.call('EXISTS', past[2]) == 1
+  if unread then
+    redis.call('HINCRBY', JOB .. id, 'deliveries', -1)
+    lost = string.gsub(lost, '[^ ]+%?%d+ $', '')
+  end
+  redis.call('HSET', JOB .. id, 'lost', lost .. holder .. (unread and '?' or '@') .. now .. ' ')
 end
 
 -- Put a job of a paused batch aside. `score` is what it comes back with.
@@ -71,7 +92,8 @@ end
 
 local function take(lane, id, score)
   local held = lane .. HELD_SUFFIX
-  if redis.call('EXISTS', PAYLOAD .. id) == 0 and redis.call('EXISTS', RESULT .. id) == 1 then
+  local payload = redis.call('GET', PAYLOAD .. id)
+  if not payload and redis.call('EXISTS', RESULT .. id) == 1 then
     return forget(lane, id)
   end
   local holder = redis.call('GET', HOLDER .. id)
@@ -83,26 +105,31 @@ local function take(lane, id, score)
       redis.call('ZADD', lane, 'XX', until_ms, id)
       return
     end
-    local lost = redis.call('HGET', JOB .. id, 'lost') or ''
-    redis.call('HSET', JOB .. id, 'lost', lost .. holder .. '@' .. now .. ' ')
   end
   local batch = batch_of(id)
   -- One that is to be cancelled goes to a worker, which ends it.
   if batch and is_paused(batch) and not redis.call('ZSCORE', ABORT, id) then
     if holder then
+      lose(id, holder)
       redis.call('DEL', HOLDER .. id)
       count(batch, 'running', 'queued')
     end
     return park(lane, id, score)
   end
+  if #jobs > 0 and bytes + #(payload or '') > most_bytes then
+    cut = true
+    return
+  end
+  if holder then lose(id, holder) end
   if batch and not holder then started[batch] = (started[batch] or 0) + 1 end
   local token = worker .. ':' .. number
   number = number + 1
   redis.call('SET', HOLDER .. id, token)
   redis.call('PERSIST', PAYLOAD .. id)
-  redis.call('HSET', JOB .. id, 'lane', lane)
+  redis.call('HSET', JOB .. id, 'lane', lane, 'answer', answer)
   redis.call('HINCRBY', JOB .. id, 'deliveries', 1)
-  give(lane, id, token)
+  redis.call('HINCRBY', JOB .. id, 'turn', 1)
+  give(lane, id, token, payload or '')
 end
 
 -- What is due in these sorted sets, earliest first.
@@ -121,26 +148,38 @@ end
 -- What is to be cancelled and was lost with its worker is ended, though its lane is paused.
 local function take_cancelled(lane)
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', lane .. HELD_SUFFIX, '-inf', now, 'LIMIT', 0, 100)) do
-    if #jobs < want and redis.call('ZSCORE', ABORT, id) then take(lane, id) end
+    if #jobs < want and not cut and redis.call('ZSCORE', ABORT, id) then take(lane, id) end
   end
+end
+
+-- Take from the sorted sets of this suffix until there are `limit` jobs.
+local function take_due(suffix, limit)
+  local most = limit - #jobs
+  repeat
+    local before = parked
+    for _, found in ipairs(most > 0 and due(suffix, most) or {}) do
+      if #jobs >= limit or cut then break end
+      take(found[1], found[2], found[3])
+    end
+    most = 100  -- where one is parked, more are likely to be
+  until parked == before or parked >= PARK_MOST or #jobs >= limit or cut
 end
 
 if not given_before() then
   for _, lane in ipairs(KEYS) do
     if is_paused(lane) then take_cancelled(lane) end
   end
-  for _, suffix in ipairs({HELD_SUFFIX, ''}) do
-    local most = want
-    repeat
-      local before = parked
-      for _, found in ipairs(due(suffix, most)) do
-        if #jobs >= want then break end
-        take(found[1], found[2], found[3])
-      end
-      most = 100  -- where one is parked, more are likely to be
-    until parked == before or parked >= PARK_MOST or #jobs >= want
+  -- Neither starves the other, however much comes back and however large it is.
+  local half = #jobs + math.ceil((want - #jobs) / 2)
+  if first_half == 'back' then
+    take_due(HELD_SUFFIX, half)
+    take_due('', want)
+  else
+    take_due('', half)
+    take_due(HELD_SUFFIX, want)
+    take_due('', want)
   end
-  if #jobs > 0 then redis.call('SET', answer, table.concat(given, '\n'), 'PX', lease) end
+  if #jobs > 0 then redis.call('SET', answer, table.concat(given, '\n'), 'PX', ANSWER_LIFE) end
 end
 
 for batch, n in pairs(started) do
@@ -158,4 +197,4 @@ for _, lane in ipairs(lanes) do
   end
 end
 if grace and next_due >= 0 then next_due = math.max(next_due, now + redis.call('PTTL', GRACE)) end
-return {now, next_due, jobs}
+return {now, next_due, jobs, cut and 1 or 0}

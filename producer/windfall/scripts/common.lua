@@ -108,7 +108,7 @@ end
 local function bury(id, lane, now, keep)
   local payload = redis.call('GET', PAYLOAD .. id)
   if not payload then return end
-  redis.call('HSET', DEAD .. id, 'payload', payload, 'lane', lane)
+  redis.call('HSET', DEAD .. id, 'payload', payload, 'lane', lane, 'turn', redis.call('HGET', JOB .. id, 'turn') or 0)
   redis.call('ZADD', DEAD_INDEX, now, id)
   -- The letters themselves expire; the index is cleared by those that come.
   for _, oldest in ipairs(redis.call('ZRANGE', DEAD_INDEX, 0, 1)) do

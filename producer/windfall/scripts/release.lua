@@ -7,6 +7,7 @@ local lane, id, token, delay = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
 if redis.call('GET', HOLDER .. id) ~= token then return 'held' end
 local due = clock() + delay
 redis.call('DEL', HOLDER .. id)
+redis.call('HINCRBY', JOB .. id, 'turn', 1)  -- a renewal that was sent before, and comes after, finds a later turn
 redis.call('ZADD', lane, due, id)
 redis.call('ZADD', lane .. HELD_SUFFIX, due, id)
 if ARGV[4] ~= '' then

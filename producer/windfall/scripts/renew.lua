@@ -1,19 +1,21 @@
 -- Renew the leases of all running jobs of one worker in one call.
--- ARGV: lease (ms), renewal period (ms), then for each job: lane, id, token, and the SHA-1 of its payload, or '' for a
--- job whose release is on its way: that one is not taken up again.
--- Returns {ids that another claim holds or has finished, ids that are to be cancelled, ids that Redis does not know}.
+-- ARGV: lease (ms), renewal period (ms), then for each job: lane, id, token, its turn, and the SHA-1 of its payload, or ''
+-- for a job whose release is on its way: that one is not taken up again.
+-- Returns {ids whose claim has ended (another holds them, or they were put back or finished), ids that are to be cancelled, ids that Redis does not know}.
 although_full()
 local lease, beat = tonumber(ARGV[1]), tonumber(ARGV[2])
 local now = clock()
 pulse(now, beat)
 local lost, aborted, gone = {}, {}, {}
-for i = 3, #ARGV, 4 do
-  local lane, id, token, digest = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+for i = 3, #ARGV, 5 do
+  local lane, id, token, turn, digest = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]), ARGV[i + 4]
   local holder = redis.call('GET', HOLDER .. id)
-  if not holder and digest ~= '' and is_same_job(id, digest) then
+  -- A turn is a claim or a release. Where Redis knows of a later one, our claim has ended, and this call was overtaken.
+  local ended = not holder and tonumber(redis.call('HGET', JOB .. id, 'turn') or 0) > turn
+  if not holder and not ended and digest ~= '' and is_same_job(id, digest) then
     -- Redis came back without our claim (its last second was lost) and nobody else has it: it is ours again.
     redis.call('SET', HOLDER .. id, token)
-    redis.call('HSET', JOB .. id, 'lane', lane)
+    redis.call('HSET', JOB .. id, 'lane', lane, 'turn', turn)
     redis.call('HINCRBY', JOB .. id, 'deliveries', 1)
     count(batch_of(id), 'queued', 'running')
     holder = token
@@ -21,10 +23,11 @@ for i = 3, #ARGV, 4 do
   if holder == token then
     redis.call('ZADD', lane, now + lease, id)
     redis.call('ZADD', lane .. HELD_SUFFIX, now + lease, id)
+    redis.call('HDEL', JOB .. id, 'answer')  -- whoever renews has read it
     if redis.call('ZSCORE', ABORT, id) then aborted[#aborted + 1] = id end
   elseif digest == '' then
     -- It was released a moment ago.
-  elseif holder or redis.call('EXISTS', RESULT .. id) == 1 then
+  elseif holder or ended or redis.call('EXISTS', RESULT .. id) == 1 then
     lost[#lost + 1] = id
   else
     gone[#gone + 1] = id

@@ -2,13 +2,14 @@
 -- ARGV: id, priority, ledger (JSON), payload, deadline (ms; 0 = none).
 -- Returns 1, or 0 when there is no dead letter of that id.
 local id, deadline = ARGV[1], tonumber(ARGV[5])
-local dead = redis.call('HMGET', DEAD .. id, 'lane', 'entry')
+local dead = redis.call('HMGET', DEAD .. id, 'lane', 'entry', 'turn')
 if not dead[1] then return 0 end
 local lane, batch = dead[1], batch_of(id)
 redis.call('DEL', DEAD .. id, RESULT .. id)
 redis.call('ZREM', DEAD_INDEX, id)
+redis.call('ZREM', ABORT, id)  -- stock Job.abort() of an ended job leaves its word behind
 redis.call('SET', PAYLOAD .. id, ARGV[4])
-redis.call('HSET', JOB .. id, 'ledger', ARGV[3])
+redis.call('HSET', JOB .. id, 'ledger', ARGV[3], 'turn', tonumber(dead[3] or 0) + 1)
 redis.call('ZADD', lane, queue_score(clock(), tonumber(ARGV[2])), id)
 if deadline > 0 then redis.call('ZADD', DEADLINES, deadline, id) end
 redis.call('SADD', LANES, lane)

@@ -1,0 +1,29 @@
+"""Large rows over a slow link: a claim brings no more of them than come in time."""
+
+from __future__ import annotations
+
+import pytest
+from redis.asyncio.connection import parse_url
+
+from batches import in_state
+from faultserver.slow_link import slow_link
+from support import request, simulated, worker
+from windfall import Producer
+from windfall.connection import connect, disconnect
+
+ROWS = 24
+MEBIBYTE = 2**20
+
+
+async def test_large_rows_over_a_slow_link_all_complete(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # All rows in one answer would take three seconds, and an answer is waited for no longer than two.
+    monkeypatch.setattr("windfall.connection._ANSWER_WITHIN", 2.0)
+    async with Producer(redis_url) as producer:
+        rows = [request(f"{n} {'x' * MEBIBYTE}") for n in range(ROWS)]
+        await producer.enqueue_batch(rows, batch_id="b")
+        async with slow_link(parse_url(redis_url)["port"], 8 * MEBIBYTE) as port:
+            redis = await connect(f"redis://127.0.0.1:{port}")
+            async with worker(simulated(0.001, slots=ROWS, lease=3), redis):
+                await in_state(producer, "b", completed=ROWS)
+            await disconnect(redis)
+        assert [result.error async for result in producer.results("b") if not result.ok] == []

@@ -19,6 +19,7 @@ from redis.exceptions import (
     BusyLoadingError,
     MasterDownError,
     NoPermissionError,
+    NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
@@ -42,9 +43,10 @@ _ANSWER_WITHIN = 10.0
 #: What means that Redis is away and may come back.
 OUTAGE = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, OSError, asyncio.TimeoutError)
 
-# What is no fault of the caller's and passes: full memory, a full disk, a replica during a failover, a start. redis-py
+# What is no fault of the caller's and passes: full memory, a full disk, a replica during a failover, a start, a script
+# that a restart has made Redis forget once more. redis-py
 # has classes for some of it, whose texts lack the code; Redis 6.2 puts the code of a script's error into its text.
-_PASSING_CLASSES = (OutOfMemoryError, ReadOnlyError, MasterDownError, TryAgainError)
+_PASSING_CLASSES = (OutOfMemoryError, ReadOnlyError, MasterDownError, TryAgainError, NoScriptError)
 _PASSING = re.compile(r"\b(OOM|MISCONF|READONLY|LOADING|MASTERDOWN|BUSY|TRYAGAIN|NOREPLICAS)\b")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, ResponseError
 
 from windfall.connection import connect, is_passing, redact, without_passwords
 from windfall.errors import BrokerUnavailable, ConfigError
@@ -76,6 +76,7 @@ async def test_an_address_where_nobody_answers_is_an_outage_and_no_mistake(url: 
         (ReadOnlyError("You can't write against a read only replica"), True),
         (ResponseError("Error running script: -OOM command not allowed"), True),
         (ResponseError("MISCONF Errors writing to the AOF file"), True),
+        (NoScriptError("No matching script"), True),
         (ResponseError("no such lane: BEDROOM"), False),
         (ResponseError("Error running script: attempt to index a nil value"), False),
         (ValueError("OOM"), False),

@@ -15,10 +15,16 @@ def failed(
     """A job that failed beside its backends; `job` and `request` are None where its payload could not be read."""
     if job and request:
         return job.ended(request, JobState.FAILED, kind, message)
+    return _unread(claim, job, tools, JobState.FAILED, kind, message)
+
+
+def _unread(
+    claim: Claim, job: Job | None, tools: Tools, state: JobState, kind: str, message: str
+) -> CompletionResult:
     now = tools.clock.carried()
     return CompletionResult(
         job_id=claim.job_id,
-        state=JobState.FAILED,
+        state=state,
         model=(lane_parts(claim.lane) or ("",))[0],
         error=ErrorInfo(type=kind, message=message),
         attempts=tuple(job.attempts) if job else (),
@@ -27,10 +33,14 @@ def failed(
     )
 
 
-def cancelled(job: Job, request: CompletionRequest) -> CompletionResult:
-    """A job that was cancelled after a worker had claimed it."""
-    message = "cancelled while it ran" if job.begun else "cancelled before it ran"
-    return job.ended(request, JobState.CANCELLED, "cancelled", message)
+def cancelled(
+    claim: Claim, job: Job | None, request: CompletionRequest | None, tools: Tools
+) -> CompletionResult:
+    """A job that was cancelled after a worker had claimed it; `job` and `request` are None as in `failed`."""
+    message = "cancelled while it ran" if job and job.begun else "cancelled before it ran"
+    if job and request:
+        return job.ended(request, JobState.CANCELLED, "cancelled", message)
+    return _unread(claim, job, tools, JobState.CANCELLED, "cancelled", message)
 
 
 def worker_lost(job: Job, request: CompletionRequest, most: int) -> CompletionResult:

@@ -13,6 +13,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from arq import ArqRedis, Worker
@@ -255,13 +256,15 @@ class FleetWorker(Worker):
             held.request = message.request
             held.job = self._job(held, message)
         except UnknownContract as exc:
+            if claim.aborted:
+                return endings.cancelled(claim, None, None, self.tools)
             self._tell_of_unread(claim, exc)
             raise PutBack(Snooze(_LEAVE_TO_OTHERS)) from exc
         except WireError as exc:
             kind = "invalid_payload" if claim.payload else "payload_lost"
             return endings.failed(claim, None, held.request, self.tools, kind, str(exc))
         if claim.aborted:
-            return endings.cancelled(held.job, message.request)
+            return endings.cancelled(claim, held.job, message.request, self.tools)
         if claim.deliveries > self.settings.max_deliveries:
             return endings.worker_lost(held.job, message.request, self.settings.max_deliveries)
         function = self.functions.get(message.f)
@@ -274,7 +277,7 @@ class FleetWorker(Worker):
         except asyncio.CancelledError:
             if held.stopped is not Stop.CANCELLED:
                 raise
-            return endings.cancelled(held.job, message.request)
+            return endings.cancelled(claim, held.job, message.request, self.tools)
         return result
 
     def _tell_of_unread(self, claim: Claim, why: UnknownContract) -> None:
@@ -344,10 +347,22 @@ class FleetWorker(Worker):
         self.tools.record.returned(claim.lane, why)
         logger.info("job %s goes back to its lane for %.1f s", claim.job_id, delay_ms / 1000)
 
+    def _end_as_cancelled(self, held: Running) -> None:
+        """Redis does not take it back, for it was cancelled meanwhile."""
+        held.releasing = False
+        if held.job is None:  # it was on its way back before it was read
+            with suppress(WireError):
+                message = decode_job(held.claim.payload)
+                held.request, held.job = message.request, self._job(held, message)
+        self._post(held, endings.cancelled(held.claim, held.job, held.request, self.tools))
+
     def _send(self, held: Running, step: Step, state: JobState | None = None) -> None:
         """Post an end. The lease is renewed until Redis has taken it."""
 
         def taken(answer: bytes | None) -> None:
+            if answer == b"cancelled":  # in place of going back
+                self._end_as_cancelled(held)
+                return
             self._forget(held)
             if answer == b"ok" and state:
                 self.tools.record.finished(held.claim.lane, state)

@@ -21,6 +21,9 @@ from windfall.keys import LUA_NAMES
 
 Arg = str | bytes | int | float
 
+#: How often a script is loaded for one call: Redis may restart again between the loading and the call.
+_LOADS = 3
+
 
 class Script(StrEnum):
     """The name of a script is the name of its file."""
@@ -67,18 +70,21 @@ def _digest(script: Script) -> str:
 async def run(redis: ArqRedis, script: Script, keys: Sequence[str], args: Sequence[Arg]) -> Any:
     """Run one script in one round trip (two when Redis has forgotten it)."""
     client: Any = redis  # redis-py types script arguments as str alone
-    try:
-        return await client.evalsha(_digest(script), len(keys), *keys, *args)
-    except NoScriptError:
-        await client.script_load(source(script))
-        return await client.evalsha(_digest(script), len(keys), *keys, *args)
+    for _ in range(_LOADS):
+        try:
+            return await client.evalsha(_digest(script), len(keys), *keys, *args)
+        except NoScriptError:
+            await client.script_load(source(script))
+    return await client.evalsha(_digest(script), len(keys), *keys, *args)
 
 
 async def run_all(redis: ArqRedis, steps: Sequence[Step]) -> list[Any]:
     """Run several steps in one round trip, each atomic by itself; a failed step's answer is its exception."""
     answers = await _pipelined(redis, steps)
-    forgotten = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-    if forgotten:
+    for _ in range(_LOADS):
+        forgotten = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if not forgotten:
+            break
         for script in {steps[i].script for i in forgotten}:
             await redis.script_load(source(script))
         again = await _pipelined(redis, [steps[i] for i in forgotten])

@@ -1,10 +1,12 @@
 -- Put a running job back: at once (drain), or after a delay (retry, snooze).
 -- KEYS: lane.  ARGV: id, token, delay (ms), ledger (JSON, or '' to leave it), what becomes of its delivery count:
 -- 'undo' (drain, snooze: this delivery never was), 'reset' (retry: it ended) or 'keep' (its engine died under it).
--- Returns 'ok', or 'held' when the job is no longer this claim's.
+-- Returns 'ok', 'held' when the job is no longer this claim's, or 'cancelled' when it is to be cancelled: it stays this
+-- claim's, whose worker ends it.
 although_full()
 local lane, id, token, delay = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
 if redis.call('GET', HOLDER .. id) ~= token then return 'held' end
+if redis.call('ZSCORE', ABORT, id) then return 'cancelled' end
 local due = clock() + delay
 redis.call('DEL', HOLDER .. id)
 redis.call('HINCRBY', JOB .. id, 'turn', 1)  -- a renewal that was sent before, and comes after, finds a later turn

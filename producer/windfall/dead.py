@@ -62,7 +62,8 @@ async def purge(redis: ArqRedis, job_ids: list[str] | None = None) -> int:
         async with client.pipeline(transaction=True) as pipe:
             pipe.delete(*(keys.DEAD + name for name in page))
             pipe.zrem(keys.DEAD_INDEX, *page)
-            deleted, _ = await pipe.execute()
+            pipe.zrem(keys.LETTERS, *page)
+            deleted, *_ = await pipe.execute()
         count += deleted
     return count
 

@@ -1,9 +1,9 @@
 """What has to happen at a time although nobody may be there: deadlines, and the end of what is kept.
 
 Redis does nothing by itself at a deadline. Whoever comes by does it: every worker every few seconds, and every producer
-before it looks at a batch or waits for a job. So is what somebody began and did not end: the deletion of a batch, and
-the way back of its parked jobs. Each step is one script and may be repeated; two who sweep at once only do some of the
-work twice.
+before it looks at a batch or waits for a job. So is what somebody began and did not end: cancelling or deleting a
+batch, the way back of its parked jobs, and a cancelled job whose worker is gone. Each step is one script and may be
+repeated; two who sweep at once only do some of the work twice.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from arq import ArqRedis
 from redis.exceptions import RedisError
 
 from windfall import keys
+from windfall.cancelling import cancel_jobs, go_on_cancelling
 from windfall.clock import RedisClock
 from windfall.connection import OUTAGE
 from windfall.result import ErrorInfo, JobState
@@ -26,6 +27,11 @@ from windfall.wire import encode_result
 logger = logging.getLogger("windfall.housekeeping")
 
 _PAGE = 500
+#: Milliseconds after which the word that a job is to be cancelled is looked into; after as long arq forgets its own.
+_ABORT_PATIENCE = 60_000
+#: Seconds between two looks of a process for what indexes no longer need, and the milliseconds that a lane without jobs
+#: stays.
+_TIDY_PERIOD, _LANE_IDLE = 60.0, 24 * 3600 * 1000
 #: Seconds between two sweeps of a worker, and the least between two of a producer.
 _PERIOD, _PAUSE = 4.0, 0.5
 #: Seconds that a producer spends on a sweep before it goes on with what it was asked for.
@@ -43,6 +49,7 @@ class Housekeeping:
         self._clock = clock
         self._keep_ms = keep_ms
         self._next = 0.0
+        self._next_tidy = 0.0
 
     async def run(self) -> None:
         """Sweep now and then, until cancelled; an outage is waited out."""
@@ -69,13 +76,27 @@ class Housekeeping:
             pipe.zrangebyscore(keys.DEADLINES, "-inf", now_ms, start=0, num=_PAGE)
             pipe.zrangebyscore(keys.KEPT, "-inf", now_ms, start=0, num=_PAGE)
             pipe.smembers(keys.RESUMING)
-            overdue, forgotten, resuming = await pipe.execute()
+            pipe.smembers(keys.CANCELLING)
+            pipe.zrangebyscore(keys.ABORT, "-inf", now_ms - _ABORT_PATIENCE, start=0, num=_PAGE)
+            overdue, forgotten, resuming, cancelling, aborted = await pipe.execute()
         if overdue:
             await self._expire_all(until)
         for name in forgotten:
             await delete(self._redis, name.decode(), "kept", until)
         for name in resuming:
             await go_on_with(self._redis, name.decode(), until)
+        for name in cancelling:
+            await go_on_cancelling(self._redis, self._clock, name.decode(), self._keep_ms, until)
+        if aborted:
+            ids = [name.decode() for name in aborted]
+            await cancel_jobs(self._redis, self._clock, ids, self._keep_ms, asked_before=True)
+        await self._tidy()
+
+    async def _tidy(self) -> None:
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._next_tidy:
+            await run(self._redis, Script.TIDY, [], [_PAGE, _LANE_IDLE])
+            self._next_tidy = loop.time() + _TIDY_PERIOD
 
     async def _expire_all(self, until: float) -> None:
         client: Any = self._redis

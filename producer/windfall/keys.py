@@ -24,7 +24,8 @@ RESULT: Final = arq.result_key_prefix  #: + job id: the result, for as long as r
 TRIES: Final = arq.retry_key_prefix  #: + job id: arq's own counter, which nothing of ours reads
 ABORT: Final = arq.abort_jobs_ss  #: sorted set of running job ids to cancel
 
-LANES: Final = "windfall:lanes"  #: set of the lanes that ever had a job
+LANES: Final = "windfall:lanes"  #: set of the lanes that have jobs, or had some of late
+IDLE_LANES: Final = "windfall:idle-lanes"  #: sorted set of lanes without a job -> since when they are known to be (ms)
 LANE: Final = "windfall:lane:"  #: + route:model: sorted set job id -> when it is next due (ms)
 HELD_SUFFIX: Final = ":held"  #: lane +: sorted set of running and put-back jobs -> when they come back (ms)
 JOB: Final = "windfall:job:"  #: + job id: hash of what happened to it so far; only once it was claimed
@@ -36,6 +37,7 @@ SOURCE: Final = "windfall:source:"  #: + digest of what is submitted: the batch 
 DEADLINES: Final = "windfall:deadlines"  #: sorted set of unfinished jobs that have one -> their deadline (ms)
 DEAD: Final = "windfall:dead:"  #: + job id: hash with the request of a dead letter
 DEAD_INDEX: Final = "windfall:dead"  #: sorted set of dead letters -> when they died (ms)
+LETTERS: Final = "windfall:letters"  #: sorted set of the dead letters that expire -> when they do (ms)
 DELTAS: Final = "windfall:deltas:"  #: + job id: stream of the pieces of a completion that somebody may follow
 WORKERS: Final = "windfall:workers"  #: sorted set of worker ids -> last heartbeat (ms)
 WORKER: Final = "windfall:worker:"  #: + worker id: its heartbeat as JSON; expires with it
@@ -51,6 +53,7 @@ RETRIES: Final = "windfall:retries:"  #: + origin: hash of the retry budget left
 
 PAUSED: Final = "windfall:paused"  #: set of what is paused, each by its key: a lane's, a batch's, a worker's
 RESUMING: Final = "windfall:resuming"  #: set of the batches whose parked jobs are on their way back to their lanes
+CANCELLING: Final = "windfall:cancelling"  #: set of the batches whose rows are being cancelled
 DRAIN: Final = "windfall:drain:"  #: + worker id: there while that worker is told to drain
 
 CHANNEL_WAKE: Final = "windfall:wake:"  #: + lane: there is something to claim
@@ -71,6 +74,7 @@ LUA_NAMES: Final = "".join(
         "TRIES": TRIES,
         "ABORT": ABORT,
         "LANES": LANES,
+        "IDLE_LANES": IDLE_LANES,
         "HELD_SUFFIX": HELD_SUFFIX,
         "JOB": JOB,
         "BATCH": BATCH,
@@ -81,6 +85,7 @@ LUA_NAMES: Final = "".join(
         "DEADLINES": DEADLINES,
         "DEAD": DEAD,
         "DEAD_INDEX": DEAD_INDEX,
+        "LETTERS": LETTERS,
         "DELTAS": DELTAS,
         "ANSWER": ANSWER,
         "PULSE": PULSE,
@@ -88,6 +93,7 @@ LUA_NAMES: Final = "".join(
         "PAUSED": PAUSED,
         "PARKED": PARKED,
         "RESUMING": RESUMING,
+        "CANCELLING": CANCELLING,
         "CHANNEL_WAKE": CHANNEL_WAKE,
         "CHANNEL_DONE": CHANNEL_DONE,
         "CHANNEL_WORKER": CHANNEL_WORKER,

@@ -8,14 +8,14 @@ from typing import Any
 from arq import ArqRedis
 
 from windfall import keys, reading
+from windfall.cancelling import cancel_batch, cancel_jobs
 from windfall.clock import RedisClock
 from windfall.errors import NotFound, Unfinished, WireError
 from windfall.housekeeping import delete
-from windfall.result import Attempt, ErrorInfo, JobState
-from windfall.scripts import Script, Step, run, run_all
+from windfall.result import Attempt
+from windfall.scripts import Script, Step, run_all
 from windfall.submission import deadline_of
-from windfall.unfinished import read_unended
-from windfall.wire import decode_job, decode_result, encode_attempts, encode_job, encode_result
+from windfall.wire import decode_job, decode_result, encode_attempts, encode_job
 
 _NO_BATCH, _UNFINISHED = -1, -2  # answers of delete.lua
 _PAGE = 500
@@ -28,7 +28,7 @@ async def cancel(redis: ArqRedis, clock: RedisClock, name: str, keep_ms: int) ->
     """Cancel a job, or what is unfinished of a batch; returns how many jobs were cancelled or told to stop."""
     if await reading.is_batch(redis, name):
         return await _cancel_batch(redis, clock, name, keep_ms)
-    concerned, missing = await _cancel_jobs(redis, clock, [name], keep_ms)
+    concerned, missing = await cancel_jobs(redis, clock, [name], keep_ms)
     if missing:
         raise NotFound(f"no job or batch {name!r}: it never was, or it was kept no longer")
     return concerned
@@ -37,32 +37,7 @@ async def cancel(redis: ArqRedis, clock: RedisClock, name: str, keep_ms: int) ->
 async def _cancel_batch(redis: ArqRedis, clock: RedisClock, name: str, keep_ms: int) -> int:
     if (await reading.batch(redis, name)).done:
         return 0
-    # From here on enqueue.lua refuses rows, so the total no longer grows.
-    if not await run(redis, Script.CANCEL_BATCH, [keys.BATCH + name], []):
-        return 0
-    last = (await reading.batch(redis, name)).last_row
-    concerned = 0
-    for first in range(1, last + 1, _PAGE):
-        ids = [keys.job_id(name, row) for row in range(first, min(first + _PAGE, last + 1))]
-        concerned += (await _cancel_jobs(redis, clock, ids, keep_ms))[0]
-    # Whoever was submitting may be gone.
-    await run(redis, Script.SEAL_BATCH, [keys.BATCH + name], [])
-    return concerned
-
-
-async def _cancel_jobs(redis: ArqRedis, clock: RedisClock, ids: list[str], keep_ms: int) -> tuple[int, int]:
-    """Returns how many were cancelled or told to stop, and how many there are not."""
-    now = await clock.now()
-    error = ErrorInfo(type="cancelled", message="cancelled before it ran")
-    steps = []
-    for job in await read_unended(redis, ids):
-        result = encode_result(job.ended(JobState.CANCELLED, error, now), job.lane)
-        steps.append(Step(Script.CANCEL, [job.lane], [job.job_id, result, keep_ms]))
-    answers = await run_all(redis, steps)
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise answer
-    return sum(answer in (b"cancelled", b"told") for answer in answers), answers.count(b"gone")
+    return await cancel_batch(redis, clock, name, keep_ms)
 
 
 async def delete_batch(redis: ArqRedis, name: str, *, unfinished: bool) -> None:

@@ -63,7 +63,7 @@ async def test_stock_abort_of_an_ended_job_does_not_cancel_its_later_retry(produ
     name = await producer.enqueue(request())
     (claim,) = (await desk(redis).claim([LANE], 1)).claims
     await finish(redis, claim, JobState.FAILED)
-    with pytest.raises(Exception, match="failed|x"):
+    with pytest.raises(Exception, match="no reason was recorded"):
         await ArqJob(name, redis, LANE, job_deserializer).abort(timeout=5)
     assert await producer.retry(name) == 1
     (claim,) = (await desk(redis).claim([LANE], 1)).claims

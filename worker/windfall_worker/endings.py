@@ -18,9 +18,7 @@ def failed(
     return _unread(claim, job, tools, JobState.FAILED, kind, message)
 
 
-def _unread(
-    claim: Claim, job: Job | None, tools: Tools, state: JobState, kind: str, message: str
-) -> CompletionResult:
+def _unread(claim: Claim, job: Job | None, tools: Tools, state: JobState, kind: str, message: str) -> CompletionResult:
     now = tools.clock.carried()
     return CompletionResult(
         job_id=claim.job_id,
@@ -33,9 +31,7 @@ def _unread(
     )
 
 
-def cancelled(
-    claim: Claim, job: Job | None, request: CompletionRequest | None, tools: Tools
-) -> CompletionResult:
+def cancelled(claim: Claim, job: Job | None, request: CompletionRequest | None, tools: Tools) -> CompletionResult:
     """A job that was cancelled after a worker had claimed it; `job` and `request` are None as in `failed`."""
     message = "cancelled while it ran" if job and job.begun else "cancelled before it ran"
     if job and request:

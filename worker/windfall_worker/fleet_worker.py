@@ -251,20 +251,18 @@ class FleetWorker(Worker):
 
     async def _outcome(self, held: Running) -> CompletionResult:
         claim = held.claim
+        if claim.aborted:
+            return self._cancelled(held)
         try:
             message = decode_job(claim.payload)
             held.request = message.request
             held.job = self._job(held, message)
         except UnknownContract as exc:
-            if claim.aborted:
-                return endings.cancelled(claim, None, None, self.tools)
             self._tell_of_unread(claim, exc)
             raise PutBack(Snooze(_LEAVE_TO_OTHERS)) from exc
         except WireError as exc:
             kind = "invalid_payload" if claim.payload else "payload_lost"
             return endings.failed(claim, None, held.request, self.tools, kind, str(exc))
-        if claim.aborted:
-            return endings.cancelled(claim, held.job, message.request, self.tools)
         if claim.deliveries > self.settings.max_deliveries:
             return endings.worker_lost(held.job, message.request, self.settings.max_deliveries)
         function = self.functions.get(message.f)
@@ -277,7 +275,7 @@ class FleetWorker(Worker):
         except asyncio.CancelledError:
             if held.stopped is not Stop.CANCELLED:
                 raise
-            return endings.cancelled(claim, held.job, message.request, self.tools)
+            return self._cancelled(held)
         return result
 
     def _tell_of_unread(self, claim: Claim, why: UnknownContract) -> None:
@@ -347,21 +345,20 @@ class FleetWorker(Worker):
         self.tools.record.returned(claim.lane, why)
         logger.info("job %s goes back to its lane for %.1f s", claim.job_id, delay_ms / 1000)
 
-    def _end_as_cancelled(self, held: Running) -> None:
-        """Redis does not take it back, for it was cancelled meanwhile."""
-        held.releasing = False
-        if held.job is None:  # it was on its way back before it was read
+    def _cancelled(self, held: Running) -> CompletionResult:
+        if held.job is None:
             with suppress(WireError):
                 message = decode_job(held.claim.payload)
                 held.request, held.job = message.request, self._job(held, message)
-        self._post(held, endings.cancelled(held.claim, held.job, held.request, self.tools))
+        return endings.cancelled(held.claim, held.job, held.request, self.tools)
 
     def _send(self, held: Running, step: Step, state: JobState | None = None) -> None:
         """Post an end. The lease is renewed until Redis has taken it."""
 
         def taken(answer: bytes | None) -> None:
             if answer == b"cancelled":  # in place of going back
-                self._end_as_cancelled(held)
+                held.releasing = False
+                self._post(held, self._cancelled(held))
                 return
             self._forget(held)
             if answer == b"ok" and state:

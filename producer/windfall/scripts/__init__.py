@@ -39,6 +39,7 @@ class Script(StrEnum):
     CANCEL = "cancel"
     CANCEL_BATCH = "cancel_batch"
     RETRY = "retry"
+    TIDY = "tidy"
     EXPIRE = "expire"
     DELETE = "delete"
     PAUSE_BATCH = "pause_batch"

@@ -1,17 +1,27 @@
 -- Cancel a job: a queued one ends here, and so does one whose worker is gone; a running one is left to its worker, who
 -- is told.
--- KEYS: lane.  ARGV: id, result, how long to keep it (ms).
--- Returns 'cancelled', 'told', 'finished' or 'gone'.
+-- KEYS: lane.  ARGV: id, result, how long to keep it (ms), and 1 where nobody asks for it now, but somebody did before: a
+-- stock arq program may have asked that for a job of its own, which is left alone.
+-- Returns 'cancelled', 'told', 'finished', 'gone' or 'foreign'.
 although_full()
 local id = ARGV[1]
-if redis.call('EXISTS', RESULT .. id) == 1 then return 'finished' end
+if redis.call('EXISTS', RESULT .. id) == 1 then
+  redis.call('ZREM', ABORT, id)
+  return 'finished'
+end
 local lane = lane_of(id, KEYS[1])
+if ARGV[4] == '1' and redis.call('EXISTS', PAYLOAD .. id) == 1 and not redis.call('ZSCORE', lane, id) then
+  return 'foreign'
+end
 local holder = redis.call('GET', HOLDER .. id)
 if holder and is_leased(id, lane, clock()) then
   redis.call('ZADD', ABORT, clock(), id)
   redis.call('PUBLISH', CHANNEL_WORKER .. string.match(holder, '^(.*):%d+$'), id)
   return 'told'
 end
-if not holder and redis.call('EXISTS', PAYLOAD .. id) == 0 then return 'gone' end
+if not holder and redis.call('EXISTS', PAYLOAD .. id) == 0 then
+  redis.call('ZREM', ABORT, id)
+  return 'gone'
+end
 settle(id, lane, holder and 'running' or 'queued', 'cancelled', ARGV[2], tonumber(ARGV[3]))
 return 'cancelled'

@@ -28,6 +28,12 @@ local function queue_score(now, priority)
   return now - (priority + 9) * HOUR
 end
 
+-- A lane has jobs: it stands among the lanes, and tidy.lua counts anew for how long it has none.
+local function note_lane(lane)
+  redis.call('SADD', LANES, lane)
+  redis.call('ZREM', IDLE_LANES, lane)
+end
+
 local function count(batch, from, to)
   if not batch then return end
   if from then redis.call('HINCRBY', batch, from, -1) end
@@ -110,11 +116,10 @@ local function bury(id, lane, now, keep)
   if not payload then return end
   redis.call('HSET', DEAD .. id, 'payload', payload, 'lane', lane, 'turn', redis.call('HGET', JOB .. id, 'turn') or 0)
   redis.call('ZADD', DEAD_INDEX, now, id)
-  -- The letters themselves expire; the index is cleared by those that come.
-  for _, oldest in ipairs(redis.call('ZRANGE', DEAD_INDEX, 0, 1)) do
-    if redis.call('EXISTS', DEAD .. oldest) == 0 then redis.call('ZREM', DEAD_INDEX, oldest) end
+  if keep > 0 then
+    redis.call('PEXPIRE', DEAD .. id, keep)
+    redis.call('ZADD', LETTERS, now + keep, id)  -- tidy.lua clears the index
   end
-  if keep > 0 then redis.call('PEXPIRE', DEAD .. id, keep) end
 end
 
 -- Write the one result of a job, forget the job, count it into its batch and announce it. `from` is the state that it

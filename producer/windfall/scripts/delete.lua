@@ -55,6 +55,7 @@ redis.call('UNLINK', batch, batch .. DONE_SUFFIX)
 if h[8] and redis.call('GET', SOURCE .. h[8]) == name then redis.call('DEL', SOURCE .. h[8]) end
 redis.call('SREM', PAUSED, batch)
 redis.call('SREM', RESUMING, name)
+redis.call('SREM', CANCELLING, name)
 redis.call('ZREM', KEPT, name)
 redis.call('ZREM', KEYS[1], name)
 return 0

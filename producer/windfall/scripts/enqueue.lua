@@ -30,7 +30,7 @@ if added > 0 then
     note_rows(batch, last, now)
     if redis.call('HEXISTS', batch, 'finished') == 1 then reopen(batch) end
   end
-  redis.call('SADD', LANES, lane)
+  note_lane(lane)
   redis.call('PUBLISH', CHANNEL_WAKE .. lane, added)
 end
 return added

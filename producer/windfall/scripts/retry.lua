@@ -7,12 +7,13 @@ if not dead[1] then return 0 end
 local lane, batch = dead[1], batch_of(id)
 redis.call('DEL', DEAD .. id, RESULT .. id)
 redis.call('ZREM', DEAD_INDEX, id)
+redis.call('ZREM', LETTERS, id)
 redis.call('ZREM', ABORT, id)  -- stock Job.abort() of an ended job leaves its word behind
 redis.call('SET', PAYLOAD .. id, ARGV[4])
 redis.call('HSET', JOB .. id, 'ledger', ARGV[3], 'turn', tonumber(dead[3] or 0) + 1)
 redis.call('ZADD', lane, queue_score(clock(), tonumber(ARGV[2])), id)
 if deadline > 0 then redis.call('ZADD', DEADLINES, deadline, id) end
-redis.call('SADD', LANES, lane)
+note_lane(lane)
 if batch then
   if dead[2] then redis.call('XDEL', batch .. DONE_SUFFIX, dead[2]) end
   count(batch, 'failed', 'queued')

@@ -12,7 +12,7 @@ from arq import ArqRedis
 from protocol import LANE, answer, desk
 from support import eventually, request
 from windfall import JobState, Producer
-from windfall.scripts import Script, Step, run
+from windfall.scripts import Arg, Script, Step, run
 from windfall.tasks import put_away
 from windfall_worker.metrics.recorder import SILENT
 from windfall_worker.outbox import Letter, Outbox
@@ -52,7 +52,7 @@ async def test_a_result_waits_in_the_outbox_until_redis_keeps_its_scripts(
     async with Producer(redis) as producer:
         name = await producer.enqueue(request())
         (claim,) = (await desk(redis).claim([LANE], 1)).claims
-        end = [name, claim.token, JobState.COMPLETED.value, answer(claim), 60_000, 1, 2, 0, 0, claim.digest]
+        end: list[Arg] = [name, claim.token, JobState.COMPLETED.value, answer(claim), 60_000, 1, 2, 0, 0, claim.digest]
         await redis.script_flush()
         forgetful(12)
         answers: list[bytes | None] = []

@@ -10,10 +10,11 @@ from arq import ArqRedis
 
 from protocol import LANE, SHORT, desk, finish
 from support import eventually, request, requests
-from windfall import JobState, Producer, cancelling, housekeeping, keys
+from windfall import JobState, Producer, housekeeping, keys
 from windfall.batch import BatchState
 from windfall.clock import RedisClock
 from windfall.housekeeping import Housekeeping
+from windfall.unfinished import read_unended
 
 
 @pytest.fixture
@@ -34,7 +35,6 @@ async def test_cancelling_that_was_cut_off_is_gone_on_with(
     producer: Producer, redis: ArqRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = await producer.enqueue_batch(requests(1300))
-    read = cancelling.read_unended
     pages = 0
 
     async def dies_on_its_second_page(*args: Any) -> Any:
@@ -42,10 +42,10 @@ async def test_cancelling_that_was_cut_off_is_gone_on_with(
         pages += 1
         if pages == 2:
             raise Killed
-        return await read(*args)
+        return await read_unended(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cancelling, "read_unended", dies_on_its_second_page)
+        patch.setattr("windfall.cancelling.read_unended", dies_on_its_second_page)
         with pytest.raises(Killed):
             await producer.cancel(batch.id)
     assert await redis.hget(keys.BATCH + batch.id, "queued") == b"800"  # type: ignore[misc]

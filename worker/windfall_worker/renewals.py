@@ -67,8 +67,9 @@ class Renewals:
             [held.claim for held in running if held.releasing],
         )
         self._renewed_at = steady()
-        if renewed.lost:
-            self._record.leases_lost(len(renewed.lost), "held")
+        # One that was put back while Redis answered has lost nothing.
+        if lost := sum(not asked[name][0].releasing for name in renewed.lost):
+            self._record.leases_lost(lost, "held")
         if renewed.gone:
             self._record.leases_lost(len(renewed.gone), "gone")
             logger.error(

@@ -109,6 +109,9 @@ def _pool(url: str, timeout: float) -> ConnectionPool:
         "socket_keepalive": True,
         "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
         "retry_on_error": [RedisConnectionError],
+        # redis-py would introduce itself by CLIENT SETINFO, which no rule can allow that Redis 6.2 and 7.0 also take.
+        "lib_name": None,
+        "lib_version": None,
     }
     if is_sentinel(url):
         return sentinel_pool(url, **options)

@@ -9,11 +9,14 @@ from arq import ArqRedis
 
 from windfall import keys, reading
 from windfall.errors import NotFound, WireError
+from windfall.quarantine import answers, readable
 from windfall.request import CompletionRequest, Record
 from windfall.result import CompletionResult
 from windfall.wire import decode_job
 
 _PAGE = 200
+#: Seconds since 1970 that a time may be; beyond it somebody wrote what is none.
+_LATEST = 1e11
 
 
 class DeadLetter(Record):
@@ -29,17 +32,27 @@ async def dead_letters(redis: ArqRedis) -> AsyncIterator[DeadLetter]:
     """All dead letters, the oldest first; those that were kept no longer are forgotten on the way."""
     client: Any = redis
     seen = 0
-    while page := await client.zrange(keys.DEAD_INDEX, seen, seen + _PAGE - 1, withscores=True):
+    while page := await _page(redis, seen):
+        died = dict(page)
         gone = []
-        for name, died in page:
-            letter = await _read(redis, name.decode(), died / 1000)
+        for name in await readable(redis, keys.DEAD_INDEX, died):
+            letter = await _read(redis, name, died[name.encode()] / 1000)
             if letter is not None:
                 yield letter
-            elif not await client.exists(keys.DEAD + name.decode()):
+            elif not await client.exists(keys.DEAD + name):
                 gone.append(name)  # a letter that this version cannot read stays
         if gone:
             await client.zrem(keys.DEAD_INDEX, *gone)
-        seen += len(page) - len(gone)
+        unreadable = sum(keys.name_of(name) is None for name in died)
+        seen += len(page) - len(gone) - unreadable
+
+
+async def _page(redis: ArqRedis, first: int) -> list[tuple[bytes, float]]:
+    client: Any = redis
+    async with client.pipeline(transaction=False) as pipe:
+        pipe.zrange(keys.DEAD_INDEX, first, first + _PAGE - 1, withscores=True)
+        (page,) = await answers(redis, pipe, [keys.DEAD_INDEX])
+    return page or []
 
 
 async def dead_letter(redis: ArqRedis, job_id: str) -> DeadLetter:
@@ -56,11 +69,11 @@ async def purge(redis: ArqRedis, job_ids: list[str] | None = None) -> int:
     """Forget these dead letters, or all of them; their results stay. Returns how many there were."""
     client: Any = redis
     count = 0
-    names = job_ids if job_ids is not None else [name.decode() for name in await client.zrange(keys.DEAD_INDEX, 0, -1)]
+    names: list[Any] = job_ids if job_ids is not None else await client.zrange(keys.DEAD_INDEX, 0, -1)
     for first in range(0, len(names), _PAGE):
         page = names[first : first + _PAGE]
         async with client.pipeline(transaction=True) as pipe:
-            pipe.delete(*(keys.DEAD + name for name in page))
+            pipe.delete(*(keys.DEAD.encode() + (name.encode() if isinstance(name, str) else name) for name in page))
             pipe.zrem(keys.DEAD_INDEX, *page)
             pipe.zrem(keys.LETTERS, *page)
             deleted, *_ = await pipe.execute()
@@ -70,8 +83,10 @@ async def purge(redis: ArqRedis, job_ids: list[str] | None = None) -> int:
 
 async def _read(redis: ArqRedis, job_id: str, died_at: float) -> DeadLetter | None:
     client: Any = redis
-    payload = await client.hget(keys.DEAD + job_id, "payload")
-    if payload is None:
+    async with client.pipeline(transaction=False) as pipe:
+        pipe.hget(keys.DEAD + job_id, "payload")
+        (payload,) = await answers(redis, pipe, [keys.DEAD + job_id])
+    if payload is None or not 0 <= died_at <= _LATEST:
         return None
     try:
         request = decode_job(payload).request

@@ -13,6 +13,7 @@ from windfall import keys
 from windfall.connection import OUTAGE
 from windfall.errors import InvalidRequest
 from windfall.housekeeping import Housekeeping
+from windfall.quarantine import rows_of
 from windfall.reading import batch
 from windfall.result import CompletionResult
 from windfall.wire import decode_result
@@ -92,12 +93,13 @@ async def _by_end(redis: ArqRedis, housekeeping: Housekeeping, batch_id: str, cu
                 return
             continue
         entries = page[0][1]
-        names = [fields[b"i"].decode() for _, fields in entries]
-        found = await client.mget([keys.RESULT + name for name in names])
-        for (entry, _), data in zip(entries, found, strict=True):
-            cursor = entry.decode()
+        rows = [(entry.decode(), row) for entry, fields in entries for row in rows_of(batch_id, [fields.get(b"i")])]
+        found = await client.mget([keys.RESULT + row for _, row in rows]) if rows else ()
+        for (entry, _), data in zip(rows, found, strict=True):
+            cursor = entry
             if data is not None:
                 yield cursor, decode_result(data)
+        cursor = entries[-1][0].decode()
 
 
 async def _by_row(redis: ArqRedis, housekeeping: Housekeeping, batch_id: str, row: int, *, follow: bool) -> Found:
@@ -154,8 +156,8 @@ async def failures(redis: ArqRedis, batch_id: str, after: str) -> tuple[str, Cou
     cursor, kinds = after, Counter[str]()
     while page := await client.xread({keys.BATCH + batch_id + keys.DONE_SUFFIX: cursor}, count=_ENTRIES):
         cursor = page[0][1][-1][0].decode()
-        failed = [keys.RESULT + fields[b"i"].decode() for _, fields in page[0][1] if fields[b"s"] == b"failed"]
-        for data in await client.mget(failed) if failed else ():
+        failed = rows_of(batch_id, [fields.get(b"i") for _, fields in page[0][1] if fields.get(b"s") == b"failed"])
+        for data in await client.mget([keys.RESULT + row for row in failed]) if failed else ():
             error = decode_result(data).error if data else None
             kinds[error.type if error else "unknown"] += 1
     return cursor, kinds

@@ -4,12 +4,14 @@
     ├── ConfigError               a setting, flag or environment variable cannot be used
     ├── BrokerError               Redis did not do what was asked
     │   ├── BrokerUnavailable     not reachable, or it went away
+    │   │   └── ScriptsMissing    it restarted and has no scripts, and this user may not load them
     │   ├── BrokerDenied          wrong password, unknown user, or a command the ACL forbids
     │   └── BrokerFull            out of memory with `noeviction`: nothing was written
     ├── WireError                 bytes from Redis that are no message of ours
     │   └── UnknownContract       … or are one of another contract version
     ├── InvalidRequest            a request, row or file that cannot become a job
     │   ├── BatchCancelled        the batch was cancelled or deleted while rows were being added
+    │   ├── IdTaken               another program's job has the id of a row
     │   └── BatchFull             a batch has as many rows as the limit allows
     ├── NotFound                  no job or batch of that id
     ├── Unfinished                a batch that still runs is not deleted
@@ -56,6 +58,10 @@ class BrokerUnavailable(BrokerError):
     """Redis cannot be reached, or went away."""
 
 
+class ScriptsMissing(BrokerUnavailable):
+    """Redis has not our scripts, and this user may not load them: workers do, at their start and again and again."""
+
+
 class BrokerDenied(BrokerError):
     """Redis refused the password, the user or the command."""
 
@@ -97,6 +103,10 @@ class InvalidRequest(WindfallError):
 
 class BatchCancelled(InvalidRequest):
     """The batch was cancelled, or deleted, while rows were being added."""
+
+
+class IdTaken(InvalidRequest):
+    """A job of another program has the id of a row of this batch, which takes no more; the rows before it run."""
 
 
 class BatchFull(InvalidRequest):

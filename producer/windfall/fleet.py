@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 from arq import ArqRedis
 from pydantic import Field, ValidationError
 
 from windfall import keys
+from windfall.quarantine import MOST, answers, put_aside, readable
 from windfall.request import Record, Route
 from windfall.wire import HEAD_BYTES, enqueued_at
 
@@ -27,16 +28,22 @@ def worker_names(worker_id: str, host: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((worker_id, worker_name(worker_id), host, host.removesuffix(".local"))))
 
 
+# What a heartbeat may say: it is read by everybody, and written by whoever may write there.
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Speed = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+Moment = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]
+
+
 class ServedModel(Record):
     """A model that a worker serves."""
 
     name: str
     backends: tuple[str, ...]
     local: bool = True  #: whether the worker's own machine completes it
-    slots: int
-    running: int = 0
-    tokens_per_second: float | None = None
-    rates: dict[Route, float] = Field(default_factory=dict)  #: jobs that ended a second of late, by their lane's route
+    slots: Count
+    running: Count = 0
+    tokens_per_second: Speed | None = None
+    rates: dict[Route, Speed] = Field(default_factory=dict)  #: jobs that ended a second of late, by their lane's route
 
 
 class WorkerStatus(Record):
@@ -48,14 +55,14 @@ class WorkerStatus(Record):
     pid: int = Field(gt=0, lt=2**31)  #: also what namesakes are looked for by
     state: str  #: running, paused or draining
     why: str | None = None  #: why it is paused
-    started_at: float  #: Unix seconds on Redis' clock
-    seen_at: float
+    started_at: Moment  #: Unix seconds on Redis' clock
+    seen_at: Moment
     version: str
     models: tuple[ServedModel, ...] = ()
-    completed: int = 0
-    failed: int = 0
+    completed: Count = 0
+    failed: Count = 0
     chip: str | None = None  #: what computes there
-    memory_bytes: int | None = None
+    memory_bytes: Count | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -105,6 +112,12 @@ class FleetStatus(Record):
 #: Milliseconds after which a silent worker's heartbeat is gone.
 HEARTBEAT_TTL = 15_000
 
+#: Held jobs of a lane that are looked at: more than any fleet runs.
+_HELD_MOST = 100_000
+
+#: Bytes of a heartbeat that are read.
+_LONGEST_BEAT = 256 * 1024
+
 #: Seconds after which a worker that was told something by its id, and is silent since, will not come back.
 _LONGEST_SLEEP = 2 * 24 * 3600
 
@@ -115,7 +128,9 @@ async def write_heartbeat(redis: ArqRedis, status: WorkerStatus) -> None:
     async with client.pipeline(transaction=False) as pipe:
         pipe.set(keys.WORKER + status.id, status.model_dump_json(), px=HEARTBEAT_TTL)
         pipe.zadd(keys.WORKERS, {status.id: round(status.seen_at * 1000)})
-        await pipe.execute()
+        _, listed = await answers(redis, pipe)
+    if listed is None:
+        await put_aside(redis, [keys.WORKERS])
 
 
 async def remove_heartbeat(redis: ArqRedis, worker_id: str) -> None:
@@ -133,30 +148,40 @@ async def read_fleet(redis: ArqRedis) -> FleetStatus:
     client: Any = redis
     async with client.pipeline(transaction=False) as pipe:
         pipe.time()
-        pipe.zrange(keys.WORKERS, 0, -1, withscores=True)
-        pipe.smembers(keys.LANES)
-        pipe.smembers(keys.PAUSED)
-        (seconds, micros), beats, queues, paused = await pipe.execute()
+        pipe.zrange(keys.WORKERS, 0, MOST - 1, withscores=True)
+        # All of a set that has no more; what somebody fills beyond measure is not read whole.
+        pipe.srandmember(keys.LANES, MOST)
+        pipe.srandmember(keys.PAUSED, MOST)
+        (seconds, micros), beats, queues, paused = await answers(redis, pipe, keys.SHARED)
     now = seconds + micros / 1e6
-    names = {name.decode() for name in paused}
-    workers = await _workers(client, {name.decode(): seen / 1000 for name, seen in beats}, names, now)
-    lanes = await _lanes(client, {queue.decode() for queue in queues}, names, round(now * 1000))
+    names = set(await readable(redis, keys.PAUSED, paused))
+    seen = {raw: at / 1000 for raw, at in beats or ()}
+    live = await readable(redis, keys.WORKERS, seen)
+    workers = await _workers(redis, {name: seen[name.encode()] for name in live}, names, now)
+    known = set(await readable(redis, keys.LANES, queues))
+    lanes = await _lanes(redis, known, names, round(now * 1000))
     told = [lane.model_copy(update={"rate": _rate(lane, workers)}) for lane in lanes]
     return FleetStatus(workers=workers, lanes=tuple(told), now=now)
 
 
-async def _workers(client: Any, seen: dict[str, float], paused: set[str], now: float) -> tuple[WorkerStatus, ...]:
+async def _workers(redis: ArqRedis, seen: dict[str, float], paused: set[str], now: float) -> tuple[WorkerStatus, ...]:
     """`seen`: the ids, and when each was last heard of. One that was paused by its id may be asleep for a while."""
-    beats = await client.mget([keys.WORKER + name for name in seen]) if seen else []
+    client: Any = redis
+    async with client.pipeline(transaction=False) as pipe:
+        for name in seen:
+            pipe.getrange(keys.WORKER + name, 0, _LONGEST_BEAT)
+        beats = await answers(redis, pipe) if seen else []
     gone = [
         name
         for (name, at), beat in zip(seen.items(), beats, strict=True)
-        if beat is None and (keys.WORKER + name not in paused or now - at > _LONGEST_SLEEP)
+        if not beat and (keys.WORKER + name not in paused or now - at > _LONGEST_SLEEP)
     ]
     if gone:
         await client.zrem(keys.WORKERS, *gone)
         await client.srem(keys.PAUSED, *(keys.WORKER + name for name in gone))
-    known = [status for status in map(_read_heartbeat, beats) if status is not None]
+    # A heartbeat speaks for the worker under whose name it stands, and for no other.
+    told = [(name, _read_heartbeat(beat)) for name, beat in zip(seen, beats, strict=True)]
+    known = [status for name, status in told if status is not None and status.id == name]
     return tuple(sorted(known, key=lambda status: status.id))  # on a page each keeps its place
 
 
@@ -168,36 +193,37 @@ def _read_heartbeat(beat: bytes | None) -> WorkerStatus | None:
         return None
 
 
-async def _lanes(client: Any, queues: set[str], paused: set[str], now_ms: int) -> list[LaneStatus]:
+async def _lanes(redis: ArqRedis, queues: set[str], paused: set[str], now_ms: int) -> list[LaneStatus]:
+    client: Any = redis
     parts = {name: keys.lane_parts(name) for name in sorted(queues | paused)}
     known = {name: found for name, found in parts.items() if found is not None}
     async with client.pipeline(transaction=False) as pipe:
         for name in known:
             pipe.zcard(name)
             # Held are the running jobs, those that were put back for later, and beyond them the parked ones.
-            pipe.zrangebyscore(name + keys.HELD_SUFFIX, "-inf", f"({keys.PARKED}")
+            pipe.zrangebyscore(name + keys.HELD_SUFFIX, "-inf", f"({keys.PARKED}", start=0, num=_HELD_MOST)
             pipe.zcount(name + keys.HELD_SUFFIX, keys.PARKED, "+inf")
             pipe.zrangebyscore(name, "-inf", now_ms, start=0, num=1)
-        found = await pipe.execute()
+        found = await answers(redis, pipe)
     looks = list(zip(found[::4], found[1::4], found[2::4], found[3::4], strict=True))
     async with client.pipeline(transaction=False) as pipe:
         for _, held, _, head in looks:
             # EXISTS takes one name at least; this one is of no job.
-            pipe.exists(keys.HOLDER, *(keys.HOLDER + name.decode() for name in held))
-            pipe.getrange(keys.PAYLOAD + (head[0].decode() if head else ""), 0, HEAD_BYTES - 1)
-        answers = await pipe.execute()
+            pipe.exists(keys.HOLDER, *(keys.HOLDER.encode() + name for name in held or ()))
+            pipe.getrange(keys.PAYLOAD.encode() + (head[0] if head else b""), 0, HEAD_BYTES - 1)
+        heads = await answers(redis, pipe)
     return [
         LaneStatus(
             model=model,
             route=route,
-            queued=total - running - parked,
+            queued=max(0, (total or 0) - running - (parked or 0)),
             running=running,
-            parked=parked,
+            parked=parked or 0,
             paused=name in paused,
-            waiting_since=enqueued_at(payload),
+            waiting_since=enqueued_at(payload or b""),
         )
         for (name, (model, route)), (total, _, parked, _), running, payload in zip(
-            known.items(), looks, answers[::2], answers[1::2], strict=True
+            known.items(), looks, heads[::2], heads[1::2], strict=True
         )
     ]
 

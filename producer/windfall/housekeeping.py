@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from arq import ArqRedis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from windfall import keys
 from windfall.cancelling import cancel_jobs, go_on_cancelling
 from windfall.clock import RedisClock
-from windfall.connection import OUTAGE
+from windfall.connection import OUTAGE, is_passing
+from windfall.errors import ScriptsMissing
+from windfall.quarantine import answers, readable
 from windfall.result import ErrorInfo, JobState
 from windfall.scripts import Script, Step, run, run_all
 from windfall.unfinished import read_unended
@@ -36,6 +40,12 @@ _TIDY_PERIOD, _LANE_IDLE = 60.0, 24 * 3600 * 1000
 _PERIOD, _PAUSE = 4.0, 0.5
 #: Seconds that a producer spends on a sweep before it goes on with what it was asked for.
 _PATIENCE = 2.0
+#: Seconds of a worker's sweep, after which the next goes on: no batch, whatever it says of its size, keeps the others.
+_WORKERS_PATIENCE = 60.0
+#: Seconds until a producer sweeps again who found no scripts and may not load them.
+_WITHOUT_SCRIPTS = 10.0
+#: Seconds of a sweep that one batch gets.
+_EACH = 2.0
 
 
 class Housekeeping:
@@ -53,9 +63,10 @@ class Housekeeping:
 
     async def run(self) -> None:
         """Sweep now and then, until cancelled; an outage is waited out."""
+        loop = asyncio.get_running_loop()
         while True:
             try:
-                await self.sweep()
+                await self.sweep(until=loop.time() + _WORKERS_PATIENCE)
             except (RedisError, *OUTAGE) as exc:
                 logger.debug("no sweep: %s", exc)
             await asyncio.sleep(_PERIOD)
@@ -65,8 +76,13 @@ class Housekeeping:
         loop = asyncio.get_running_loop()
         if loop.time() < self._next:
             return
-        await self.sweep(until=loop.time() + _PATIENCE)
-        self._next = loop.time() + _PAUSE
+        try:
+            await self.sweep(until=loop.time() + _PATIENCE)
+        except ScriptsMissing as exc:  # a look needs none of them, and workers sweep anyway
+            logger.debug("no sweep: %s", exc)
+            self._next = loop.time() + _WITHOUT_SCRIPTS
+        else:
+            self._next = loop.time() + _PAUSE
 
     async def sweep(self, until: float = float("inf")) -> None:
         """Do all that is due, or what can be done `until` then (the event loop's time)."""
@@ -75,20 +91,22 @@ class Housekeeping:
         async with client.pipeline(transaction=False) as pipe:
             pipe.zrangebyscore(keys.DEADLINES, "-inf", now_ms, start=0, num=_PAGE)
             pipe.zrangebyscore(keys.KEPT, "-inf", now_ms, start=0, num=_PAGE)
-            pipe.smembers(keys.RESUMING)
-            pipe.smembers(keys.CANCELLING)
+            pipe.srandmember(keys.RESUMING, _PAGE)
+            pipe.srandmember(keys.CANCELLING, _PAGE)
             pipe.zrangebyscore(keys.ABORT, "-inf", now_ms - _ABORT_PATIENCE, start=0, num=_PAGE)
-            overdue, forgotten, resuming, cancelling, aborted = await pipe.execute()
+            overdue, forgotten, resuming, cancelling, aborted = await answers(self._redis, pipe, keys.SHARED)
         if overdue:
             await self._expire_all(until)
-        for name in forgotten:
-            await delete(self._redis, name.decode(), "kept", until)
-        for name in resuming:
-            await go_on_with(self._redis, name.decode(), until)
-        for name in cancelling:
-            await go_on_cancelling(self._redis, self._clock, name.decode(), self._keep_ms, until)
-        if aborted:
-            ids = [name.decode() for name in aborted]
+        for name in await readable(self._redis, keys.KEPT, forgotten):
+            with self._told_of(name):
+                await delete(self._redis, name, "kept", _no_longer_than(until))
+        for name in await readable(self._redis, keys.RESUMING, resuming):
+            with self._told_of(name):
+                await go_on_with(self._redis, name, _no_longer_than(until))
+        for name in await readable(self._redis, keys.CANCELLING, cancelling):
+            with self._told_of(name):
+                await go_on_cancelling(self._redis, self._clock, name, self._keep_ms, _no_longer_than(until))
+        if ids := await readable(self._redis, keys.ABORT, aborted):
             await cancel_jobs(self._redis, self._clock, ids, self._keep_ms, asked_before=True)
         await self._tidy()
 
@@ -98,6 +116,16 @@ class Housekeeping:
             await run(self._redis, Script.TIDY, [], [_PAGE, _LANE_IDLE])
             self._next_tidy = loop.time() + _TIDY_PERIOD
 
+    @contextmanager
+    def _told_of(self, name: str) -> Iterator[None]:
+        """What Redis refuses of one job or batch is told of, and keeps nobody from the others."""
+        try:
+            yield
+        except ResponseError as exc:
+            if is_passing(exc):
+                raise
+            logger.warning("%s could not be swept: %s", name, exc)
+
     async def _expire_all(self, until: float) -> None:
         client: Any = self._redis
         passed = 0  # over those that a worker still holds
@@ -106,7 +134,8 @@ class Housekeeping:
             page = await client.zrangebyscore(keys.DEADLINES, "-inf", now_ms, start=passed, num=_PAGE)
             if not page:
                 return
-            passed += await self._expire([name.decode() for name in page])
+            names = await readable(self._redis, keys.DEADLINES, page)
+            passed += await self._expire(names) if names else 0
 
     async def _expire(self, job_ids: list[str]) -> int:
         """Returns how many of them stay where they are."""
@@ -118,11 +147,18 @@ class Housekeeping:
             error = ErrorInfo(type="deadline_exceeded", message=f"not done within its deadline{within}")
             result = encode_result(job.ended(JobState.EXPIRED, error, now), job.lane)
             steps.append(Step(Script.EXPIRE, [job.lane], [job.job_id, result, self._keep_ms]))
-        answers = await run_all(self._redis, steps)
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
-        return sum(answer in (b"held", b"early") for answer in answers)
+        ended = await run_all(self._redis, steps)
+        stay = 0
+        for step, answer in zip(steps, ended, strict=True):
+            with self._told_of(str(step.args[0])):
+                stay += isinstance(answer, Exception) or answer in (b"held", b"early")
+                if isinstance(answer, Exception):
+                    raise answer
+        return stay
+
+
+def _no_longer_than(until: float) -> float:
+    return min(until, asyncio.get_running_loop().time() + _EACH)
 
 
 async def delete(redis: ArqRedis, batch_id: str, why: str, until: float = float("inf")) -> int:

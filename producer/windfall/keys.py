@@ -8,12 +8,13 @@ no name is written down twice.
 from __future__ import annotations
 
 import json
+import re
 from typing import Final
 
 from arq import constants as arq
 
 from windfall.errors import InvalidRequest
-from windfall.request import Route
+from windfall.request import Route, is_model_name
 
 #: The one function that our workers register with arq.
 FUNCTION: Final = "complete"
@@ -56,6 +57,8 @@ RESUMING: Final = "windfall:resuming"  #: set of the batches whose parked jobs a
 CANCELLING: Final = "windfall:cancelling"  #: set of the batches whose rows are being cancelled
 DRAIN: Final = "windfall:drain:"  #: + worker id: there while that worker is told to drain
 
+QUARANTINE: Final = "windfall:quarantine"  #: stream of what was put aside because nobody could read it, the newest 100
+
 CHANNEL_WAKE: Final = "windfall:wake:"  #: + lane: there is something to claim
 CHANNEL_DONE: Final = "windfall:done:"  #: + job id: it has its result
 CHANNEL_WORKER: Final = "windfall:tell:"  #: + worker id: cancel this job, or look who paused you
@@ -64,10 +67,35 @@ CHANNEL_WORKER: Final = "windfall:tell:"  #: + worker id: cancel this job, or lo
 #: together with one it still keeps the thousandths that rows of one millisecond are ordered by.
 PARKED: Final = 4_000_000_000_000
 
+#: The type of the value under each of these keys, or under all that begin so (with a colon at the end); that of a
+#: batch's `DONE_SUFFIX` is a stream. What is there of another type is put aside by the script that meets it.
+TYPES: Final = {
+    **dict.fromkeys((PAYLOAD, HOLDER, RESULT, TRIES, SOURCE, WORKER, ANSWER, PULSE, GRACE, DRAIN), "string"),
+    **dict.fromkeys((LANE, IDLE_LANES, ABORT, BATCHES, KEPT, DEADLINES, DEAD_INDEX, LETTERS, WORKERS), "zset"),
+    **dict.fromkeys((LANES, PAUSED, RESUMING, CANCELLING), "set"),
+    **dict.fromkeys((JOB, BATCH, DEAD), "hash"),
+    **dict.fromkeys((DELTAS, QUARANTINE), "stream"),
+}
+
+#: Keys that all share: one of a foreign type would be in everybody's way.
+SHARED: Final = (
+    ABORT, LANES, IDLE_LANES, BATCHES, KEPT, DEADLINES, DEAD_INDEX, LETTERS, WORKERS, PAUSED, RESUMING, CANCELLING,
+    QUARANTINE,
+)  # fmt: skip
+
+
+def _table(fields: dict[str, object]) -> str:
+    return "{" + ", ".join(f"[{json.dumps(name)}] = {json.dumps(value)}" for name, value in fields.items()) + "}"
+
+
 #: Prepended to every script as Lua locals.
 LUA_NAMES: Final = "".join(
-    f"local {name} = {json.dumps(value)}\n"
+    f"local {name} = {value if name in ('TYPES', 'ROUTES') else json.dumps(value)}\n"
     for name, value in {
+        "TYPES": _table(dict(TYPES)),
+        "ROUTES": _table({route.value: True for route in Route}),
+        "LANE": LANE,
+        "QUARANTINE": QUARANTINE,
         "PAYLOAD": PAYLOAD,
         "HOLDER": HOLDER,
         "RESULT": RESULT,
@@ -100,7 +128,10 @@ LUA_NAMES: Final = "".join(
     }.items()
 )
 
-_FORBIDDEN = set(" \t\r\n\0")
+#: What the scripts take for names, and no more: guard.lua has the same numbers.
+_LONGEST_ID: Final = 640  # bytes
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_BATCH_OF: Final = re.compile(r"([^:\s]+):[1-9]\d*")
 
 
 def lane_queue(model: str, route: Route | str) -> str:
@@ -111,7 +142,9 @@ def lane_queue(model: str, route: Route | str) -> str:
 def lane_parts(queue: str) -> tuple[str, Route] | None:
     """The model and the route of a lane's queue name; None for a name that is not of ours."""
     route, _, model = queue.removeprefix(LANE).partition(":")
-    return (model, Route(route)) if route in set(Route) else None
+    if not queue.startswith(LANE) or route not in set(Route) or not is_model_name(model):
+        return None
+    return model, Route(route)
 
 
 def job_id(batch_id: str, row: int) -> str:
@@ -121,12 +154,23 @@ def job_id(batch_id: str, row: int) -> str:
 
 def batch_of(job: str) -> str | None:
     """The batch that a job id belongs to, or None for a job on its own."""
-    batch, colon, row = job.rpartition(":")
-    return batch if colon and row.isdigit() else None
+    found = _BATCH_OF.fullmatch(job)
+    return found[1] if found else None
+
+
+def name_of(raw: bytes) -> str | None:
+    """The name of a job, batch or lane in these bytes from Redis; None where they are none."""
+    if not 0 < len(raw) <= _LONGEST_ID + len(LANE) + _LONGEST_ID:
+        return None
+    try:
+        name = raw.decode()
+    except UnicodeDecodeError:
+        return None
+    return None if _CONTROL.search(name) else name
 
 
 def checked_batch_id(batch_id: str) -> str:
     """A batch id that may become part of key names. Raises `InvalidRequest`."""
-    if not batch_id or len(batch_id) > 128 or ":" in batch_id or _FORBIDDEN & set(batch_id):
+    if not 0 < len(batch_id) <= 128 or ":" in batch_id or " " in batch_id or not batch_id.isprintable():
         raise InvalidRequest(f"a batch id is 1 to 128 characters without ':' or blanks, not {batch_id!r}")
     return batch_id

@@ -17,7 +17,7 @@ from windfall.batch import BatchStatus
 from windfall.clock import RedisClock
 from windfall.connection import connect, disconnect, translated
 from windfall.dead import DeadLetter
-from windfall.errors import BatchCancelled, BatchFull, InvalidRequest, WaitTimeout
+from windfall.errors import BatchCancelled, BatchFull, IdTaken, InvalidRequest, WaitTimeout
 from windfall.fleet import FleetStatus, read_fleet
 from windfall.housekeeping import Housekeeping
 from windfall.limits import DEFAULT_LIMITS, Limits
@@ -137,7 +137,7 @@ class Producer:
             submission = Submission(self._redis, self._clock, batch.id, self._limits, deadline_ms)
             try:
                 await submission.add(requests, on_progress)
-            except (BatchCancelled, BatchFull):
+            except (BatchCancelled, BatchFull, IdTaken):
                 await self._seal(batch.id)
                 raise
             await self._seal(batch.id)

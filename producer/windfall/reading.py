@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 from arq import ArqRedis
+from pydantic import TypeAdapter, ValidationError
 
 from windfall import keys
 from windfall.batch import BatchStatus
 from windfall.errors import NotFound
+from windfall.quarantine import answers, readable
+from windfall.quarantine import number as as_number
 from windfall.result import CompletionResult, Delta, JobState, Usage
 from windfall.wire import decode_result
 
@@ -20,6 +22,8 @@ _PAGE = 200
 _RECENT = 1000
 #: Milliseconds for which one blocking read of a stream waits.
 _BLOCK = 1000
+
+_described = TypeAdapter(dict[str, str])
 
 
 async def result(redis: ArqRedis, job_id: str) -> CompletionResult | None:
@@ -68,10 +72,11 @@ async def batch(redis: ArqRedis, batch_id: str) -> BatchStatus:
     async with client.pipeline(transaction=False) as pipe:
         pipe.hgetall(keys.BATCH + batch_id)
         pipe.time()
-        fields, (seconds, micros) = await pipe.execute()
+        found, (seconds, micros) = await answers(redis, pipe)
+    fields = found or {}
     if b"created" not in fields or b"deleted" in fields:
         raise NotFound(f"no batch {batch_id!r}: it never was, or it was kept no longer")
-    return _status(batch_id, {name.decode(): value for name, value in fields.items()}, seconds + micros / 1e6)
+    return _status(batch_id, fields, seconds + micros / 1e6)
 
 
 async def unfinished_batches(redis: ArqRedis, most: int) -> list[BatchStatus]:
@@ -80,7 +85,10 @@ async def unfinished_batches(redis: ArqRedis, most: int) -> list[BatchStatus]:
     Not more than `_RECENT` are looked at: finished ones are kept for days, and there may be many.
     """
     client: Any = redis
-    names = [name.decode() for name in reversed(await client.zrange(keys.BATCHES, -_RECENT, -1))]
+    async with client.pipeline(transaction=False) as pipe:
+        pipe.zrange(keys.BATCHES, -_RECENT, -1)
+        (newest,) = await answers(redis, pipe, [keys.BATCHES])
+    names = (await readable(redis, keys.BATCHES, newest))[::-1]
     found: list[BatchStatus] = []
     for first in range(0, len(names), _PAGE):
         page = names[first : first + _PAGE]
@@ -88,22 +96,26 @@ async def unfinished_batches(redis: ArqRedis, most: int) -> list[BatchStatus]:
             pipe.time()
             for name in page:
                 pipe.hgetall(keys.BATCH + name)
-            (seconds, micros), *batches = await pipe.execute()
+            (seconds, micros), *batches = await answers(redis, pipe)
         for name, fields in zip(page, batches, strict=True):
-            if b"created" in fields and b"deleted" not in fields and b"finished" not in fields:
-                decoded = {key.decode(): value for key, value in fields.items()}
-                found.append(_status(name, decoded, seconds + micros / 1e6))
+            if fields and b"created" in fields and b"deleted" not in fields and b"finished" not in fields:
+                found.append(_status(name, fields, seconds + micros / 1e6))
+        # Names of no batch would stand before those of batches for ever.
+        if nothing := [name for name, fields in zip(page, batches, strict=True) if not fields]:
+            await client.zrem(keys.BATCHES, *nothing)
         if len(found) >= most:
             break
     return found[:most]
 
 
-def _status(batch_id: str, fields: dict[str, bytes], now: float) -> BatchStatus:
+def _status(batch_id: str, found: dict[bytes, bytes], now: float) -> BatchStatus:
+    fields = {name.decode(errors="replace"): value for name, value in found.items()}
+
     def number(name: str) -> int:
-        return int(fields.get(name, 0))
+        return as_number(fields.get(name))
 
     def moment(name: str) -> float | None:
-        return int(fields[name]) / 1000 if name in fields else None
+        return number(name) / 1000 if name in fields else None
 
     return BatchStatus(
         id=batch_id,
@@ -117,7 +129,7 @@ def _status(batch_id: str, fields: dict[str, bytes], now: float) -> BatchStatus:
         sealed=fields.get("sealed") == b"1",
         cancel_requested=fields.get("cancel") == b"1",
         paused="paused" in fields,
-        metadata=json.loads(fields.get("meta", b"{}")),
+        metadata=_metadata(fields.get("meta", b"{}")),
         usage=Usage(
             prompt_tokens=number("prompt_tokens"),
             completion_tokens=number("completion_tokens"),
@@ -132,6 +144,13 @@ def _status(batch_id: str, fields: dict[str, bytes], now: float) -> BatchStatus:
         keep=number("keep") / 1000,
         now=now,
     )
+
+
+def _metadata(raw: bytes) -> dict[str, str]:
+    try:
+        return _described.validate_json(raw)
+    except ValidationError:
+        return {}
 
 
 async def deltas(redis: ArqRedis, job_id: str) -> AsyncIterator[Delta]:

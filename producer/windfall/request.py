@@ -11,11 +11,28 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 StrictFloat = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 StrictInt = Annotated[int, Field(strict=True)]
 StrictBool = Annotated[bool, Field(strict=True)]
+
+#: What the key of a lane's held jobs ends with, so that no model may.
+_HELD = ":held"
+
+
+def is_model_name(name: str) -> bool:
+    """Whether a model may be called so: its name becomes part of the names of lanes."""
+    return 0 < len(name) <= 256 and not name.endswith(_HELD) and not any(ord(c) < 32 or ord(c) == 127 for c in name)
+
+
+def _checked_model(name: str) -> str:
+    if not is_model_name(name):
+        raise ValueError(f"must be without control characters, and not end in {_HELD!r}")
+    return name
+
+
+ModelName = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_checked_model)]
 
 
 class Contract(BaseModel):
@@ -120,7 +137,7 @@ PLACEMENT_FIELDS = frozenset({"route", "priority", "deadline", "custom_id", "on_
 class CompletionRequest(Contract):
     """One completion that a user asks for. See the module's docstring for where each field comes from."""
 
-    model: str = Field(min_length=1, max_length=256)
+    model: ModelName
     messages: tuple[Message, ...] = Field(min_length=1)
 
     max_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
@@ -151,7 +168,7 @@ class CompletionRequest(Contract):
 
     route: Route = Route.AUTO
     priority: Annotated[StrictInt, Field(ge=-9, le=9)] = 0
-    deadline: Annotated[StrictFloat, Field(gt=0)] | None = None  #: seconds from enqueueing
+    deadline: Annotated[StrictFloat, Field(gt=0, le=1e10)] | None = None  #: seconds from enqueueing
     custom_id: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     on_ambiguous: Literal["retry", "fail"] = "retry"
 

@@ -12,8 +12,9 @@ from windfall.cancelling import cancel_batch, cancel_jobs
 from windfall.clock import RedisClock
 from windfall.errors import NotFound, Unfinished, WireError
 from windfall.housekeeping import delete
+from windfall.quarantine import answers, rows_of
 from windfall.result import Attempt
-from windfall.scripts import Script, Step, run_all
+from windfall.scripts import Script, Step, run, run_all
 from windfall.submission import deadline_of
 from windfall.wire import decode_job, decode_result, encode_attempts, encode_job
 
@@ -66,7 +67,8 @@ async def _failed(redis: ArqRedis, batch_id: str) -> AsyncIterator[list[str]]:
     stream, cursor = keys.BATCH + batch_id + keys.DONE_SUFFIX, "-"
     while page := await client.xrange(stream, min=cursor, count=_PAGE):
         cursor = "(" + page[-1][0].decode()
-        if ids := [fields[b"i"].decode() for _, fields in page if fields[b"s"] == b"failed"]:
+        ids = [fields.get(b"i") for _, fields in page if fields.get(b"s") == b"failed"]
+        if ids := rows_of(batch_id, ids):
             yield ids
 
 
@@ -76,18 +78,18 @@ async def _retry_jobs(redis: ArqRedis, clock: RedisClock, ids: list[str]) -> int
         pipe.mget([keys.RESULT + name for name in ids])
         for name in ids:
             pipe.hget(keys.DEAD + name, "payload")
-        results, *payloads = await pipe.execute()
+        results, *payloads = await answers(redis, pipe)
     now_ms = await clock.now_ms()
     steps = []
     for name, data, payload in zip(ids, results, payloads, strict=True):
         if payload is not None:
             attempts = _marked(decode_result(data).attempts if data else ())
             steps.append(Step(Script.RETRY, [], [name, *_anew(payload, now_ms, attempts)]))
-    answers = await run_all(redis, steps)
-    for answer in answers:
+    given = await run_all(redis, steps)
+    for answer in given:
         if isinstance(answer, Exception):
             raise answer
-    return sum(answers)
+    return sum(given)
 
 
 def _marked(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:

@@ -10,7 +10,7 @@ from arq import ArqRedis
 
 from windfall.clock import RedisClock
 from windfall.connection import translated
-from windfall.errors import BatchCancelled, BatchFull, BrokerUnavailable
+from windfall.errors import BatchCancelled, BatchFull, BrokerUnavailable, IdTaken
 from windfall.keys import job_id, lane_queue
 from windfall.limits import Limits
 from windfall.request import CompletionRequest
@@ -149,6 +149,11 @@ class Submission:
                     raise answer
         if -1 in answers:
             raise BatchCancelled(f"batch {self._batch_id} was cancelled and takes no more rows")
+        if -3 in answers:
+            raise IdTaken(
+                f"a row of batch {self._batch_id} cannot come in: a job of another program has its id; "
+                "submit again under another batch id"
+            )
         if -2 in answers:
             raise BatchCancelled(f"batch {self._batch_id} is not there any more: it was deleted while rows were added")
         return sum(answers)

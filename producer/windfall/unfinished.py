@@ -10,6 +10,7 @@ from arq import ArqRedis
 
 from windfall import keys
 from windfall.errors import WireError
+from windfall.quarantine import answers
 from windfall.result import Attempt, CompletionResult, ErrorInfo, JobState, Timings
 from windfall.wire import JobMessage, decode_attempts, decode_job
 
@@ -50,7 +51,7 @@ async def read_unended(redis: ArqRedis, job_ids: Sequence[str]) -> list[Unended]
         pipe.mget([keys.PAYLOAD + name for name in job_ids])
         for name in job_ids:
             pipe.hget(keys.JOB + name, "ledger")
-        payloads, *ledgers = await pipe.execute()
+        payloads, *ledgers = await answers(redis, pipe)
     return [
         Unended(name, _message(payload), _attempts(ledger))
         for name, payload, ledger in zip(job_ids, payloads, ledgers, strict=True)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
 from windfall.errors import CompletionFailed, UnknownContract, WindfallError, WireError
@@ -41,7 +41,7 @@ class _Message(BaseModel):
     v: int
     f: str
     t: int | None = None
-    et: int
+    et: Annotated[int, Field(ge=0, le=2**53)]  # beyond it a time is no number that anybody could reckon with
 
 
 class JobMessage(_Message):

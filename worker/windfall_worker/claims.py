@@ -26,7 +26,9 @@ logger = logging.getLogger("windfall.claims")
 #: answer, and what Redis reads and sends without keeping others waiting. A single larger job is given all the same.
 MOST_BYTES = 4 * 2**20
 
-_LOST = re.compile(r"(?P<worker>.*):\d+(?P<how>[@?])(?P<ms>\d+)")
+#: A claim that ended without a word, as claim.lua noted it: `<worker id>:<number>@<ms when it was reclaimed>`, with `?` in
+#: place of `@` where the worker had not read that it was given the job. What somebody else wrote there tells of none.
+_LOST = re.compile(r"(?P<worker>[^@?]*):\d+(?P<how>[@?])(?P<ms>[0-9]{1,15})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ class Claim:
         except WireError as exc:
             logger.warning("job %s: its ledger cannot be read (%s), and begins anew", self.job_id, exc)
             written = ()
-        return written + tuple(_lost_attempt(entry) for entry in self.lost.split())
+        found = (_LOST.fullmatch(entry) for entry in self.lost.split())
+        return written + tuple(_lost_attempt(entry["worker"], entry["how"], int(entry["ms"])) for entry in found if entry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,20 +158,15 @@ def _claim(fields: list[Any]) -> Claim:
         payload=payload,
         deliveries=deliveries,
         ledger=ledger,
-        lost=lost.decode(),
+        lost=lost.decode(errors="replace"),
         aborted=bool(aborted),
         digest=hashlib.sha1(payload, usedforsecurity=False).hexdigest(),
         turn=turn,
     )
 
 
-def _lost_attempt(entry: str) -> Attempt:
-    """A claim that ended without a word, as claim.lua noted it: `<worker id>:<number>@<ms when it was reclaimed>`, with
-    `?` in place of `@` where the worker had not read that it was given the job.
-    """
-    found = _LOST.fullmatch(entry)
-    worker, unread, noticed = (found["worker"], found["how"] == "?", found["ms"]) if found else (entry, False, "0")
-    if unread:
+def _lost_attempt(worker: str, how: str, noticed_ms: int) -> Attempt:
+    if how == "?":
         message = f"worker {worker} was given this job and did not say that it had read so"
         moved_on = "claimed again when its lease had ended; no delivery spent"
     else:
@@ -177,7 +175,7 @@ def _lost_attempt(entry: str) -> Attempt:
     return Attempt(
         backend="unknown",
         worker=worker,
-        started_at=int(noticed) / 1000,
+        started_at=noticed_ms / 1000,
         outcome="lost",
         error=ErrorInfo(type="worker_lost", message=message),
         moved_on=moved_on,

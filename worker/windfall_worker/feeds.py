@@ -82,7 +82,7 @@ class Spill:
         """When the job that is next in a lane was enqueued (Unix seconds), or None where none waits."""
         # Running jobs stand in the future, at the ends of their leases.
         head = await self._redis.zrangebyscore(lane, "-inf", round(now * 1000), start=0, num=1)
-        payload = await self._redis.get(PAYLOAD + head[0].decode()) if head else None
+        payload = await self._redis.get(PAYLOAD.encode() + head[0]) if head else None
         try:
             return decode_job(payload).et / 1000 if payload else None
         except WireError:

@@ -25,6 +25,7 @@ from windfall_worker.metrics.endpoint import open_endpoint
 from windfall_worker.namesake import look_for_namesake
 from windfall_worker.registry import Heartbeat
 from windfall_worker.routing import Stations
+from windfall_worker.script_keeper import keep_scripts
 from windfall_worker.settings import WorkerSettings
 from windfall_worker.stations import open_stations
 from windfall_worker.throughput import Throughput
@@ -68,6 +69,7 @@ async def run_worker(
             asyncio.create_task(spill.run(worker.look_again)),
             asyncio.create_task(watch_backlogs(pool, clock, feeds, tools.record)),
             asyncio.create_task(_heartbeat(pool, clock, worker, stations).run()),
+            asyncio.create_task(keep_scripts(pool)),
             asyncio.create_task(Housekeeping(pool, clock, round(settings.keep * 1000)).run()),
             *[asyncio.create_task(each) for each in watching],
         ]

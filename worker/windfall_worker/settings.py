@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from windfall.errors import ConfigError
+from windfall.request import ModelName
 from windfall_worker.citizen.settings import CitizenSettings
 
 _frozen = ConfigDict(frozen=True, extra="forbid")
@@ -66,7 +67,7 @@ class ModelSettings(BaseModel):
 
     model_config = _frozen
 
-    name: str = Field(min_length=1, max_length=256)
+    name: ModelName
     mlx: str | None = None  #: a folder, a Hugging Face repository, or `demo`
     simulate: float | None = Field(default=None, ge=0)  #: seconds that a simulated answer takes
     slots: int = Field(default=32, ge=1, le=4096)  #: jobs that it runs at once on this machine

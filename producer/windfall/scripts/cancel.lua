@@ -5,6 +5,7 @@
 -- Returns 'cancelled', 'told', 'finished', 'gone' or 'foreign'.
 although_full()
 local id = ARGV[1]
+if not is_job_id(id) then return 'gone' end
 if redis.call('EXISTS', RESULT .. id) == 1 then
   redis.call('ZREM', ABORT, id)
   return 'finished'
@@ -16,7 +17,7 @@ end
 local holder = redis.call('GET', HOLDER .. id)
 if holder and is_leased(id, lane, clock()) then
   redis.call('ZADD', ABORT, clock(), id)
-  redis.call('PUBLISH', CHANNEL_WORKER .. string.match(holder, '^(.*):%d+$'), id)
+  tell_worker(holder, id)
   return 'told'
 end
 if not holder and redis.call('EXISTS', PAYLOAD .. id) == 0 then

@@ -4,7 +4,8 @@
 -- Returns {first row to go on with, last row}, or {0, -1} when there is nothing to cancel (any more).
 although_full()
 local batch, what = KEYS[1], ARGV[1]
-local name = string.sub(batch, #BATCH + 1)
+local name = batch_id_of(batch)
+if not name then return {0, -1} end
 local h = redis.call('HMGET', batch, 'created', 'deleted', 'rows', 'cancel', 'cancelled_to')
 if what == 'begin' and h[1] and not h[2] then
   redis.call('HSET', batch, 'cancel', 1, 'cancelled_to', 0)

@@ -80,7 +80,7 @@ local function lose(id, holder)
     redis.call('HINCRBY', JOB .. id, 'deliveries', -1)
     lost = string.gsub(lost, '[^ ]+%?%d+ $', '')
   end
-  redis.call('HSET', JOB .. id, 'lost', lost .. holder .. (unread and '?' or '@') .. now .. ' ')
+  redis.call('HSET', JOB .. id, 'lost', lost .. string.sub(holder, 1, 200) .. (unread and '?' or '@') .. now .. ' ')
 end
 
 -- Put a job of a paused batch aside. `score` is what it comes back with.
@@ -91,6 +91,10 @@ local function park(lane, id, score)
 end
 
 local function take(lane, id, score)
+  if not is_job_id(id) then
+    tell_of(lane, id, 'a member that is no name')
+    return forget(lane, id)
+  end
   local held = lane .. HELD_SUFFIX
   local payload = redis.call('GET', PAYLOAD .. id)
   if not payload and redis.call('EXISTS', RESULT .. id) == 1 then
@@ -191,7 +195,7 @@ end
 local next_due = -1
 for _, lane in ipairs(lanes) do
   local head = redis.call('ZRANGE', lane, 0, 0, 'WITHSCORES')
-  if head[2] then
+  if head[2] and head[2] ~= 'inf' then
     local at = math.ceil(tonumber(head[2]))
     if next_due < 0 or at < next_due then next_due = at end
   end

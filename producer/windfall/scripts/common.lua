@@ -1,6 +1,8 @@
--- Shared by every script; keys.py prepends the names in capitals. Redis TIME is the only clock, in milliseconds.
+-- Shared by every script; keys.py and guard.lua stand before it. Redis TIME is the only clock, in milliseconds.
 
 local HOUR = 3600000
+
+local PAGE_MOST = 500  -- rows of one call, whatever its caller asks for: no call takes long
 
 -- Redis refuses a script that would write while its memory is full, unless the script has written already; DEL is never
 -- refused. What ends and keeps jobs begins with this, so that a full Redis stops producers and not workers.
@@ -13,10 +15,11 @@ local function clock()
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 
--- The batch hash that a job is counted in, or nil for a job on its own.
+-- The batch hash that a job is counted in, or nil for a job on its own. A row beyond those that the batch was given is
+-- a job of another program that happens to be called so.
 local function batch_of(id)
-  local batch = string.match(id, '^(.+):%d+$')
-  if batch and redis.call('EXISTS', BATCH .. batch) == 1 then
+  local batch, row = string.match(id, '^([^:%s]+):([1-9]%d*)$')
+  if batch and tonumber(row) <= tonumber(redis.call('HGET', BATCH .. batch, 'rows')) then
     return BATCH .. batch
   end
   return nil
@@ -68,8 +71,13 @@ local function row_of(id)
   return tonumber(string.match(id, ':(%d+)$'))
 end
 
+local function is_row_of(id, name)
+  return string.sub(id, 1, #name + 1) == name .. ':' and string.find(id, '^[1-9]%d*$', #name + 2) ~= nil
+end
+
 -- Why a batch takes no rows, or nil.
 local function no_more_rows(batch)
+  if not batch_id_of(batch) then return -2 end
   local h = redis.call('HMGET', batch, 'created', 'cancel')
   if not h[1] then return -2 end
   if h[2] == '1' then return -1 end
@@ -82,15 +90,26 @@ local function note_rows(batch, last, now)
   keep_from(batch, now)
 end
 
+-- Lanes that one call of a script looks into for jobs whose lane is unknown: somebody may have named millions of them.
+local looks_left = 10000
+
 -- The lane of a job: as its claim noted it, else the one that its request names, else wherever it was enqueued.
 local function lane_of(id, named)
   local known = redis.call('HGET', JOB .. id, 'lane')
-  if known then return known end
+  if known and is_lane(known) then return known end
+  if not is_lane(named) then named = '' end
   if named ~= '' and redis.call('ZSCORE', named, id) then return named end
-  for _, lane in ipairs(redis.call('SMEMBERS', LANES)) do
-    if redis.call('ZSCORE', lane, id) then return lane end
+  for _, lane in ipairs(redis.call('SRANDMEMBER', LANES, looks_left)) do
+    looks_left = looks_left - 1
+    if is_lane(lane) and redis.call('ZSCORE', lane, id) then return lane end
   end
   return named
+end
+
+-- Tell the worker of a token to look; a token that nobody gave out names none.
+local function tell_worker(token, word)
+  local worker = string.match(token, '^(.*):%d+$')
+  if worker then redis.call('PUBLISH', CHANNEL_WORKER .. worker, word) end
 end
 
 -- Whether what lies under this id is the very job that a claim was given: a batch may have been deleted meanwhile, and

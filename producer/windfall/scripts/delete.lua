@@ -3,7 +3,8 @@
 -- kept no longer), rows a call.
 -- Returns how many rows are left, -1 when there is no such batch, -2 when it is not to be removed.
 although_full()
-local name, why, page = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local name, why, page = ARGV[1], ARGV[2], math.min(tonumber(ARGV[3]), PAGE_MOST)
+if not is_batch_id(name) then return -1 end
 local batch = BATCH .. name
 local h = redis.call('HMGET', batch, 'created', 'finished', 'sealed', 'queued', 'running', 'rows', 'deleted', 'source')
 if not h[1] then
@@ -42,7 +43,7 @@ for row = first, last do
   redis.call('ZREM', DEAD_INDEX, id)
   if holder then
     -- Its worker looks, finds that the job is no longer its own, and stops it.
-    redis.call('PUBLISH', CHANNEL_WORKER .. string.match(holder, '^(.*):%d+$'), id)
+    tell_worker(holder, id)
   end
   redis.call('PUBLISH', CHANNEL_DONE .. id, 'deleted')
 end

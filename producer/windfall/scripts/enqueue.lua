@@ -1,17 +1,21 @@
 -- Add jobs to one lane; a job that is there already, or has its result, is left alone.
 -- KEYS: lane.  ARGV: batch id or '', then for each job: id, priority, deadline (ms; 0 = none), payload.
--- Returns how many were added, -1 when the batch was cancelled and takes no more, or -2 when there is no such batch.
+-- Returns how many were added, -1 when the batch was cancelled and takes no more, -2 when there is no such
+-- batch, or -3 when a row could not come in, for a job of another program has its id.
 local lane = KEYS[1]
 local batch = ARGV[1] ~= '' and BATCH .. ARGV[1] or nil
+if not is_lane(lane) then return refuse('no name of a lane') end
 if batch then
   local refused = no_more_rows(batch)
   if refused then return refused end
 end
 
 local now = clock()
+local rows, taken = batch and tonumber(redis.call('HGET', batch, 'rows')) or 0, false
 local added, last = 0, 0
 for i = 2, #ARGV, 4 do
   local id, priority, deadline, payload = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), ARGV[i + 3]
+  if batch and not is_row_of(id, ARGV[1]) or not batch and not is_job_id(id) then return refuse('no id of a job') end
   if redis.call('EXISTS', PAYLOAD .. id, RESULT .. id, DEAD .. id) == 0 then
     redis.call('SET', PAYLOAD .. id, payload)
     -- The fraction keeps rows that arrive in one millisecond in their order.
@@ -19,7 +23,9 @@ for i = 2, #ARGV, 4 do
     redis.call('ZREM', ABORT, id)
     if deadline > 0 then redis.call('ZADD', DEADLINES, deadline, id) end
     added = added + 1
-    if batch then last = row_of(id) end
+    if batch then last = math.max(last, row_of(id)) end
+  elseif batch and row_of(id) > rows then
+    taken = true
   end
 end
 
@@ -33,4 +39,4 @@ if added > 0 then
   note_lane(lane)
   redis.call('PUBLISH', CHANNEL_WAKE .. lane, added)
 end
-return added
+return taken and -3 or added

@@ -3,6 +3,7 @@
 -- Returns 'expired', 'held', 'early', or 'finished' when there was nothing left to end.
 although_full()
 local lane, id = KEYS[1], ARGV[1]
+if not is_job_id(id) then return 'finished' end
 local now = clock()
 local due = tonumber(redis.call('ZSCORE', DEADLINES, id) or now)
 if due > now then return 'early' end

@@ -3,9 +3,10 @@
 -- '', metadata (JSON), how long to keep it after its end (ms; 0 = for ever), its deadline (ms from now; 0 = none).
 -- Returns {the batch's id, 1 when it was made now}.
 local id, source = ARGV[1], ARGV[3]
+if not is_batch_id(id) then return refuse('a batch id is text without blanks and colons') end
 if ARGV[2] == '1' and source ~= '' then
   local other = redis.call('GET', SOURCE .. source)
-  if other then
+  if other and is_batch_id(other) then
     local h = redis.call('HMGET', BATCH .. other, 'created', 'sealed', 'cancel')
     if h[1] and not h[2] and not h[3] then return {other, 0} end
   end

@@ -3,7 +3,8 @@
 -- ARGV: batch id, rows a call, whether to begin (1 or 0: only go on with what was begun).
 -- Returns {rows left, whether it was paused (1 or 0)}; -1 rows when there is no such batch.
 although_full()
-local name, page = ARGV[1], tonumber(ARGV[2])
+local name, page = ARGV[1], math.min(tonumber(ARGV[2]), PAGE_MOST)
+if not is_batch_id(name) then return {-1, 0} end
 local batch = BATCH .. name
 local h = redis.call('HMGET', batch, 'created', 'deleted', 'rows', 'resumed')
 if not h[1] or h[2] then

@@ -5,6 +5,12 @@ local id, deadline = ARGV[1], tonumber(ARGV[5])
 local dead = redis.call('HMGET', DEAD .. id, 'lane', 'entry', 'turn')
 if not dead[1] then return 0 end
 local lane, batch = dead[1], batch_of(id)
+if not is_lane(lane) or not is_job_id(id) then
+  tell_of(DEAD .. id, lane, 'a dead letter of no lane')
+  redis.call('DEL', DEAD .. id)
+  redis.call('ZREM', DEAD_INDEX, id)
+  return 0
+end
 redis.call('DEL', DEAD .. id, RESULT .. id)
 redis.call('ZREM', DEAD_INDEX, id)
 redis.call('ZREM', LETTERS, id)

@@ -1,0 +1,130 @@
+-- Stands before every script, so that what somebody else wrote to Redis stops nobody. A producer may write to most of
+-- these keys with plain commands: a value of another type, text where a number belongs, an id that is no text. Below
+-- this file, `redis.call` and `tonumber` are those defined here.
+
+local DAY = 24 * 3600 * 1000
+local QUARANTINED = 100    -- notes that the quarantine keeps
+local LONGEST_ID = 640     -- bytes: a batch id of 128 characters, a colon and a row
+local LONGEST_MODEL = 1024 -- bytes: 256 characters
+local EXACT = 2 ^ 53       -- beyond it a number is not what it says
+
+local server, parse = redis, tonumber
+
+-- A finite number, or 0: counts and times in a hash or a score are whatever somebody wrote there.
+local function tonumber(value)
+  local number = parse(value)
+  if not number or number ~= number or number > EXACT or number < -EXACT then return 0 end
+  return number
+end
+
+local function shown(text)
+  return (string.gsub(string.sub(text, 1, 200), '[^\32-\126]', function(c)
+    return string.format('\\x%02x', string.byte(c))
+  end))
+end
+
+-- Tell of what was put aside. Who may not write there, or finds memory full, has put it aside all the same.
+local function tell_of(where, what, why)
+  for _ = 1, 2 do
+    local last = server.pcall('XREVRANGE', QUARANTINE, '+', '-', 'COUNT', 1)
+    local number = 0
+    if not last.err and last[1] then
+      for i = 1, #last[1][2], 2 do
+        if last[1][2][i] == 'n' then number = tonumber(last[1][2][i + 1]) end
+      end
+    end
+    local told = server.pcall('XADD', QUARANTINE, 'MAXLEN', QUARANTINED, '*', 'n', string.format('%.0f', number + 1),
+      'where', shown(where), 'what', shown(what), 'why', why)
+    if type(told) == 'string' then
+      server.pcall('PEXPIRE', QUARANTINE, 7 * DAY)
+      return
+    end
+    server.pcall('UNLINK', QUARANTINE)  -- it cannot be written either
+  end
+end
+
+-- The type of the value that a key of ours has by its name, or nil.
+local function type_by_name(key)
+  if TYPES[key] then return TYPES[key] end
+  for prefix, kind in pairs(TYPES) do
+    if string.sub(prefix, -1) == ':' and string.sub(key, 1, #prefix) == prefix then
+      if prefix == BATCH and string.sub(key, -#DONE_SUFFIX) == DONE_SUFFIX then return 'stream' end
+      return kind
+    end
+  end
+  return nil
+end
+
+-- Remove a value of a type that its key's name rules out. A caller that named a wrong key removes nothing.
+local function remove_foreign(key)
+  local wanted, found = type_by_name(key), server.call('TYPE', key).ok
+  if not wanted or found == wanted or found == 'none' then return false end
+  server.call('UNLINK', key)
+  tell_of(key, found, 'a value of another type')
+  return true
+end
+
+local function mend(err, command, key, field)
+  if string.find(err, 'WRONGTYPE', 1, true) then
+    return remove_foreign(key)
+  elseif command == 'HINCRBY' and (string.find(err, 'not an integer', 1, true) or string.find(err, 'overflow', 1, true)) then
+    server.call('HDEL', key, field)
+    tell_of(key, field, 'text where a count belongs')
+    return true
+  elseif command == 'XADD' and string.find(err, 'stream', 1, true) then
+    server.call('UNLINK', key)  -- somebody took its last id: nothing could ever be added
+    tell_of(key, 'stream', 'the last id of a stream is taken')
+    return true
+  end
+  return false
+end
+
+local function call(...)
+  local answer = server.pcall(...)
+  if type(answer) ~= 'table' or not answer.err then return answer end
+  mend(answer.err, ...)
+  return server.call(...)
+end
+
+local redis = setmetatable({call = call}, {__index = server})
+
+-- Whether it is UTF-8 without control characters, and not longer than that.
+local function is_text(text, most)
+  if #text == 0 or #text > most or string.find(text, '%c') then return false end
+  if not string.find(text, '[\128-\255]') then return true end
+  for _, well_formed in ipairs({
+    '[\194-\223][\128-\191]', '\224[\160-\191][\128-\191]', '[\225-\236\238\239][\128-\191][\128-\191]',
+    '\237[\128-\159][\128-\191]', '\240[\144-\191][\128-\191][\128-\191]',
+    '[\241-\243][\128-\191][\128-\191][\128-\191]', '\244[\128-\143][\128-\191][\128-\191]',
+  }) do
+    text = string.gsub(text, well_formed, '.')
+  end
+  return not string.find(text, '[\128-\255]')
+end
+
+local function is_job_id(id)
+  return is_text(id, LONGEST_ID)
+end
+
+-- A colon would make a key of one batch that of another: a batch `x:done` would have the stream of `x` for its hash.
+local function is_batch_id(name)
+  return is_text(name, LONGEST_ID) and not string.find(name, '[:%s]')
+end
+
+-- The id of the batch that has this key, or nil for another key.
+local function batch_id_of(key)
+  local name = string.sub(key, #BATCH + 1)
+  if string.sub(key, 1, #BATCH) ~= BATCH or not is_batch_id(name) then return nil end
+  return name
+end
+
+-- A model `m:held` would have the held jobs of `m` for its lane.
+local function is_lane(key)
+  local route, model = string.match(string.sub(key, #LANE + 1), '^(%l+):(.+)$')
+  return string.sub(key, 1, #LANE) == LANE and route ~= nil and ROUTES[route] == true
+    and is_text(model, LONGEST_MODEL) and string.sub(model, -#HELD_SUFFIX) ~= HELD_SUFFIX
+end
+
+local function refuse(why)
+  return server.error_reply('ERR windfall: ' .. why)
+end

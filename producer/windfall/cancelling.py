@@ -55,7 +55,7 @@ async def cancel_jobs(
     steps = []
     for job in await read_unended(redis, ids):
         result = encode_result(job.ended(JobState.CANCELLED, error, now), job.lane)
-        steps.append(Step(Script.CANCEL, [job.lane], [job.job_id, result, keep_ms, int(asked_before)]))
+        steps.append(Step(Script.CANCEL, job.lanes, [job.job_id, result, keep_ms, int(asked_before)]))
     answers = await run_all(redis, steps)
     for answer in answers:
         if isinstance(answer, Exception):

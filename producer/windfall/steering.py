@@ -14,7 +14,7 @@ from windfall.errors import NotFound, Unfinished, WireError
 from windfall.housekeeping import delete
 from windfall.quarantine import answers, rows_of
 from windfall.result import Attempt
-from windfall.scripts import Script, Step, run, run_all
+from windfall.scripts import Script, Step, run_all
 from windfall.submission import deadline_of
 from windfall.wire import decode_job, decode_result, encode_attempts, encode_job
 

@@ -29,6 +29,11 @@ class Unended:
         request = self.message.request if self.message else None
         return keys.lane_queue(request.model, request.route) if request else ""
 
+    @property
+    def lanes(self) -> list[str]:
+        """The lane as the keys of a script: an empty name would be a key that no user may touch."""
+        return [self.lane] if self.lane else []
+
     def ended(self, state: JobState, error: ErrorInfo, now: float) -> CompletionResult:
         """Its result. `now` is in Unix seconds."""
         request = self.message.request if self.message else None

@@ -9,7 +9,7 @@ import shlex
 import ssl
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from arq import ArqRedis
 
 from acceptance.commands import Shell, named_rows
 from support import eventually, request, requests, simulated, worker
+from users import refused
 from windfall import (
     BatchStatus,
     BrokerDenied,
@@ -35,7 +36,6 @@ from windfall.connection import connect, disconnect
 from windfall.errors import UnknownContract, WireError
 from windfall.wire import decode_job, encode_job
 
-OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 LANE = keys.lane_queue("m", "auto")
 
 
@@ -142,35 +142,6 @@ async def test_an_option_that_does_not_exist_is_told_of(redis_url: str) -> None:
 
 
 # Users.
-
-
-def documented_users() -> dict[str, list[str]]:
-    """The rules of the users in docs/operations.md, by name."""
-    lines = [line.split() for line in OPERATIONS.read_text().splitlines() if line.startswith("ACL SETUSER windfall-")]
-    return {line[2].removeprefix("windfall-"): line[3:] for line in lines}
-
-
-@pytest.fixture
-def users(redis_url: str) -> Iterator[dict[str, str]]:
-    """The URLs of the documented users; at the end, nothing that they were refused may have gone unnoticed."""
-    port = redis_url.rpartition(":")[2]
-    with sync_redis.Redis.from_url(redis_url) as admin:
-        for name, rules in documented_users().items():
-            admin.execute_command("ACL", "SETUSER", f"windfall-{name}", *rules)
-        admin.execute_command("ACL", "LOG", "RESET")
-        yield {name: f"redis://windfall-{name}:{name.upper()}-PASSWORD@127.0.0.1:{port}" for name in documented_users()}
-        for name in documented_users():
-            admin.execute_command("ACL", "DELUSER", f"windfall-{name}")
-
-
-def refused(redis_url: str) -> list[str]:
-    """What users tried and may not."""
-    with sync_redis.Redis.from_url(redis_url) as admin:
-        entries = [{key.decode(): value for key, value in zip(entry[::2], entry[1::2], strict=True)}
-                   for entry in admin.execute_command("ACL", "LOG")]  # fmt: skip
-    found = [f"{entry['reason'].decode()} {entry['object'].decode()}" for entry in entries]
-    # Who may not load scripts tries, and waits for who may.
-    return [what for what in found if what != "command script|load"]
 
 
 async def done(producer: Producer, batch_id: str) -> BatchStatus:

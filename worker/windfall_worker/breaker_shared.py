@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 
-from windfall.errors import BrokerError, BrokerUnavailable, NotFound
+from windfall.errors import BrokerDenied, BrokerError, BrokerUnavailable, NotFound
 from windfall.keys import BREAKER, BREAKERS, FAILURES_SUFFIX
 from windfall_worker.breaker_link import RedisLink
 
@@ -163,4 +163,6 @@ def _ms(seconds: float) -> int:
 
 
 def _broker_error(exc: Exception) -> BrokerError:
+    if isinstance(exc, NoPermissionError):
+        return BrokerDenied(f"Redis refused to tell about the breakers: {exc}; that takes a worker's user")
     return BrokerUnavailable(f"Redis did not tell about the breakers: {exc}")

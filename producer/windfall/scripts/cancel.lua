@@ -1,7 +1,7 @@
 -- Cancel a job: a queued one ends here, and so does one whose worker is gone; a running one is left to its worker, who
 -- is told.
--- KEYS: lane.  ARGV: id, result, how long to keep it (ms), and 1 where nobody asks for it now, but somebody did before: a
--- stock arq program may have asked that for a job of its own, which is left alone.
+-- KEYS: lane, where it is known.  ARGV: id, result, how long to keep it (ms), and 1 where nobody asks for it now, but
+-- somebody did before: a stock arq program may have asked that for a job of its own, which is left alone.
 -- Returns 'cancelled', 'told', 'finished', 'gone' or 'foreign'.
 although_full()
 local id = ARGV[1]

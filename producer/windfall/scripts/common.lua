@@ -93,17 +93,19 @@ end
 -- Lanes that one call of a script looks into for jobs whose lane is unknown: somebody may have named millions of them.
 local looks_left = 10000
 
+local NO_LANE = LANE .. 'none'  -- where a job stands that is in no lane: a key under which nothing is
+
 -- The lane of a job: as its claim noted it, else the one that its request names, else wherever it was enqueued.
 local function lane_of(id, named)
   local known = redis.call('HGET', JOB .. id, 'lane')
   if known and is_lane(known) then return known end
-  if not is_lane(named) then named = '' end
+  if not named or not is_lane(named) then named = '' end
   if named ~= '' and redis.call('ZSCORE', named, id) then return named end
   for _, lane in ipairs(redis.call('SRANDMEMBER', LANES, looks_left)) do
     looks_left = looks_left - 1
     if is_lane(lane) and redis.call('ZSCORE', lane, id) then return lane end
   end
-  return named
+  return named ~= '' and named or NO_LANE
 end
 
 -- Tell the worker of a token to look; a token that nobody gave out names none.

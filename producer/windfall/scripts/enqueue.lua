@@ -25,8 +25,21 @@ for i = 2, #ARGV, 4 do
     added = added + 1
     if batch then last = math.max(last, row_of(id)) end
   elseif batch and row_of(id) > rows then
-    taken = true
+    taken = i
+    break
   end
+end
+
+if taken then
+  -- With a row that is another program's, its rows would be counted, and its end; so none of this call comes in.
+  for i = 2, taken - 1, 4 do
+    local id = ARGV[i]
+    if row_of(id) > rows and redis.call('ZREM', lane, id) == 1 then
+      redis.call('DEL', PAYLOAD .. id)
+      redis.call('ZREM', DEADLINES, id)
+    end
+  end
+  return -3
 end
 
 if added > 0 then
@@ -39,4 +52,4 @@ if added > 0 then
   note_lane(lane)
   redis.call('PUBLISH', CHANNEL_WAKE .. lane, added)
 end
-return taken and -3 or added
+return added

@@ -1,5 +1,5 @@
 -- End an overdue job, whether or not any worker lives. A running one is its worker's to end, unless that has died.
--- KEYS: lane, as far as it is known.  ARGV: id, result, how long to keep it (ms; of a job without a batch).
+-- KEYS: lane, where it is known.  ARGV: id, result, how long to keep it (ms; of a job without a batch).
 -- Returns 'expired', 'held', 'early', or 'finished' when there was nothing left to end.
 although_full()
 local lane, id = KEYS[1], ARGV[1]

@@ -131,7 +131,7 @@ LUA_NAMES: Final = "".join(
 #: What the scripts take for names, and no more: guard.lua has the same numbers.
 _LONGEST_ID: Final = 640  # bytes
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-_BATCH_OF: Final = re.compile(r"([^:\s]+):[1-9]\d*")
+_BATCH_OF: Final = re.compile(r"([^:\s]+):[1-9][0-9]{0,14}")
 
 
 def lane_queue(model: str, route: Route | str) -> str:

@@ -2,6 +2,7 @@
 
 local HOUR = 3600000
 
+local DIGITS = 15     -- of a row's number
 local PAGE_MOST = 500  -- rows of one call, whatever its caller asks for: no call takes long
 
 -- Redis refuses a script that would write while its memory is full, unless the script has written already; DEL is never
@@ -19,7 +20,7 @@ end
 -- a job of another program that happens to be called so.
 local function batch_of(id)
   local batch, row = string.match(id, '^([^:%s]+):([1-9]%d*)$')
-  if batch and tonumber(row) <= tonumber(redis.call('HGET', BATCH .. batch, 'rows')) then
+  if batch and #row <= DIGITS and tonumber(row) <= tonumber(redis.call('HGET', BATCH .. batch, 'rows')) then
     return BATCH .. batch
   end
   return nil
@@ -72,7 +73,7 @@ local function row_of(id)
 end
 
 local function is_row_of(id, name)
-  return string.sub(id, 1, #name + 1) == name .. ':' and string.find(id, '^[1-9]%d*$', #name + 2) ~= nil
+  return #id <= #name + 1 + DIGITS and string.sub(id, 1, #name + 1) == name .. ':' and string.find(id, '^[1-9]%d*$', #name + 2) ~= nil
 end
 
 -- Why a batch takes no rows, or nil.

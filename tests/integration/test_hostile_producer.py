@@ -137,7 +137,7 @@ async def test_no_call_of_a_script_takes_long_and_no_batch_keeps_a_sweep(
     listed = [("ZADD", keys.KEPT, "-inf", "endless"), ("SADD", keys.RESUMING, "endless")]
     async with Producer(users["producer"]) as producer, worker(simulated(), users["worker"]):
         await producer.enqueue_batch(requests(3), batch_id="short", keep=0.1)
-        await do(hostile, [*endless, *listed])  # type: ignore[list-item]
+        await do(hostile, [*endless, *listed])
         await run(hostile, Script.DELETE, [keys.BATCHES], ["endless", "any", 10**9])
         await run(hostile, Script.RESUME_BATCH, [], ["endless", 10**9, 1])
 

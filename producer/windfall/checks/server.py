@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -107,21 +108,15 @@ def _password(url: str) -> Finding:
 async def _scripts(redis: ArqRedis) -> Finding:
     """Everything that changes a job is a script. Who may load them loads what Redis lacks, for those who may not."""
     try:
-        await load_missing(redis)
-    except NoPermissionError:
-        return await _scripts_of_others(redis)
+        with suppress(NoPermissionError):
+            await load_missing(redis)
+        await run(redis, Script.QUARANTINE, [], [], patience=0.0)
+    except ScriptsMissing as exc:
+        return Finding(ok=False, what=str(exc).rstrip("."))
     except RedisError as exc:
-        mend = "give its user +evalsha, as docs/operations.md has it"
+        mend = "give its user the rights that docs/operations.md has"
         return Finding(ok=False, what=f"it does not run scripts ({str(exc).rstrip('.')})", mend=mend)
     return Finding(ok=True, what="it runs scripts")
-
-
-async def _scripts_of_others(redis: ArqRedis) -> Finding:
-    try:
-        await run(redis, Script.QUARANTINE, [], [], patience=0.0)
-    except (RedisError, ScriptsMissing) as exc:
-        return Finding(ok=False, what=str(exc).rstrip("."))
-    return Finding(ok=True, what="it runs scripts, which workers load")
 
 
 def _quarantine(found: list[PutAside]) -> Iterator[Finding]:

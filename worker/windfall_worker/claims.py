@@ -26,8 +26,8 @@ logger = logging.getLogger("windfall.claims")
 #: answer, and what Redis reads and sends without keeping others waiting. A single larger job is given all the same.
 MOST_BYTES = 4 * 2**20
 
-#: A claim that ended without a word, as claim.lua noted it: `<worker id>:<number>@<ms when it was reclaimed>`, with `?` in
-#: place of `@` where the worker had not read that it was given the job. What somebody else wrote there tells of none.
+#: A claim that ended without a word, as claim.lua noted it: `<worker id>:<number>@<ms when it was reclaimed>`, with `?`
+#: in place of `@` where the worker had not read that it was given the job. What others wrote there tells of none.
 _LOST = re.compile(r"(?P<worker>[^@?]*):\d+(?P<how>[@?])(?P<ms>[0-9]{1,15})")
 
 
@@ -66,7 +66,9 @@ class Claim:
             logger.warning("job %s: its ledger cannot be read (%s), and begins anew", self.job_id, exc)
             written = ()
         found = (_LOST.fullmatch(entry) for entry in self.lost.split())
-        return written + tuple(_lost_attempt(entry["worker"], entry["how"], int(entry["ms"])) for entry in found if entry)
+        return written + tuple(
+            _lost_attempt(entry["worker"], entry["how"], int(entry["ms"])) for entry in found if entry
+        )
 
 
 @dataclass(frozen=True, slots=True)

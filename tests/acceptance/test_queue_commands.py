@@ -97,6 +97,22 @@ def test_submit_can_wait_and_write_the_results(windfall: Shell) -> None:
     }
 
 
+def test_results_of_one_batch_are_not_written_behind_those_of_another(windfall: Shell) -> None:
+    with windfall.worker(*FAST):
+        first = windfall("submit", "in.jsonl", "--model", "small", "--wait", "-o", "out.jsonl").out.strip()
+        held = (windfall.folder / "out.jsonl").read_bytes()
+        again = windfall("submit", "in.jsonl", "--model", "small", "--wait", "-o", "out.jsonl")
+        second = submitted(windfall)
+        refused = windfall("results", second, "--follow", "-o", "out.jsonl")
+    for command in (again, refused):
+        assert command.code != 0
+        assert f"out.jsonl holds results of batch {first}; name another file" in command.err
+        assert f"windfall results {first} --follow -o out.jsonl" in command.err
+    assert again.out == ""  # nothing was submitted
+    assert (windfall.folder / "out.jsonl").read_bytes() == held
+    assert windfall("results", first, "-o", "out.jsonl").code == 0
+
+
 def test_a_batch_is_cancelled_half_way_and_every_row_has_its_result(windfall: Shell) -> None:
     with windfall.worker("--simulate", "small=0.5", "--slots", "1"):
         batch_id = submitted(windfall)

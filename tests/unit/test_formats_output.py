@@ -151,3 +151,25 @@ def test_a_folder_that_is_not_there_is_told_of_in_a_sentence(tmp_path: Path) -> 
     path = tmp_path / "no" / "out.jsonl"
     with pytest.raises(ConfigError, match=r"cannot write to .*out\.jsonl: No such file or directory"):
         OutputFile(path, by_job_id).__enter__()
+
+
+def test_a_file_that_holds_rows_of_another_batch_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    content = output_line(completed("first:1")) + output_line(failed("first:2"))
+    path.write_bytes(content)
+    reason = "out.jsonl holds results of batch first; name another file, or move this one away"
+    with pytest.raises(ConfigError, match=reason) as refused, OutputFile(path, by_job_id, again=True, batch="second"):
+        pass
+    assert f"windfall results first --follow -o {path}" in str(refused.value)
+    assert path.read_bytes() == content
+    with OutputFile(path, by_job_id, batch="first") as out:
+        assert out.rows == 2
+    with pytest.raises(ConfigError, match="holds results of batch first"), OutputFile(path, by_job_id, batch=""):
+        pass
+
+
+def test_a_row_that_belongs_to_no_batch_is_refused_where_a_batch_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    path.write_bytes(output_line(completed("alone")))
+    with pytest.raises(ConfigError, match="belongs to no batch"), OutputFile(path, by_job_id, batch="b"):
+        pass

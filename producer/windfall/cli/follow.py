@@ -21,7 +21,7 @@ async def follow_batch(producer: Producer, batch_id: str, output: Path | None) -
         if output is None:
             await _watch(producer, batch_id)
         else:
-            with OutputFile(output, by_job_id, again=True) as out:
+            with OutputFile(output, by_job_id, again=True, batch=batch_id) as out:
                 await write_results(producer, batch_id, out, Wanted())
         return conclude(await producer.batch(batch_id), output)
 

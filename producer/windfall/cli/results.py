@@ -39,9 +39,10 @@ def results(
 ) -> None:
     """Write the results of a batch, one JSON object a line.
 
-    Rows that OUT has already are not written again, so that the same command goes on after a cut connection. In the
-    order of completion, rows that failed and were run again replace their old lines; in the order of the input, lines
-    are never taken out, and without --follow the first row that is unfinished ends the file for now.
+    Rows that OUT has already are not written again, so that the same command goes on after a cut connection; a file
+    that holds rows of another batch is refused, and left as it is. In the order of completion, rows that failed and
+    were run again replace their old lines; in the order of the input, lines are never taken out, and without --follow
+    the first row that is unfinished ends the file for now.
     """
     wanted = Wanted(after, order, follow=follow)
     run_async(_results(producer(redis, config), batch_id, output, wanted, as_json=as_json))
@@ -50,7 +51,7 @@ def results(
 async def _results(producer: Producer, batch_id: str, output: Path, wanted: Wanted, *, as_json: bool) -> None:
     async with producer:
         await producer.batch(batch_id)  # before the file is touched: is there such a batch?
-        with OutputFile(output, by_job_id, again=wanted.replaces_failed) as out:
+        with OutputFile(output, by_job_id, again=wanted.replaces_failed, batch=batch_id) as out:
             cursor = await write_results(producer, batch_id, out, wanted)
             written = out.rows
         status = await producer.batch(batch_id)

@@ -63,7 +63,7 @@ def submit(
         raise ConfigError("--output needs --wait; or write the results later with windfall results ID -o OUT")
     if output is not None:
         refuse_same_file(source, output)
-        with OutputFile(output, by_job_id):
+        with OutputFile(output, by_job_id, batch=batch_id or ""):
             pass  # said now, and not when the batch is in the queue
     settings = load_settings(redis=redis, config=config)
     word = fingerprint(source, model, route, priority, deadline, keep)

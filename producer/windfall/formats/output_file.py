@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import stat
 import sys
 from collections.abc import Callable, Iterable
@@ -16,6 +17,7 @@ from pydantic_core import from_json
 from windfall.errors import ConfigError
 from windfall.formats.digests import Digests
 from windfall.formats.output_line import encode_row, output_row
+from windfall.keys import batch_of
 from windfall.result import CompletionResult
 
 #: What tells one row from another in an output file.
@@ -41,16 +43,18 @@ class OutputFile:
     Opening reads what is there: a last line that was cut off by a kill is removed, and the keys of the others are
     remembered (as 64-bit hashes), so that `has` can tell what need not be written again. With `again`, rows that
     failed are removed too, to be written again. The file is locked for as long as it is open. Raises `ConfigError`
-    where it cannot be read or written, or holds something else.
+    where it cannot be read or written, or holds something else; with `batch`, also where a row is of another batch
+    ("" = of any), and the file is left as it is.
     """
 
-    def __init__(self, path: Path, key: Key, *, again: bool = False) -> None:
+    def __init__(self, path: Path, key: Key, *, again: bool = False, batch: str | None = None) -> None:
         self.name = "stdout" if str(path) == "-" else str(path)
         self.rows = 0  #: how many are in it
         self.failed = 0  #: how many of them are errors
         self._path = path
         self._key = key
         self._again = again
+        self._batch = batch
         self._keys = Digests()
         self._file: IO[bytes] | None = None
 
@@ -122,7 +126,10 @@ class OutputFile:
         file.seek(0)
         end, line = 0, b"\n"
         for number, line in enumerate(file, 1):
-            if _output_row(line) is None and line.strip():
+            row = _output_row(line)
+            if row is not None and self._batch is not None:
+                self._refuse_others(str(row["id"]), self._batch)
+            if row is None and line.strip():
                 if _is_cut_off(line):
                     os.ftruncate(file.fileno(), end)
                     return
@@ -133,6 +140,19 @@ class OutputFile:
         if not line.endswith(b"\n"):
             file.write(b"\n")
             file.flush()
+
+    def _refuse_others(self, row_id: str, batch: str) -> None:
+        found = batch_of(row_id)
+        if found == batch:
+            return
+        if found is None:
+            raise ConfigError(f"{self.name} has the row {row_id!r}, which belongs to no batch; name another file")
+        other = repr(found)[1:-1]  # without the control characters that somebody may have written there
+        command = f"windfall results {shlex.quote(other)} --follow -o {shlex.quote(self.name)}"
+        raise ConfigError(
+            f"{self.name} holds results of batch {other}; name another file, or move this one away. "
+            f"({command} fetches the rest of that batch)"
+        )
 
     def _drop_failed(self) -> bool:
         """Put a copy without the failed rows in the file's place, all at once; False where none failed."""

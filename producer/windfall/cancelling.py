@@ -55,7 +55,8 @@ async def cancel_jobs(
     steps = []
     for job in await read_unended(redis, ids):
         result = encode_result(job.ended(JobState.CANCELLED, error, now), job.lane)
-        steps.append(Step(Script.CANCEL, job.lanes, [job.job_id, result, keep_ms, int(asked_before)]))
+        end = [job.job_id, result, keep_ms, int(asked_before), job.digest]
+        steps.append(Step(Script.CANCEL, job.lanes, end))
     answers = await run_all(redis, steps)
     for answer in answers:
         if isinstance(answer, Exception):

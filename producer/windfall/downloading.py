@@ -1,4 +1,7 @@
-"""Reading the results of a batch, many of them: in the order in which rows end or in that of the input, resumably."""
+"""Reading the results of a batch, many of them: in the order in which rows end or in that of the input, resumably.
+
+`following.py` has the former, `_by_row` the latter.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ from arq import ArqRedis
 from windfall import keys
 from windfall.connection import OUTAGE
 from windfall.errors import InvalidRequest
+from windfall.following import Ends, Found
 from windfall.housekeeping import Housekeeping
-from windfall.quarantine import rows_of
-from windfall.reading import batch
+from windfall.reading import batch, batch_and_results
 from windfall.result import CompletionResult
 from windfall.wire import decode_result
 
@@ -25,7 +28,6 @@ _BLOCK = 1000
 #: Seconds of an outage that a download outlasts, and between its attempts.
 PATIENCE, _PAUSE = 30.0, 0.25
 
-Found = AsyncIterator[tuple[str, CompletionResult]]
 _Reader = Callable[[str], Found]
 
 
@@ -34,12 +36,9 @@ async def by_end(
 ) -> AsyncIterator[tuple[str, CompletionResult]]:
     """Results with their cursors in the order in which rows end, from behind `after` on; raises `NotFound`."""
 
-    async def read(cursor: str) -> Found:
-        async for found in _by_end(redis, housekeeping, batch_id, cursor, follow=follow):
-            yield found
-
     _check_cursor(after, after.replace("-", "", 1))
-    async for found in _through_outages(read, after):
+    ends = Ends(redis, housekeeping, batch_id, after, follow=follow)
+    async for found in _through_outages(lambda _: ends.read(), after):
         yield found
 
 
@@ -80,28 +79,6 @@ async def _through_outages(read: _Reader, after: str) -> Found:
             return
 
 
-async def _by_end(redis: ArqRedis, housekeeping: Housekeeping, batch_id: str, cursor: str, *, follow: bool) -> Found:
-    client: Any = redis
-    while True:
-        await housekeeping.maybe_sweep()
-        # Looked at before the stream: what ends in between is found by one more read.
-        done = (await batch(redis, batch_id)).done
-        block = {"block": _BLOCK} if follow and not done else {}
-        page = await client.xread({keys.BATCH + batch_id + keys.DONE_SUFFIX: cursor}, count=_PAGE, **block)
-        if not page:
-            if done or not follow:
-                return
-            continue
-        entries = page[0][1]
-        rows = [(entry.decode(), row) for entry, fields in entries for row in rows_of(batch_id, [fields.get(b"i")])]
-        found = await client.mget([keys.RESULT + row for _, row in rows]) if rows else ()
-        for (entry, _), data in zip(rows, found, strict=True):
-            cursor = entry
-            if data is not None:
-                yield cursor, decode_result(data)
-        cursor = entries[-1][0].decode()
-
-
 async def _by_row(redis: ArqRedis, housekeeping: Housekeeping, batch_id: str, row: int, *, follow: bool) -> Found:
     """Keeps at most a page of results that came before their turn, so that none is fetched twice."""
     client: Any = redis
@@ -110,19 +87,21 @@ async def _by_row(redis: ArqRedis, housekeeping: Housekeeping, batch_id: str, ro
     while True:
         await housekeeping.maybe_sweep()
         await ended.look()
-        status = await batch(redis, batch_id)
-        wanted = [n for n in range(row + 1, min(row + _PAGE, status.last_row) + 1) if n not in ahead]
-        if wanted:
-            found = await client.mget([keys.RESULT + keys.job_id(batch_id, n) for n in wanted])
-            ahead |= {n: data for n, data in zip(wanted, found, strict=True) if data is not None}
+        last = min(row + _PAGE, (await batch(redis, batch_id)).last_row)
+        wanted = [n for n in range(row + 1, last + 1) if n not in ahead]
+        # All at one instant: of a batch that was done before, a row may have been run again since.
+        status, found = await batch_and_results(redis, batch_id, [keys.job_id(batch_id, n) for n in wanted])
+        ahead |= {n: data for n, data in zip(wanted, found, strict=True) if data is not None}
         before = row
         # In a batch that is done, a row without a result is one that never came to be.
-        while row + 1 in ahead or (status.done and row < min(before + _PAGE, status.last_row)):
+        while row + 1 in ahead or (status.done and row < last):
             row += 1
             if row in ahead:
                 yield str(row), decode_result(ahead.pop(row))
         if status.done and row >= status.last_row:
             return
+        if row == before and row == last < status.last_row:
+            continue  # more rows have come between the two looks
         if row == before:
             if not follow:
                 return

@@ -147,7 +147,7 @@ class Housekeeping:
             within = f" of {deadline:g} s" if deadline else ""
             error = ErrorInfo(type="deadline_exceeded", message=f"not done within its deadline{within}")
             result = encode_result(job.ended(JobState.EXPIRED, error, now), job.lane)
-            steps.append(Step(Script.EXPIRE, job.lanes, [job.job_id, result, self._keep_ms]))
+            steps.append(Step(Script.EXPIRE, job.lanes, [job.job_id, result, self._keep_ms, job.digest]))
         ended = await run_all(self._redis, steps)
         stay = 0
         for step, answer in zip(steps, ended, strict=True):

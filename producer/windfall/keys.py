@@ -131,7 +131,7 @@ LUA_NAMES: Final = "".join(
 #: What the scripts take for names, and no more: guard.lua has the same numbers.
 _LONGEST_ID: Final = 640  # bytes
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-_BATCH_OF: Final = re.compile(r"([^:\s]+):[1-9][0-9]{0,14}")
+_BATCH_OF: Final = re.compile(r"([^:\s]+):([1-9][0-9]{0,14})")
 
 
 def lane_queue(model: str, route: Route | str) -> str:
@@ -167,6 +167,12 @@ def name_of(raw: bytes) -> str | None:
     except UnicodeDecodeError:
         return None
     return None if _CONTROL.search(name) else name
+
+
+def row_of(job: str) -> int:
+    """The number of a batch's row; 0 for what is not a row."""
+    found = _BATCH_OF.fullmatch(job)
+    return int(found[2]) if found else 0
 
 
 def checked_batch_id(batch_id: str) -> str:

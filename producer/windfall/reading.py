@@ -72,10 +72,28 @@ async def batch(redis: ArqRedis, batch_id: str) -> BatchStatus:
     async with client.pipeline(transaction=False) as pipe:
         pipe.hgetall(keys.BATCH + batch_id)
         pipe.time()
-        found, (seconds, micros) = await answers(redis, pipe)
-    fields = found or {}
-    if b"created" not in fields or b"deleted" in fields:
+        found, time = await answers(redis, pipe)
+    return _found(batch_id, found, time)
+
+
+async def batch_and_results(
+    redis: ArqRedis, batch_id: str, job_ids: list[str]
+) -> tuple[BatchStatus, list[bytes | None]]:
+    """A batch, and the encoded results of these jobs, all at one instant; raises `NotFound`."""
+    client: Any = redis
+    async with client.pipeline(transaction=True) as pipe:
+        pipe.hgetall(keys.BATCH + batch_id)
+        pipe.time()
+        if job_ids:
+            pipe.mget([keys.RESULT + name for name in job_ids])
+        fields, time, *found = await answers(redis, pipe)
+    return _found(batch_id, fields, time), found[0] if found else []
+
+
+def _found(batch_id: str, fields: dict[bytes, bytes] | None, time: tuple[int, int]) -> BatchStatus:
+    if not fields or b"created" not in fields or b"deleted" in fields:
         raise NotFound(f"no batch {batch_id!r}: it never was, or it was kept no longer")
+    seconds, micros = time
     return _status(batch_id, fields, seconds + micros / 1e6)
 
 

@@ -14,11 +14,12 @@ from windfall.errors import NotFound, Unfinished, WireError
 from windfall.housekeeping import delete
 from windfall.quarantine import answers, rows_of
 from windfall.result import Attempt
+from windfall.row_set import RowSet
 from windfall.scripts import Script, Step, run_all
 from windfall.submission import deadline_of
 from windfall.wire import decode_job, decode_result, encode_attempts, encode_job
 
-_NO_BATCH, _UNFINISHED = -1, -2  # answers of delete.lua
+_UNFINISHED = -2  # an answer of delete.lua
 _PAGE = 500
 
 #: Marks the last attempt before a job was run again by hand; later decisions count attempts from there.
@@ -43,16 +44,17 @@ async def _cancel_batch(redis: ArqRedis, clock: RedisClock, name: str, keep_ms: 
 
 async def delete_batch(redis: ArqRedis, name: str, *, unfinished: bool) -> None:
     """Remove a batch and everything of it. Raises `NotFound`, and `Unfinished` unless that is no matter."""
-    answer = await delete(redis, name, "any" if unfinished else "finished")
-    if answer == _NO_BATCH:
+    # Looked for first: whoever sweeps goes on with a deletion that was begun, and then our last page finds nothing.
+    if not await reading.is_batch(redis, name):
         raise NotFound(f"no batch {name!r}: it never was, or it was kept no longer")
-    if answer == _UNFINISHED:
+    if await delete(redis, name, "any" if unfinished else "finished") == _UNFINISHED:
         raise Unfinished(f"batch {name} is unfinished: cancel it first, or delete it with --cancel (cancel=True)")
 
 
 async def retry(redis: ArqRedis, clock: RedisClock, name: str) -> int:
-    """Run a failed job, or what failed of a batch, again; returns how many went back to their lane."""
+    """Run a failed job, or what has failed of a batch by now, again; returns how many went back to their lane."""
     if await reading.is_batch(redis, name):
+        await reading.batch(redis, name)  # is it being deleted?
         count = 0
         async for ids in _failed(redis, name):
             count += await _retry_jobs(redis, clock, ids)
@@ -63,12 +65,15 @@ async def retry(redis: ArqRedis, clock: RedisClock, name: str) -> int:
 
 
 async def _failed(redis: ArqRedis, batch_id: str) -> AsyncIterator[list[str]]:
+    """The rows that have failed by now, each once: what is run again and fails meanwhile stands behind the end."""
     client: Any = redis
     stream, cursor = keys.BATCH + batch_id + keys.DONE_SUFFIX, "-"
-    while page := await client.xrange(stream, min=cursor, count=_PAGE):
+    seen = RowSet()
+    newest = await client.xrevrange(stream, count=1)
+    while newest and (page := await client.xrange(stream, min=cursor, max=newest[0][0], count=_PAGE)):
         cursor = "(" + page[-1][0].decode()
-        ids = [fields.get(b"i") for _, fields in page if fields.get(b"s") == b"failed"]
-        if ids := rows_of(batch_id, ids):
+        failed = rows_of(batch_id, [fields.get(b"i") for _, fields in page if fields.get(b"s") == b"failed"])
+        if ids := [name for name in failed if seen.add(keys.row_of(name))]:
             yield ids
 
 

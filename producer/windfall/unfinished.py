@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +18,15 @@ from windfall.wire import JobMessage, decode_attempts, decode_job
 
 @dataclass(frozen=True, slots=True)
 class Unended:
-    """A job as it lies in Redis; `message` is None where there is none, or none that can be read."""
+    """A job as it lies in Redis; `message` is None where there is none, or none that can be read.
+
+    `digest` is the SHA-1 of its payload ('' without one): it names this very job, where its id may be used again.
+    """
 
     job_id: str
     message: JobMessage | None
     attempts: tuple[Attempt, ...]
+    digest: str
 
     @property
     def lane(self) -> str:
@@ -58,7 +63,7 @@ async def read_unended(redis: ArqRedis, job_ids: Sequence[str]) -> list[Unended]
             pipe.hget(keys.JOB + name, "ledger")
         payloads, *ledgers = await answers(redis, pipe)
     return [
-        Unended(name, _message(payload), _attempts(ledger))
+        Unended(name, _message(payload), _attempts(ledger), _digest(payload))
         for name, payload, ledger in zip(job_ids, payloads, ledgers, strict=True)
     ]
 
@@ -68,6 +73,10 @@ def _message(payload: bytes | None) -> JobMessage | None:
         return decode_job(payload) if payload else None
     except WireError:
         return None
+
+
+def _digest(payload: bytes | None) -> str:
+    return hashlib.sha1(payload, usedforsecurity=False).hexdigest() if payload else ""
 
 
 def _attempts(ledger: bytes | None) -> tuple[Attempt, ...]:

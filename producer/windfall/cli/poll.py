@@ -88,6 +88,8 @@ async def _watch(producer: Producer, name: str, *, as_json: bool) -> int:
                     with suppress(BrokerUnavailable):  # it is asked again with the next change
                         cursor, more = await producer.failures(name, after=cursor)
                         kinds += more
+                        if kinds.total() < found.failed:  # Redis came back without its last writes
+                            cursor, kinds = await producer.failures(name)
                 if as_json:
                     say_json(facts_of(found) | {"failures": dict(kinds)})
                 elif not live:

@@ -1,8 +1,9 @@
 -- Cancel a job: a queued one ends here, and so does one whose worker is gone; a running one is left to its worker, who
 -- is told.
 -- KEYS: lane, where it is known.  ARGV: id, result, how long to keep it (ms), and 1 where nobody asks for it now, but
--- somebody did before: a stock arq program may have asked that for a job of its own, which is left alone.
--- Returns 'cancelled', 'told', 'finished', 'gone' or 'foreign'.
+-- somebody did before: a stock arq program may have asked that for a job of its own, which is left alone; SHA-1 of the
+-- payload that the result was made from.
+-- Returns 'cancelled', 'told', 'finished', 'gone' (also where another job has taken the id) or 'foreign'.
 although_full()
 local id = ARGV[1]
 if not is_job_id(id) then return 'gone' end
@@ -10,6 +11,7 @@ if redis.call('EXISTS', RESULT .. id) == 1 then
   redis.call('ZREM', ABORT, id)
   return 'finished'
 end
+if is_another_job(id, ARGV[5]) then return 'gone' end
 local lane = lane_of(id, KEYS[1])
 if ARGV[4] == '1' and redis.call('EXISTS', PAYLOAD .. id) == 1 and not redis.call('ZSCORE', lane, id) then
   return 'foreign'

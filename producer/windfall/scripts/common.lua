@@ -45,10 +45,16 @@ local function count(batch, from, to)
 end
 
 -- Nothing of a batch expires by itself, or early results would go before the last one comes: the batch has one time
--- until which it is kept as a whole, and delete.lua then removes it page by page.
+-- until which it is kept as a whole, and delete.lua then removes it page by page. A batch that is being removed is not
+-- moved on, or the next sweep would not go on with it. Whoever is still submitting is heard of every second.
+local SUBMITTER_HEARD_WITHIN = 5000
+
 local function keep_from(batch, now)
-  local keep = tonumber(redis.call('HGET', batch, 'keep') or 0)
-  if keep > 0 then redis.call('ZADD', KEPT, now + keep, string.sub(batch, #BATCH + 1)) end
+  local h = redis.call('HMGET', batch, 'keep', 'deleted', 'sealed')
+  local keep = tonumber(h[1] or 0)
+  if keep == 0 or h[2] then return end
+  if not h[3] then keep = math.max(keep, SUBMITTER_HEARD_WITHIN) end
+  redis.call('ZADD', KEPT, now + keep, string.sub(batch, #BATCH + 1))
 end
 
 -- What has ended is paused no longer; should some of it be run again, it runs.
@@ -79,16 +85,15 @@ end
 -- Why a batch takes no rows, or nil.
 local function no_more_rows(batch)
   if not batch_id_of(batch) then return -2 end
-  local h = redis.call('HMGET', batch, 'created', 'cancel')
-  if not h[1] then return -2 end
+  local h = redis.call('HMGET', batch, 'created', 'cancel', 'deleted')
+  if not h[1] or h[3] then return -2 end
   if h[2] == '1' then return -1 end
   return nil
 end
 
 -- Rows have come: the highest of them says where the pages of cancel.lua and delete.lua end.
-local function note_rows(batch, last, now)
+local function note_rows(batch, last)
   if last > tonumber(redis.call('HGET', batch, 'rows') or 0) then redis.call('HSET', batch, 'rows', last) end
-  keep_from(batch, now)
 end
 
 -- Lanes that one call of a script looks into for jobs whose lane is unknown: somebody may have named millions of them.
@@ -115,8 +120,8 @@ local function tell_worker(token, word)
   if worker then redis.call('PUBLISH', CHANNEL_WORKER .. worker, word) end
 end
 
--- Whether what lies under this id is the very job that a claim was given: a batch may have been deleted meanwhile, and
--- its id used again for other rows.
+-- Whether what lies under this id is the very job that somebody read or was given: a batch may have been deleted
+-- meanwhile, and its id used again for other rows.
 local function is_same_job(id, digest)
   local payload = redis.call('GET', PAYLOAD .. id)
   return payload and redis.sha1hex(payload) == digest
@@ -126,6 +131,11 @@ end
 local function is_leased(id, lane, now)
   local leased_until = tonumber(redis.call('ZSCORE', lane .. HELD_SUFFIX, id) or 0)
   return leased_until > now or redis.call('EXISTS', GRACE) == 1
+end
+
+-- Whether there is another job under this id than the one that the caller read ('' = there was none to read).
+local function is_another_job(id, digest)
+  return redis.call('EXISTS', PAYLOAD .. id) == 1 and not is_same_job(id, digest)
 end
 
 local function reopen(batch)

@@ -1,5 +1,6 @@
 -- Add jobs to one lane; a job that is there already, or has its result, is left alone.
--- KEYS: lane.  ARGV: batch id or '', then for each job: id, priority, deadline (ms; 0 = none), payload.
+-- KEYS: lane.  ARGV: batch id or '', then for each job: id, priority, deadline (ms; 0 = none), payload. Without any job
+-- it only says that whoever submits the batch is still at it.
 -- Returns how many were added, -1 when the batch was cancelled and takes no more, -2 when there is no such
 -- batch, or -3 when a row could not come in, for a job of another program has its id.
 local lane = KEYS[1]
@@ -41,12 +42,12 @@ if taken then
   end
   return -3
 end
-
+if batch and (added > 0 or redis.call('HEXISTS', batch, 'sealed') == 0) then keep_from(batch, now) end
 if added > 0 then
   if batch then
     redis.call('HINCRBY', batch, 'total', added)
     redis.call('HINCRBY', batch, 'queued', added)
-    note_rows(batch, last, now)
+    note_rows(batch, last)
     if redis.call('HEXISTS', batch, 'finished') == 1 then reopen(batch) end
   end
   note_lane(lane)

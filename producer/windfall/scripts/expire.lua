@@ -1,12 +1,15 @@
 -- End an overdue job, whether or not any worker lives. A running one is its worker's to end, unless that has died.
--- KEYS: lane, where it is known.  ARGV: id, result, how long to keep it (ms; of a job without a batch).
--- Returns 'expired', 'held', 'early', or 'finished' when there was nothing left to end.
+-- KEYS: lane, where it is known.  ARGV: id, result, how long to keep it (ms; of a job without a batch), SHA-1 of the
+-- payload that the result was made from.
+-- Returns 'expired', 'held', 'early' (also for another job of the same id: the next sweep reads that one), or 'finished'
+-- when there was nothing left to end.
 although_full()
 local lane, id = KEYS[1], ARGV[1]
 if not is_job_id(id) then return 'finished' end
 local now = clock()
-local due = tonumber(redis.call('ZSCORE', DEADLINES, id) or now)
-if due > now then return 'early' end
+local due = redis.call('ZSCORE', DEADLINES, id)
+if not due then return 'finished' end  -- it ended, or another job without a deadline has taken its id
+if tonumber(due) > now or is_another_job(id, ARGV[4]) then return 'early' end
 local holder = redis.call('GET', HOLDER .. id)
 if redis.call('EXISTS', RESULT .. id) == 1 or (not holder and redis.call('EXISTS', PAYLOAD .. id) == 0) then
   redis.call('ZREM', DEADLINES, id)

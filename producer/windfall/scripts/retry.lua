@@ -1,6 +1,6 @@
 -- Run a dead letter again: its result goes, its ledger stays.
 -- ARGV: id, priority, ledger (JSON), payload, deadline (ms; 0 = none).
--- Returns 1, or 0 when there is no dead letter of that id.
+-- Returns 1, or 0 when there is no dead letter of that id, or its batch is being deleted.
 local id, deadline = ARGV[1], tonumber(ARGV[5])
 local dead = redis.call('HMGET', DEAD .. id, 'lane', 'entry', 'turn')
 if not dead[1] then return 0 end
@@ -11,6 +11,15 @@ if not is_lane(lane) or not is_job_id(id) then
   redis.call('ZREM', DEAD_INDEX, id)
   return 0
 end
+if batch and redis.call('HEXISTS', batch, 'deleted') == 1 then return 0 end
+
+-- The time of the newest entry that was taken out: whoever stands on an entry that is gone, and newer, knows that Redis
+-- came back without its last writes.
+local function note_taken_out(entry)
+  local ms = string.match(entry, '^(%d+)')
+  if ms and tonumber(ms) > tonumber(redis.call('HGET', batch, 'taken') or 0) then redis.call('HSET', batch, 'taken', ms) end
+end
+
 redis.call('DEL', DEAD .. id, RESULT .. id)
 redis.call('ZREM', DEAD_INDEX, id)
 redis.call('ZREM', LETTERS, id)
@@ -21,7 +30,10 @@ redis.call('ZADD', lane, queue_score(clock(), tonumber(ARGV[2])), id)
 if deadline > 0 then redis.call('ZADD', DEADLINES, deadline, id) end
 note_lane(lane)
 if batch then
-  if dead[2] then redis.call('XDEL', batch .. DONE_SUFFIX, dead[2]) end
+  if dead[2] then
+    redis.call('XDEL', batch .. DONE_SUFFIX, dead[2])
+    note_taken_out(dead[2])
+  end
   count(batch, 'failed', 'queued')
   redis.call('HDEL', batch, 'cancel')
   reopen(batch)

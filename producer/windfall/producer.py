@@ -124,7 +124,9 @@ class Producer:
         deadline: float | None = None,
         on_progress: Callable[[int], None] | None = None,
     ) -> BatchStatus:
-        """Enqueue many requests as one batch, in constant memory.
+        """Enqueue many requests as one batch, in constant memory, while they come: at least once a second.
+
+        A plain iterable that is not a list or a tuple is read by a thread of its own.
 
         Row n (from 1) becomes job `<batch id>:<n>`. Submitting the same rows under the same `batch_id` again adds only
         what is missing. `metadata`, `keep` and `deadline` are those of `open_batch`. `on_progress` is called with the

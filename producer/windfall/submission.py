@@ -11,7 +11,8 @@ from arq import ArqRedis
 from windfall.clock import RedisClock
 from windfall.connection import translated
 from windfall.errors import BatchCancelled, BatchFull, BrokerUnavailable, IdTaken
-from windfall.keys import job_id, lane_queue
+from windfall.incoming import Incoming, incoming
+from windfall.keys import LANES, job_id, lane_queue
 from windfall.limits import Limits
 from windfall.request import CompletionRequest
 from windfall.result import CompletionResult, ErrorInfo, JobState, Timings
@@ -23,6 +24,9 @@ from windfall.wire import encode_job, encode_result
 #: Rows and bytes of one round trip: large enough to hide its latency, small enough not to hold Redis up.
 CHUNK_ROWS = 500
 CHUNK_BYTES = 4 * 1024 * 1024
+
+#: Seconds after which what is gathered is sent although there is room for more; a source may be slow.
+_PERIOD = 1.0
 
 #: Seconds for which a submission outlasts an outage of Redis before it gives up; what was added stays added.
 PATIENCE = 30.0
@@ -64,6 +68,7 @@ class Submission:
         self._deadline_ms = deadline_ms
         self._trace = carrier()
         self._chunk = _Chunk()
+        self._due = 0.0  #: when the next chunk goes out although it is not full (the event loop's time)
         self.rows = 0  #: rows read so far
         self.added = 0  #: rows that were not there before
 
@@ -71,22 +76,44 @@ class Submission:
         self, rows: Iterable[Row] | AsyncIterable[Row], on_progress: Callable[[int], None] | None = None
     ) -> None:
         """Add all rows. `on_progress` gets the number of rows added or found so far after every round trip."""
-        async for row in _each(rows):
-            if self.rows == self._limits.batch_rows:
-                await self._send()
-                raise BatchFull(
-                    f"batch {self._batch_id} has {self.rows:,} rows, and no batch has more (setting max_batch_rows); "
-                    "those run; submit the rest as another batch"
-                )
-            self.rows += 1
-            await self._take(row)
-            if self._chunk.full:
-                await self._send()
-                if on_progress:
-                    on_progress(self.rows)
-        await self._send()
+        loop = asyncio.get_running_loop()
+        self._due = loop.time() + _PERIOD
+        async with incoming(rows) as source:
+            async for row in self._each(source):
+                if row is not None:
+                    await self._add(row)
+                if self._chunk.full or loop.time() >= self._due:
+                    await self._send(self._chunk.steps(self._batch_id) or [self._still_here()])
+                    self._due = loop.time() + _PERIOD
+                    if on_progress:
+                        on_progress(self.rows)
+        await self._send(self._chunk.steps(self._batch_id))
         if on_progress:
             on_progress(self.rows)
+
+    async def _each(self, source: Incoming) -> AsyncIterator[Row | None]:
+        """Every row, and None when none has come until something is due."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                row = await source.take(max(self._due - loop.time(), 0.0))
+            except StopAsyncIteration:
+                return
+            yield row
+
+    async def _add(self, row: Row) -> None:
+        if self.rows == self._limits.batch_rows:
+            await self._send(self._chunk.steps(self._batch_id))
+            raise BatchFull(
+                f"batch {self._batch_id} has {self.rows:,} rows, and no batch has more (setting max_batch_rows); "
+                "those run; submit the rest as another batch"
+            )
+        self.rows += 1
+        await self._take(row)
+
+    def _still_here(self) -> Step:
+        """Tells those who remove forgotten batches that the source of this one is only slow."""
+        return Step(Script.ENQUEUE, [LANES], [self._batch_id])
 
     async def _take(self, row: Row) -> None:
         name = job_id(self._batch_id, self.rows)
@@ -117,10 +144,9 @@ class Submission:
             return row
         return row.model_copy(update={"deadline": left})
 
-    async def _send(self) -> None:
+    async def _send(self, steps: list[Step]) -> None:
         """Send what is gathered; an outage shorter than `PATIENCE` is only a delay, for every step can be repeated."""
-        chunk, self._chunk = self._chunk, _Chunk()
-        steps = chunk.steps(self._batch_id)
+        self._chunk = _Chunk()
         if not steps:
             return
         loop = asyncio.get_running_loop()
@@ -189,12 +215,3 @@ async def enqueue_one(
     (answer,) = await run_all(redis, [Step(Script.ENQUEUE, [lane_queue(request.model, request.route)], job)])
     if isinstance(answer, Exception):
         raise answer
-
-
-async def _each(rows: Iterable[Row] | AsyncIterable[Row]) -> AsyncIterator[Row]:
-    if isinstance(rows, AsyncIterable):
-        async for row in rows:
-            yield row
-    else:
-        for row in rows:
-            yield row

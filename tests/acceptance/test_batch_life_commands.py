@@ -5,6 +5,7 @@ disks.
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -93,6 +94,30 @@ def test_what_comes_from_a_pipe_is_gone_on_with_by_the_batchs_id(windfall: Shell
     assert f"the same command with --batch-id {name} goes on with the rest" in err
     assert windfall(*command[3:], "--batch-id", name, stdin=source).code == 0
     assert status(windfall, name)["total"] == MANY
+
+
+@pytest.mark.parametrize("source", ["-", "pipe.jsonl"])
+def test_rows_of_a_pipe_that_stays_open_are_sent_and_ctrl_c_ends_the_command(
+    windfall: Shell, redis_url: str, source: str
+) -> None:
+    rows = windfall.write("in.jsonl", named_rows(3)).read_bytes()
+    os.mkfifo(windfall.folder / "pipe.jsonl")
+    command = [sys.executable, "-m", "windfall", "submit", source, "--model", "small"]
+    with subprocess.Popen(
+        command, cwd=windfall.folder, env=windfall.environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        with process.stdin if source == "-" else (windfall.folder / source).open("wb") as pipe:
+            pipe.write(rows)
+            pipe.flush()
+            until(lambda: rows_in(redis_url) == 3, "the rows")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 130
+        err = process.stderr.read().decode()
+    assert "stopped: 3 rows are in batch" in err
+    assert "Fatal" not in err
+    assert "Traceback" not in err
 
 
 def test_a_batch_is_cancelled_while_it_is_being_submitted(windfall: Shell, redis_url: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import tracemalloc
 
 from hypothesis import given
@@ -29,3 +30,21 @@ def test_ten_thousand_texts_are_found_and_take_24_bytes_each_at_most() -> None:
     assert held < 24 * 10_000
     assert all(f"request-{n}" in digests for n in range(10_000))
     assert not any(f"other-{n}" in digests for n in range(10_000))
+
+
+def test_what_was_added_is_found_by_another_thread_while_the_set_grows() -> None:
+    digests, missed, done = Digests(), list[str](), threading.Event()
+    digests.add("first")
+
+    def ask() -> None:
+        while not done.is_set():
+            if "first" not in digests:
+                missed.append("first")
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    for n in range(200_000):
+        digests.add(f"request-{n}")
+    done.set()
+    asking.join()
+    assert not missed

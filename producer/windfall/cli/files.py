@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 import stat
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from windfall.errors import ConfigError, InvalidRequest
 from windfall.formats import Overrides, read_rows
@@ -20,7 +20,7 @@ def rows_of(path: Path, overrides: Overrides, max_row_bytes: int) -> Iterator[It
     """The rows of a JSONL file, or of stdin (`-`). Raises `InvalidRequest` where there is no file or no row."""
     name = "stdin" if str(path) == "-" else str(path)
     try:
-        with sys.stdin.buffer if str(path) == "-" else path.open("rb") as stream:
+        with _opened(path) as stream:
             rows = read_rows(stream, name=name, overrides=overrides, max_row_bytes=max_row_bytes)
             yield itertools.chain([next(rows)], rows)  # an empty file is told of before anything is started
     except FileNotFoundError as exc:
@@ -31,6 +31,17 @@ def rows_of(path: Path, overrides: Overrides, max_row_bytes: int) -> Iterator[It
         if exc.filename != str(path):
             raise
         raise InvalidRequest(f"cannot read {name}: {exc.strerror}") from exc
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """What cannot be read twice stays open: closing it would wait for the thread that waits for its next row."""
+    if str(path) != "-" and not (path.exists() and stat.S_ISFIFO(path.stat().st_mode)):
+        with path.open("rb") as stream:
+            yield stream
+    else:
+        # Not sys.stdin.buffer, which a thread that reads it keeps from being put away at the end of the program.
+        yield open(0 if str(path) == "-" else path, "rb", closefd=str(path) != "-")  # noqa: SIM115 - the same
 
 
 def fingerprint(path: Path, *flags: object) -> str:

@@ -14,7 +14,10 @@ _FIRST: Final = 1 << 10
 
 
 class Digests:
-    """Open addressing with linear probing in an array; 0 marks a free place."""
+    """Open addressing with linear probing in an array; 0 marks a free place.
+
+    One thread adds; another may ask meanwhile, and so an array is whole before it takes the place of the last one.
+    """
 
     def __init__(self) -> None:
         self._places = array("Q", bytes(8 * _FIRST))
@@ -23,7 +26,7 @@ class Digests:
     def add(self, text: str) -> bool:
         """Add a text; False if it was there."""
         digest = _digest(text)
-        place = self._find(digest)
+        place = _find(self._places, digest)
         if self._places[place] == digest:
             return False
         self._places[place] = digest
@@ -33,27 +36,27 @@ class Digests:
         return True
 
     def __contains__(self, text: str) -> bool:
-        digest = _digest(text)
-        return self._places[self._find(digest)] == digest
+        digest, places = _digest(text), self._places
+        return places[_find(places, digest)] == digest
 
     def __len__(self) -> int:
         return self._count
 
-    def _find(self, digest: int) -> int:
-        """Where it is, or where it would be."""
-        places = self._places
-        last = len(places) - 1
-        place = digest & last
-        while (found := places[place]) and found != digest:
-            place = (place + 1) & last
-        return place
-
     def _grow(self) -> None:
-        old = self._places
-        self._places = array("Q", bytes(16 * len(old)))
-        for digest in old:
+        places = array("Q", bytes(16 * len(self._places)))
+        for digest in self._places:
             if digest:
-                self._places[self._find(digest)] = digest
+                places[_find(places, digest)] = digest
+        self._places = places
+
+
+def _find(places: array[int], digest: int) -> int:
+    """Where it is, or where it would be."""
+    last = len(places) - 1
+    place = digest & last
+    while (found := places[place]) and found != digest:
+        place = (place + 1) & last
+    return place
 
 
 def _digest(text: str) -> int:

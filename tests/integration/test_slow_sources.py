@@ -1,0 +1,132 @@
+"""Rows that come slowly are sent all the same, and their batch is not taken for a forgotten one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from arq import ArqRedis
+
+from batches import finish_some, in_state
+from support import eventually, request
+from windfall import BatchCancelled, CompletionRequest, Producer, keys
+
+PATIENCE = 30.0
+
+
+class Source:
+    """Gives three rows, and the rest when it is let go on."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.error: Exception | None = None
+
+    def plain(self) -> Iterator[CompletionRequest]:
+        yield from map(request, "123")
+        self.go_on.wait(PATIENCE)
+        if self.error:
+            raise self.error
+        yield from map(request, "45")
+
+    async def async_(self) -> AsyncIterator[CompletionRequest]:
+        for text in "123":
+            yield request(text)
+        async with asyncio.timeout(PATIENCE):
+            while not self.go_on.is_set():  # noqa: ASYNC110 - set by both kinds of tests
+                await asyncio.sleep(0.01)
+        if self.error:
+            raise self.error
+        for text in "45":
+            yield request(text)
+
+
+@pytest.fixture
+async def producer(redis: ArqRedis) -> Any:
+    async with Producer(redis) as producer:
+        yield producer
+
+
+async def opened(producer: Producer) -> None:
+    await producer.open_batch(batch_id="b", keep=0.2)
+
+
+@pytest.mark.parametrize("kind", ["plain", "async_"])
+async def test_what_has_come_is_sent_while_the_source_is_waited_for(producer: Producer, kind: str) -> None:
+    source = Source()
+    await opened(producer)
+    submitting = asyncio.create_task(producer.enqueue_batch(getattr(source, kind)(), batch_id="b"))
+    await in_state(producer, "b", queued=3)
+    assert not submitting.done()
+    source.go_on.set()
+    batch = await submitting
+    assert (batch.total, batch.sealed) == (5, True)
+
+
+@pytest.mark.parametrize("kind", ["plain", "async_"])
+async def test_a_batch_whose_source_is_slow_is_kept_although_all_its_rows_have_ended(
+    producer: Producer, redis: ArqRedis, kind: str
+) -> None:
+    source = Source()
+    await opened(producer)
+    submitting = asyncio.create_task(producer.enqueue_batch(getattr(source, kind)(), batch_id="b"))
+    await in_state(producer, "b", queued=3)
+    await finish_some(redis, 3)
+    kept_until = []
+
+    async def moved_on_twice() -> bool:
+        assert (await producer.batch("b")).completed == 3
+        until = await redis.zscore(keys.KEPT, "b")
+        if until not in kept_until:
+            kept_until.append(until)
+        return len(kept_until) > 2
+
+    await eventually(moved_on_twice, what="a word of its submitter, twice")
+    source.go_on.set()
+    assert (await submitting).total == 5
+
+
+@pytest.mark.parametrize("kind", ["plain", "async_"])
+async def test_a_submission_that_waits_for_its_source_hears_that_its_batch_is_cancelled(
+    producer: Producer, kind: str
+) -> None:
+    source = Source()
+    submitting = asyncio.create_task(producer.enqueue_batch(getattr(source, kind)(), batch_id="b"))
+    await eventually(lambda: producer.redis.exists(keys.BATCH + "b"), what="the batch")
+    await producer.cancel("b")
+    with pytest.raises(BatchCancelled):
+        await asyncio.wait_for(submitting, PATIENCE)
+    source.go_on.set()
+
+
+@pytest.mark.parametrize("kind", ["plain", "async_"])
+async def test_what_a_source_raises_is_raised_behind_the_rows_before_it(producer: Producer, kind: str) -> None:
+    source = Source()
+    source.error = RuntimeError("the laptop's battery is empty")
+    source.go_on.set()
+    with pytest.raises(RuntimeError, match="battery"):
+        await producer.enqueue_batch(getattr(source, kind)(), batch_id="b")
+
+
+@pytest.mark.parametrize("kind", ["plain", "async_"])
+async def test_a_submission_is_stopped_while_its_source_is_waited_for(producer: Producer, kind: str) -> None:
+    source = Source()
+    submitting = asyncio.create_task(producer.enqueue_batch(getattr(source, kind)(), batch_id="b"))
+    await eventually(lambda: producer.redis.exists(keys.PAYLOAD + "b:3"), what="three rows")
+    submitting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await submitting
+    assert not source.go_on.is_set()
+    source.go_on.set()
+
+
+async def test_rows_come_in_their_order_through_a_thread(producer: Producer, redis: ArqRedis) -> None:
+    batch = await producer.enqueue_batch((request(str(n), custom_id=f"c{n}") for n in range(3000)), batch_id="b")
+    assert batch.total == 3000
+    await finish_some(redis, 1)
+    for n in (1, 16, 17, 500, 501, 2999):
+        payload = await redis.get(keys.PAYLOAD + f"b:{n + 1}")
+        assert payload is not None
+        assert f'"c{n}"'.encode() in payload

@@ -14,6 +14,7 @@ from windfall import (
     JobState,
     NotFound,
     Producer,
+    cancelling,
     downloading,
     housekeeping,
     keys,

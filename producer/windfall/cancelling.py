@@ -9,7 +9,7 @@ from arq import ArqRedis
 from windfall import keys
 from windfall.clock import RedisClock
 from windfall.result import ErrorInfo, JobState
-from windfall.scripts import Script, Step, run, run_all
+from windfall.scripts import Arg, Script, Step, run, run_all
 from windfall.unfinished import read_unended
 from windfall.wire import encode_result
 
@@ -55,7 +55,7 @@ async def cancel_jobs(
     steps = []
     for job in await read_unended(redis, ids):
         result = encode_result(job.ended(JobState.CANCELLED, error, now), job.lane)
-        end = [job.job_id, result, keep_ms, int(asked_before), job.digest]
+        end: list[Arg] = [job.job_id, result, keep_ms, int(asked_before), job.digest]
         steps.append(Step(Script.CANCEL, job.lanes, end))
     answers = await run_all(redis, steps)
     for answer in answers:

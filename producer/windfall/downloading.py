@@ -17,6 +17,7 @@ from windfall.connection import OUTAGE
 from windfall.errors import InvalidRequest
 from windfall.following import Ends, Found
 from windfall.housekeeping import Housekeeping
+from windfall.quarantine import rows_of
 from windfall.reading import batch, batch_and_results
 from windfall.result import CompletionResult
 from windfall.wire import decode_result

@@ -14,8 +14,9 @@ from arq import ArqRedis
 
 from windfall import keys
 from windfall.housekeeping import Housekeeping
+from windfall.quarantine import number as as_number
 from windfall.quarantine import rows_of
-from windfall.reading import as_number, batch
+from windfall.reading import batch
 from windfall.result import CompletionResult, JobState
 from windfall.row_set import RowSet
 from windfall.wire import decode_result

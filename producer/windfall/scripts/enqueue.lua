@@ -5,7 +5,7 @@
 -- batch, or -3 when a row could not come in, for a job of another program has its id.
 local lane = KEYS[1]
 local batch = ARGV[1] ~= '' and BATCH .. ARGV[1] or nil
-if not is_lane(lane) then return refuse('no name of a lane') end
+if #ARGV > 1 and not is_lane(lane) then return refuse('no name of a lane') end
 if batch then
   local refused = no_more_rows(batch)
   if refused then return refused end

@@ -18,8 +18,8 @@ from windfall.tasks import put_away
 _RECONNECT_DELAY = 0.25
 #: Seconds between attempts to subscribe.
 _LISTEN_AGAIN = 1.0
-#: Seconds for which one read waits for a message; a time-out of the connection's own would end the subscription.
-_SILENCE = 15.0
+#: Seconds of silence after which the server is asked whether it is there, and within which it has to say something.
+_SILENCE = 5.0
 
 
 class Announcements:
@@ -75,17 +75,29 @@ class Announcements:
             self._reader = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
+        asked = False
         while True:
             try:
                 # redis-py subscribes again by itself once the connection is back; a confirmation of a subscription
                 # is what tells us that it is.
                 message = await self._pubsub.get_message(ignore_subscribe_messages=False, timeout=_SILENCE)
+                if message is None:
+                    await (self._leave() if asked else self._pubsub.ping(""))
+                    asked = not asked
+                    continue
             except (RedisError, OSError):
+                asked = False
                 await asyncio.sleep(_RECONNECT_DELAY)
                 continue
-            if message is not None and message["type"] in ("message", "subscribe"):
+            asked = False
+            if message["type"] in ("message", "subscribe"):
                 for event in self._events.get(message["channel"].decode(), ()):
                     event.set()
+
+    async def _leave(self) -> None:
+        """Give up a connection on which nothing comes any more, though nobody ended it: the next read opens another."""
+        if self._pubsub.connection:
+            await self._pubsub.connection.disconnect(nowait=True)
 
     async def close(self) -> None:
         """Stop listening; whoever still waits is left to its timeout."""

@@ -33,6 +33,7 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
+from windfall.broker_connection import Demoted, TurnedAway, follow_the_master
 from windfall.errors import BrokerDenied, BrokerError, BrokerFull, BrokerUnavailable, ConfigError
 from windfall.sentinel import close_sentinels, is_sentinel, sentinel_pool
 from windfall.wire import job_deserializer, job_serializer
@@ -103,6 +104,12 @@ async def connect(url: str, *, timeout: float = 5.0) -> ArqRedis:
 
 
 def _pool(url: str, timeout: float) -> ConnectionPool:
+    pool = _plain_pool(url, timeout)
+    follow_the_master(pool)
+    return pool
+
+
+def _plain_pool(url: str, timeout: float) -> ConnectionPool:
     options: dict[str, Any] = {
         "socket_connect_timeout": timeout,
         "socket_timeout": _ANSWER_WITHIN,
@@ -163,16 +170,26 @@ def translated(url: str | None = None) -> Iterator[None]:
     except OutOfMemoryError as exc:
         raise BrokerFull(f"Redis{where} is out of memory and took nothing; give it more, or wait for results") from exc
     except OUTAGE as exc:
-        reason = str(exc).rstrip(".") or "no answer in time"
-        raise BrokerUnavailable(f"Redis{where} cannot be reached: {reason}. Is it running there?") from exc
+        raise BrokerUnavailable(f"Redis{where} {_outage_in_words(exc)}") from exc
     except ResponseError as exc:
         if _is_denial(exc):
             raise BrokerDenied(f"Redis{where} refused: {exc}; give the password in its URL") from exc
         if "OOM" in str(exc):
             raise BrokerFull(f"Redis{where} is out of memory and took nothing; give it more") from exc
+        if is_passing(exc):
+            raise BrokerUnavailable(f"Redis{where} cannot do this now: {exc}") from exc
         raise BrokerError(f"Redis{where} answered: {exc}") from exc
     except RedisError as exc:
         raise BrokerError(f"what answers{where} is no Redis: {exc}") from exc
+
+
+def _outage_in_words(exc: Exception) -> str:
+    reason = str(exc).rstrip(".") or "no answer in time"
+    if isinstance(exc, Demoted):
+        return f"is a replica, which takes no writes ({reason}); name its master, or wait until a failover has ended"
+    if isinstance(exc, TurnedAway):
+        return f"takes no further connection: it says {reason!r}"
+    return f"cannot be reached: {reason}. Is it running there?"
 
 
 def _is_denial(exc: ResponseError) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from faultserver.proxy import Proxy
 from faultserver.redis_process import RedisProcess
 from support import eventually
 from windfall.announcements import Announcements
@@ -53,3 +55,44 @@ async def test_whoever_listens_is_woken_when_the_connection_comes_back(server: R
         await eventually(told, what="the subscription being back")
     await announcements.close()
     await disconnect(redis)
+
+
+async def test_a_connection_that_falls_silent_is_given_up_for_another(
+    server: RedisProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("windfall.announcements._SILENCE", 0.2)
+    with Proxy(server.port) as proxy:
+        redis = await connect(proxy.url)
+        announcements = Announcements(redis)
+        async with announcements.listen("news") as announced:
+            await asyncio.wait_for(announced.wait(), 10)  # it is subscribed
+            announced.clear()
+            assert proxy.silence(lambda sent: b"SUBSCRIBE" in sent) == 1
+            await asyncio.wait_for(announced.wait(), 20)  # something may have been published meanwhile
+            announced.clear()
+            await redis.publish("news", "1")
+            await asyncio.wait_for(announced.wait(), 20)
+        await announcements.close()
+        await disconnect(redis)
+
+
+async def test_a_connection_on_which_nothing_is_published_is_kept(
+    server: RedisProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("windfall.announcements._SILENCE", 0.2)
+    with Proxy(server.port) as proxy:
+        redis = await connect(proxy.url)
+        announcements = Announcements(redis)
+        async with announcements.listen("news"):
+            await redis.ping()  # over a connection of its own
+            connections = proxy.accepted
+
+            async def pinged() -> bool:
+                stats: Any = await redis.info("commandstats")
+                calls: int = stats["cmdstat_ping"]["calls"]
+                return calls >= 5
+
+            await eventually(pinged, what="a few questions whether it is there")
+            assert proxy.accepted == connections
+        await announcements.close()
+        await disconnect(redis)

@@ -1,0 +1,112 @@
+"""One connection to Redis that leaves a server which is the master no longer, and tells why it was turned away."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+from redis.asyncio import ConnectionPool
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    MasterDownError,
+    ReadOnlyError,
+    ResponseError,
+)
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+)
+
+#: Only a replica says so. redis-py has classes for it, whose texts lack the code; Redis 6.2 puts the code of a script's
+#: error into its text.
+_DEMOTED = re.compile(r"\b(READONLY|MASTERDOWN)\b")
+#: Seconds for which a server that closed a connection at once is asked again for its reason.
+_REASON_WITHIN = 0.5
+
+
+class Demoted(RedisConnectionError):
+    """What answers is a replica. To connect anew may reach the master: behind one address stands now this, now that."""
+
+
+class TurnedAway(RedisConnectionError):
+    """The server said why it takes no connection, and closed it."""
+
+
+def follow_the_master(pool: ConnectionPool) -> None:
+    """Let the connections of a pool, none of which is there yet, be of the kind below."""
+    # A class of the pool's own, since what one of its connections learns is told to all.
+    bases = (_BrokerConnection, pool.connection_class)
+    pool.connection_class = type(pool.connection_class.__name__, bases, {"demotions": 0})
+
+
+def _is_demotion(exc: Exception | None) -> bool:
+    if isinstance(exc, (ReadOnlyError, MasterDownError)):
+        return True
+    return isinstance(exc, ResponseError) and bool(_DEMOTED.search(str(exc)))
+
+
+class _BrokerConnection:
+    """What is mixed into redis-py's classes of connections (TCP, TLS, Unix, of a sentinel's master)."""
+
+    demotions: int  # of all connections of the pool, together
+    _known: int
+
+    async def connect(self) -> None:
+        below: Any = super()
+        if not below.is_connected:
+            self._known = self.demotions
+        await below.connect()
+
+    async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+        below: Any = super()
+        if below.is_connected and self._known != self.demotions:
+            # Another connection has met a replica where this one goes, too: one that only listens would never learn.
+            await below.disconnect(nowait=True)
+            raise Demoted("its address was found to lead to a replica")
+        await below.send_packed_command(*args, **kwargs)
+
+    async def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        below: Any = super()
+        try:
+            return await below.read_response(*args, **kwargs)
+        except (ResponseError, RedisConnectionError) as exc:
+            # Of a sentinel's connection it has become an outage already.
+            if not _is_demotion(exc) and not _is_demotion(_context(exc)):
+                raise
+            if self._known == self.demotions:
+                type(self).demotions += 1
+            await below.disconnect(nowait=True)
+            raise Demoted(str(exc)) from exc
+
+    async def on_connect(self) -> None:
+        below: Any = super()
+        try:
+            await below.on_connect()
+        except (AuthenticationError, AuthorizationError, BusyLoadingError):
+            raise  # redis-py counts them among errors of the connection; they have their reason
+        except (RedisConnectionError, OSError) as exc:
+            await below.disconnect(nowait=True)
+            reason = await self._reason()
+            if reason is None:
+                raise
+            raise TurnedAway(reason) from exc
+
+    async def _reason(self) -> str | None:
+        """What the server says to one that has said nothing itself: whoever has sent something loses it to a reset."""
+        below: Any = super()
+        try:
+            async with asyncio.timeout(_REASON_WITHIN):
+                await below._connect()  # noqa: SLF001 - connects without saying anything, which connect() does not
+                line: bytes = await below._reader.readline()  # noqa: SLF001 - there is no other way to its words
+        except (TimeoutError, OSError, ValueError):
+            return None
+        finally:
+            await below.disconnect(nowait=True)
+        said = line.decode(errors="replace").strip()
+        return said[1:].removeprefix("ERR ") if said.startswith("-") else None
+
+
+def _context(exc: Exception) -> Exception | None:
+    return exc.__context__ if isinstance(exc.__context__, Exception) else None

@@ -20,9 +20,14 @@ class RedisClock:
         self._offset = 0.0
         self._read_at = float("-inf")
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the time can be told without asking Redis."""
+        return steady() - self._read_at <= _FRESH
+
     async def now(self) -> float:
         """Unix seconds on Redis' clock."""
-        if steady() - self._read_at > _FRESH:
+        if not self.is_fresh:
             seconds, micros = await self._redis.time()
             self.set(seconds + micros / 1e6)
         return self.carried()

@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from arq import ArqRedis
+from redis.exceptions import RedisError
 
 from windfall import keys
-from windfall.connection import OUTAGE
+from windfall.connection import OUTAGE, is_passing
 from windfall.errors import InvalidRequest
 from windfall.following import Ends, Found
 from windfall.housekeeping import Housekeeping
@@ -72,8 +73,8 @@ async def _through_outages(read: _Reader, after: str) -> Found:
                 after = found[0]
                 yield found
                 give_up = loop.time() + PATIENCE
-        except OUTAGE:
-            if loop.time() > give_up:
+        except (RedisError, *OUTAGE) as exc:
+            if not is_passing(exc) or loop.time() > give_up:
                 raise
             await asyncio.sleep(_PAUSE)
         else:

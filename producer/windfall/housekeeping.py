@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -38,6 +39,8 @@ _ABORT_PATIENCE = 60_000
 _TIDY_PERIOD, _LANE_IDLE = 60.0, 24 * 3600 * 1000
 #: Seconds between two sweeps of a worker, and the least between two of a producer.
 _PERIOD, _PAUSE = 4.0, 0.5
+#: Milliseconds after which another may end overdue jobs, should the one who was about it have died over a page of them.
+_EXPIRING_MS = 5000
 #: Seconds that a producer spends on a sweep before it goes on with what it was asked for.
 _PATIENCE = 2.0
 #: Seconds of a worker's sweep, after which the next goes on: no batch, whatever it says of its size, keeps the others.
@@ -60,6 +63,7 @@ class Housekeeping:
         self._keep_ms = keep_ms
         self._next = 0.0
         self._next_tidy = 0.0
+        self._name = secrets.token_hex(8).encode()
 
     async def run(self) -> None:
         """Sweep now and then, until cancelled; an outage is waited out."""
@@ -81,8 +85,12 @@ class Housekeeping:
         except ScriptsMissing as exc:  # a look needs none of them, and workers sweep anyway
             logger.debug("no sweep: %s", exc)
             self._next = loop.time() + _WITHOUT_SCRIPTS
-        else:
-            self._next = loop.time() + _PAUSE
+            return
+        except (RedisError, *OUTAGE) as exc:
+            if not is_passing(exc):
+                raise
+            logger.debug("no sweep: %s", exc)  # a Redis that takes no writes may still be read from
+        self._next = loop.time() + _PAUSE
 
     async def sweep(self, until: float = float("inf")) -> None:
         """Do all that is due, or what can be done `until` then (the event loop's time)."""
@@ -127,6 +135,20 @@ class Housekeeping:
             logger.warning("%s could not be swept: %s", name, exc)
 
     async def _expire_all(self, until: float) -> None:
+        """End what is overdue, unless another is about it: all would do the same rows at once, from the first on."""
+        client: Any = self._redis
+        if not await client.set(keys.EXPIRING, self._name, nx=True, px=_EXPIRING_MS):
+            if await client.pttl(keys.EXPIRING) == -1:  # none of ours stays: somebody else wrote it
+                await client.unlink(keys.EXPIRING)
+            return
+        try:
+            await self._expire_pages(until)
+        finally:
+            # It may have lapsed and be another's; then two are about it for a moment, which harms nothing.
+            if await client.get(keys.EXPIRING) == self._name:
+                await client.delete(keys.EXPIRING)
+
+    async def _expire_pages(self, until: float) -> None:
         client: Any = self._redis
         passed = 0  # over those that a worker still holds
         while asyncio.get_running_loop().time() < until:
@@ -137,6 +159,7 @@ class Housekeeping:
             names = await readable(self._redis, keys.DEADLINES, page)
             # Unreadable ones are put aside, where this user may do so; who may not goes on behind them.
             passed += len(page) - len(names) + (await self._expire(names) if names else 0)
+            await client.set(keys.EXPIRING, self._name, xx=True, px=_EXPIRING_MS)
 
     async def _expire(self, job_ids: list[str]) -> int:
         """Returns how many of them stay where they are."""

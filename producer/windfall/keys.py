@@ -45,6 +45,10 @@ WORKER: Final = "windfall:worker:"  #: + worker id: its heartbeat as JSON; expir
 ANSWER: Final = "windfall:answer:"  #: + token: the answer to a claim, until its worker has read it
 PULSE: Final = "windfall:pulse"  #: when a worker last reached this Redis (ms): how an outage is noticed
 GRACE: Final = "windfall:grace"  #: until when (ms) no lost lease is reclaimed after an outage
+#: There after the clock went back: hash of by how much (ms), what it had shown before (ms), and the lanes seen to.
+CLOCK_BACK: Final = "windfall:clock-back"
+#: There while somebody ends overdue jobs. Under a prefix that the users of producers may write.
+EXPIRING: Final = GRACE + ":expiring"
 
 BREAKERS: Final = "windfall:breakers"  #: set of the names of all circuit breakers
 BREAKER: Final = "windfall:breaker:"  #: + name: hash of its state, epoch, probe and lease
@@ -118,6 +122,7 @@ LUA_NAMES: Final = "".join(
         "ANSWER": ANSWER,
         "PULSE": PULSE,
         "GRACE": GRACE,
+        "CLOCK_BACK": CLOCK_BACK,
         "PAUSED": PAUSED,
         "PARKED": PARKED,
         "RESUMING": RESUMING,

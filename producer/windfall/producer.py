@@ -21,6 +21,7 @@ from windfall.errors import BatchCancelled, BatchFull, IdTaken, InvalidRequest, 
 from windfall.fleet import FleetStatus, read_fleet
 from windfall.housekeeping import Housekeeping
 from windfall.limits import DEFAULT_LIMITS, Limits
+from windfall.patience import patiently
 from windfall.request import CompletionRequest, Route
 from windfall.result import CompletionResult, Delta, JobState
 from windfall.row import Row
@@ -130,20 +131,22 @@ class Producer:
 
         Row n (from 1) becomes job `<batch id>:<n>`. Submitting the same rows under the same `batch_id` again adds only
         what is missing. `metadata`, `keep` and `deadline` are those of `open_batch`. `on_progress` is called with the
-        number of rows sent so far. Raises `BatchCancelled` when somebody cancels or deletes the batch meanwhile, and
+        number of rows sent so far. An outage of Redis shorter than half a minute is only a delay, also one in which it
+        answers and takes no writes. Raises `BatchCancelled` when somebody cancels or deletes the batch meanwhile, and
         `BatchFull` when there are more rows than the limit allows; those that are in run.
         """
-        batch = await self.open_batch(batch_id=batch_id, metadata=metadata, keep=keep, deadline=deadline)
+        name = batch_id or secrets.token_hex(6)
+        batch = await patiently(lambda: self.open_batch(batch_id=name, metadata=metadata, keep=keep, deadline=deadline))
         deadline_ms = None if batch.deadline_at is None else round(batch.deadline_at * 1000)
         with enqueueing("batch", **{"windfall.batch": batch.id}):
             submission = Submission(self._redis, self._clock, batch.id, self._limits, deadline_ms)
             try:
                 await submission.add(requests, on_progress)
             except (BatchCancelled, BatchFull, IdTaken):
-                await self._seal(batch.id)
+                await patiently(lambda: self._seal(batch.id))
                 raise
-            await self._seal(batch.id)
-        return await self.batch(batch.id)
+            await patiently(lambda: self._seal(batch.id))
+        return await patiently(lambda: self.batch(batch.id))
 
     async def _seal(self, batch_id: str) -> None:
         with translated():

@@ -16,6 +16,9 @@ _PORT: Final = 26379
 #: Seconds that one sentinel has to answer before the next is asked.
 _SENTINEL_WITHIN: Final = 1.0
 
+_TLS_OPTIONS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs")
+_OPTIONS: Final = ("db", "sentinel_password", *_TLS_OPTIONS)
+
 HOW: Final = "write redis+sentinel://[USER:PASSWORD@]HOST:26379,HOST:26379/MASTER"
 
 
@@ -28,7 +31,8 @@ def sentinel_pool(url: str, **options: Any) -> ConnectionPool:
     """A pool for the master that this URL's sentinels watch; `options` are those of its connections.
 
     User and password are the Redis servers'; sentinels with one of their own have it in `?sentinel_password=`. TLS
-    (`rediss+sentinel://`, `?ssl_ca_certs=FILE`) is for both. `?db=` selects a database. Raises `ConfigError`.
+    (`rediss+sentinel://`, `?ssl_ca_certs=FILE`, `?ssl_certfile=FILE&ssl_keyfile=FILE`) is for both. `?db=` selects a
+    database. Raises `ConfigError`.
     """
     parts = urlsplit(url)
     service = parts.path.strip("/")
@@ -37,11 +41,15 @@ def sentinel_pool(url: str, **options: Any) -> ConnectionPool:
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     if not query.get("db", "0").isdigit():
         raise ConfigError(f"?db={query['db']} is no number of a database: {HOW}?db=0")
+    if unknown := sorted(query.keys() - set(_OPTIONS)):
+        raise ConfigError(f"a sentinel URL has no option {unknown[0]}; it has {', '.join(_OPTIONS)}")
+    if parts.scheme != "rediss+sentinel" and (useless := [name for name in _TLS_OPTIONS if name in query]):
+        raise ConfigError(f"{useless[0]} is for TLS, which a sentinel URL speaks as rediss+sentinel://")
     tls: dict[str, Any] = {}
     if parts.scheme == "rediss+sentinel":
         # A certificate of another host is no certificate; redis-py 5 would take it.
         tls = {"ssl": True, "ssl_check_hostname": True}
-        tls |= {name: query[name] for name in ("ssl_ca_certs",) if name in query}
+        tls |= {name: query[name] for name in _TLS_OPTIONS if name in query}
     limits = {"socket_connect_timeout": _SENTINEL_WITHIN, "socket_timeout": _SENTINEL_WITHIN}
     secret = {"password": query["sentinel_password"]} if "sentinel_password" in query else {}
     untyped: Any = Sentinel

@@ -10,10 +10,11 @@ from arq import ArqRedis
 
 from windfall.clock import RedisClock
 from windfall.connection import translated
-from windfall.errors import BatchCancelled, BatchFull, BrokerUnavailable, IdTaken
+from windfall.errors import BatchCancelled, BatchFull, IdTaken
 from windfall.incoming import Incoming, incoming
 from windfall.keys import LANES, job_id, lane_queue
 from windfall.limits import Limits
+from windfall.patience import patiently
 from windfall.request import CompletionRequest
 from windfall.result import CompletionResult, ErrorInfo, JobState, Timings
 from windfall.row import InvalidRow, Row
@@ -27,10 +28,6 @@ CHUNK_BYTES = 4 * 1024 * 1024
 
 #: Seconds after which what is gathered is sent although there is room for more; a source may be slow.
 _PERIOD = 1.0
-
-#: Seconds for which a submission outlasts an outage of Redis before it gives up; what was added stays added.
-PATIENCE = 30.0
-
 
 @dataclass(slots=True)
 class _Chunk:
@@ -118,7 +115,9 @@ class Submission:
     async def _take(self, row: Row) -> None:
         name = job_id(self._batch_id, self.rows)
         chunk = self._chunk
-        now_ms = await self._clock.now_ms()
+        if not self._clock.is_fresh:
+            await patiently(self._read_clock)
+        now_ms = round(self._clock.carried() * 1000)
         if isinstance(row, CompletionRequest):
             row = self._in_time(row, now_ms)
             payload = encode_job(row, now_ms, self._trace)
@@ -145,23 +144,14 @@ class Submission:
         return row.model_copy(update={"deadline": left})
 
     async def _send(self, steps: list[Step]) -> None:
-        """Send what is gathered; an outage shorter than `PATIENCE` is only a delay, for every step can be repeated."""
+        """Send what is gathered; an outage is only a delay, for every step can be repeated."""
         self._chunk = _Chunk()
-        if not steps:
-            return
-        loop = asyncio.get_running_loop()
-        give_up = loop.time() + PATIENCE
-        pause = 0.1
-        while True:
-            try:
-                self.added += await self._try(steps)
-            except BrokerUnavailable:
-                if loop.time() > give_up:
-                    raise
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, 2.0)
-            else:
-                return
+        if steps:
+            self.added += await patiently(lambda: self._try(steps))
+
+    async def _read_clock(self) -> None:
+        with translated():
+            await self._clock.now()
 
     async def _try(self, steps: list[Step]) -> int:
         task = asyncio.current_task()

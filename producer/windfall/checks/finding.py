@@ -7,19 +7,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at; `mend` is what to do where it is not ok."""
+    """One thing that was looked at; `mend` is what to do where it is not ok, or ok with a warning."""
 
     ok: bool
     what: str
     mend: str = ""
+    warning: bool = False
 
     def __str__(self) -> str:
         """As one line."""
-        if self.ok:
+        if self.ok and not self.warning:
             return f"✓ {self.what}"
+        mark = "!" if self.ok else "✗"
         between = " " if self.what.endswith("?") else ": "
-        return f"✗ {self.what}" + (f"{between}{self.mend}" if self.mend else "")
+        return f"{mark} {self.what}" + (f"{between}{self.mend}" if self.mend else "")
 
     def as_json(self) -> dict[str, object]:
         """For programs; nothing is mended where nothing is wrong."""
-        return {"ok": self.ok, "what": self.what, "mend": None if self.ok else self.mend or None}
+        mend = None if self.ok and not self.warning else self.mend or None
+        return {"ok": self.ok, "warning": self.warning, "what": self.what, "mend": mend}

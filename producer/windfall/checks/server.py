@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from arq import ArqRedis
 from redis.exceptions import NoPermissionError, RedisError
 
+from windfall import keys
 from windfall.checks.finding import Finding
-from windfall.connection import redact
+from windfall.checks.holes import check_holes, server_name
+from windfall.connection import connect, disconnect, redact
 from windfall.errors import BrokerDenied, ScriptsMissing, WindfallError
 from windfall.fleet import FleetStatus
 from windfall.producer import Producer
@@ -37,6 +40,8 @@ async def check_server(url: str) -> list[Finding]:
             info = await producer.info()
             scripts = await _scripts(producer.redis)
             unreadable = await newest(producer.redis, _SHOWN)
+            writes = await _writes(producer.redis, info)
+        password = await _password(url)
     except WindfallError as exc:
         denied = isinstance(exc, BrokerDenied)
         mend = (
@@ -47,8 +52,11 @@ async def check_server(url: str) -> list[Finding]:
         return [Finding(ok=False, what=str(exc).rstrip("."), mend=mend)]
     return [
         *_facts(url, info),
+        password,
+        *plain_text(url),
         scripts,
         *_quarantine(unreadable),
+        writes,
         Finding(
             ok=abs(offset) < _CLOCK_TOLERANCE,
             what=f"this clock and that of Redis are {abs(offset):.1f} s apart",
@@ -59,10 +67,13 @@ async def check_server(url: str) -> list[Finding]:
 
 
 def _facts(url: str, info: dict[str, Any]) -> Iterator[Finding]:
+    name, answers = server_name(info)
+    yield Finding(ok=True, what=f"{name} {answers} answers at {redact(url)}")
     version = str(info.get("redis_version", "?"))
-    yield Finding(ok=True, what=f"Redis {version} answers at {redact(url)}")
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     yield Finding(ok=numbers >= _OLDEST, what="its version is 6.2 or later", mend=f"upgrade it; it is {version}")
+    if hole := check_holes(info):
+        yield hole
     saving = str(info.get("aof_enabled", 0)) == "1"
     yield Finding(
         ok=saving,
@@ -78,7 +89,6 @@ def _facts(url: str, info: dict[str, Any]) -> Iterator[Finding]:
         mend="it may throw jobs away: set maxmemory-policy noeviction",
     )
     yield from _memory(info)
-    yield _password(url)
 
 
 def _memory(info: dict[str, Any]) -> Iterator[Finding]:
@@ -93,16 +103,57 @@ def _memory(info: dict[str, Any]) -> Iterator[Finding]:
         )
 
 
-def _password(url: str) -> Finding:
-    parts = urlsplit(url)
-    if parts.password:
-        return Finding(ok=True, what="it wants a password")
-    here = parts.hostname in _LOOPBACK
+async def _password(url: str) -> Finding:
+    """Whether strangers are let in: asked of Redis, for a URL may hold a password that nobody wants."""
+    try:
+        stranger = await connect(_without_user(url))
+    except WindfallError:
+        return Finding(ok=True, what="it turns away who has no password")
+    await disconnect(stranger)
+    here = _is_here(url)
     return Finding(
         ok=here,
         what="it wants no password" + (", on this machine alone" if here else ""),
         mend="whoever reaches it can read every prompt: set requirepass, and put the password into the URL",
     )
+
+
+def _without_user(url: str) -> str:
+    parts = urlsplit(url)
+    query = re.sub(r"(?i)(^|&)(password|username)=[^&]*", "", parts.query).lstrip("&")
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=query))
+
+
+def _is_here(url: str) -> bool:
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return True
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    return all(urlsplit(f"//{host}").hostname in _LOOPBACK for host in hosts)
+
+
+def plain_text(url: str) -> Iterator[Finding]:
+    if urlsplit(url).scheme.startswith("rediss") or _is_here(url):
+        return
+    yield Finding(
+        ok=True,
+        warning=True,
+        what="the password, prompts and answers go through the network as plain text",
+        mend="use rediss:// (docs/operations.md, TLS), unless the network is your own",
+    )
+
+
+async def _writes(redis: Any, info: dict[str, Any]) -> Finding:
+    """A replica answers all that is asked, and takes nothing."""
+    if info.get("role") == "slave":
+        master = f"{info.get('master_host')}:{info.get('master_port')}"
+        return Finding(ok=False, what=f"it is a replica of {master}, and takes no jobs", mend="name the master")
+    try:
+        await redis.delete(keys.GRACE + ":none")  # of a key that is never there
+    except (RedisError, OSError) as exc:
+        mend = "look at its log; its user needs the rights of docs/operations.md"
+        return Finding(ok=False, what=f"it takes no writes ({str(exc).rstrip('.')})", mend=mend)
+    return Finding(ok=True, what="it takes writes")
 
 
 async def _scripts(redis: ArqRedis) -> Finding:

@@ -23,6 +23,7 @@ local given = {}  -- what the answer is remembered by: lanes and ids
 local started = {}
 
 local PARK_MOST = 500  -- jobs that one call parks, so that no call takes long; who calls next goes on
+local SET_BACK_MOST = 500  -- jobs of a lane whose time one call moves
 local parked = 0
 local pausing = redis.call('EXISTS', PAUSED) == 1
 local known = {}
@@ -41,6 +42,22 @@ end
 local function forget(lane, id)
   redis.call('ZREM', lane, id)
   redis.call('ZREM', lane .. HELD_SUFFIX, id)
+end
+
+-- After the clock went back: what is held until a time that lay ahead of the old clock comes back as much earlier, or
+-- the jobs of a dead worker would wait until the clock is there again. A page a call, upwards, since what was moved lies
+-- below; a lane is seen to once, since leases taken from now on are by the new clock.
+local function set_back(lane)
+  local back = redis.call('HMGET', CLOCK_BACK, 'by', 'from', lane)
+  if not back[1] or back[3] == 'done' then return end
+  local held, by = lane .. HELD_SUFFIX, tonumber(back[1])
+  local page = redis.call('ZRANGEBYSCORE', held, back[3] or back[2], '(' .. PARKED, 'WITHSCORES', 'LIMIT', 0, SET_BACK_MOST)
+  for i = 1, #page, 2 do
+    local due = tonumber(page[i + 1]) - by
+    redis.call('ZADD', held, due, page[i])
+    redis.call('ZADD', lane, 'XX', due, page[i])
+  end
+  redis.call('HSET', CLOCK_BACK, lane, #page < 2 * SET_BACK_MOST and 'done' or page[#page])
 end
 
 -- Put a job that is held under this token into the answer.
@@ -167,6 +184,10 @@ local function take_due(suffix, limit)
     end
     most = 100  -- where one is parked, more are likely to be
   until parked == before or parked >= PARK_MOST or #jobs >= limit or cut
+end
+
+if redis.call('EXISTS', CLOCK_BACK) == 1 then
+  for _, lane in ipairs(KEYS) do set_back(lane) end
 end
 
 if not given_before() then

@@ -190,11 +190,17 @@ local function settle(id, lane, from, state, result, keep)
 end
 
 -- Notice an outage: if no worker has called for longer than one renewal period and a half, the owners of running jobs
--- could not renew either, and get as long again to come back before anybody reclaims their jobs.
+-- could not renew either, and get as long again to come back before anybody reclaims their jobs. So they do when the
+-- clock has gone back: claim.lua then moves the ends of leases back with it.
 local function pulse(now, beat)
   local last = tonumber(redis.call('GET', PULSE) or now)
   redis.call('SET', PULSE, now)
-  if now - last > 1.5 * beat then
+  if math.abs(now - last) > 1.5 * beat then
     redis.call('SET', GRACE, now + 1.5 * beat, 'PX', math.ceil(1.5 * beat))
+  end
+  if last - now > 1.5 * beat then
+    redis.call('DEL', CLOCK_BACK)
+    redis.call('HSET', CLOCK_BACK, 'by', last - now, 'from', last)
+    redis.call('PEXPIRE', CLOCK_BACK, last - now)
   end
 end

@@ -1,0 +1,31 @@
+"""Outlasting an outage of Redis, by steps that may be repeated."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from windfall.errors import BrokerUnavailable
+
+#: Seconds for which an outage is outlasted before it is told.
+PATIENCE = 30.0
+#: Seconds between the first attempts, which double, and the last ones.
+_PAUSE_FIRST, _PAUSE_MOST = 0.1, 2.0
+
+_Made = TypeVar("_Made")
+
+
+async def patiently(step: Callable[[], Awaitable[_Made]]) -> _Made:
+    """Do a step, again and again while it raises `BrokerUnavailable`; an outage shorter than `PATIENCE` is a delay."""
+    loop = asyncio.get_running_loop()
+    give_up = loop.time() + PATIENCE
+    pause = _PAUSE_FIRST
+    while True:
+        try:
+            return await step()
+        except BrokerUnavailable:
+            if loop.time() > give_up:
+                raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _PAUSE_MOST)

@@ -46,16 +46,17 @@ def configure(windfall: Shell, text: str) -> Path:
 def ills(windfall: Shell) -> list[str]:
     """The lines of what is wrong; the exit code says whether anything is."""
     done = windfall("doctor")
-    wrong = [line for line in done.out.splitlines() if not line.startswith("✓ ")]
+    wrong = [line for line in done.out.splitlines() if line.startswith("✗ ")]
     assert done.code == bool(wrong)
     return wrong
 
 
-def test_where_nothing_is_wrong_the_exit_code_is_0_and_every_line_a_tick(windfall: Shell) -> None:
+def test_where_nothing_is_wrong_the_exit_code_is_0_and_no_line_a_cross(windfall: Shell) -> None:
     path = configure(windfall, '[models.small]\nmlx = "demo"\n')
     done = windfall("doctor")
     assert done.code == 0, done.out
-    assert all(line.startswith("✓ ") for line in done.out.splitlines())
+    # A warning is of the version of the Redis that the tests have.
+    assert all(line.startswith(("✓ ", "! Redis ")) for line in done.out.splitlines())
     for said in (
         "it appends every write to a file",
         "of memory left",
@@ -73,7 +74,7 @@ def test_for_programs_each_finding_is_an_object(windfall: Shell) -> None:
     found = [json.loads(line) for line in done.out.splitlines()]
     assert done.code == 1
     assert [each["mend"] for each in found if not each["ok"]] == ["mend it in windfall.toml"]
-    assert all(each["mend"] is None for each in found if each["ok"])
+    assert all(each["mend"] is None for each in found if each["ok"] and not each["warning"])
 
 
 def test_a_redis_that_evicts_and_is_full_is_told_of(windfall: Shell, healthy: str) -> None:

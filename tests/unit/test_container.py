@@ -77,6 +77,8 @@ def test_the_redis_keeps_what_it_is_given_and_wants_a_password(compose: dict[str
     assert settings["--appendonly"] == "yes"
     assert settings["--maxmemory-policy"] == "noeviction"
     assert settings["--requirepass"].startswith("${WINDFALL_REDIS_PASSWORD:?")
+    assert settings["--maxmemory"] == "${WINDFALL_REDIS_MAXMEMORY:-1gb}"
+    assert redis["ports"] == ["${WINDFALL_REDIS_BIND:-127.0.0.1}:${WINDFALL_REDIS_PORT:-6379}:6379"]
     assert redis["healthcheck"]["test"][0] == "CMD"
     assert redis["volumes"] == ["redis:/data"]
     assert "redis" in compose["volumes"]

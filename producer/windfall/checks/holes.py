@@ -7,8 +7,8 @@ from typing import Any, Final
 from windfall.checks.finding import Finding
 
 #: As of October 2025: the first version of each line without CVE-2025-49844, by which a script takes over the server.
-#: https://redis.io/blog/security-advisory-cve-2025-49844/, https://github.com/valkey-io/valkey/releases; other lines got
-#: no release.
+#: https://redis.io/blog/security-advisory-cve-2025-49844/, https://github.com/valkey-io/valkey/releases; other
+#: lines got no release.
 _HOLE: Final = "CVE-2025-49844"
 _MENDED: Final[dict[str, dict[tuple[int, int], int]]] = {
     "Redis": {(6, 2): 20, (7, 2): 11, (7, 4): 6, (8, 0): 4, (8, 2): 2},

@@ -12,7 +12,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def rules() -> list[dict[str, Any]]:
-    (group,) = yaml.safe_load((DOCS / "alerts" / "windfall.yml").read_text())["groups"]
+    (group,) = yaml.safe_load((DOCS / "alerts" / "windfall.yml").read_text())["groups"]  # type: ignore[no-untyped-call]
     assert set(group) == {"name", "rules"}
     found: list[dict[str, Any]] = group["rules"]
     return found

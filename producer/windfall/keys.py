@@ -74,10 +74,10 @@ PARKED: Final = 4_000_000_000_000
 #: The type of the value under each of these keys, or under all that begin so (with a colon at the end); that of a
 #: batch's `DONE_SUFFIX` is a stream. What is there of another type is put aside by the script that meets it.
 TYPES: Final = {
-    **dict.fromkeys((PAYLOAD, HOLDER, RESULT, TRIES, SOURCE, WORKER, ANSWER, PULSE, GRACE, DRAIN), "string"),
+    **dict.fromkeys((PAYLOAD, HOLDER, RESULT, TRIES, SOURCE, WORKER, ANSWER, PULSE, GRACE, EXPIRING, DRAIN), "string"),
     **dict.fromkeys((LANE, IDLE_LANES, ABORT, BATCHES, KEPT, DEADLINES, DEAD_INDEX, LETTERS, WORKERS), "zset"),
     **dict.fromkeys((LANES, PAUSED, RESUMING, CANCELLING), "set"),
-    **dict.fromkeys((JOB, BATCH, DEAD), "hash"),
+    **dict.fromkeys((JOB, BATCH, DEAD, CLOCK_BACK), "hash"),
     **dict.fromkeys((DELTAS, QUARANTINE), "stream"),
 }
 

@@ -29,6 +29,7 @@ CHUNK_BYTES = 4 * 1024 * 1024
 #: Seconds after which what is gathered is sent although there is room for more; a source may be slow.
 _PERIOD = 1.0
 
+
 @dataclass(slots=True)
 class _Chunk:
     """Rows on their way, by lane."""

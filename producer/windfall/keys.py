@@ -92,11 +92,12 @@ def _table(fields: dict[str, object]) -> str:
     return "{" + ", ".join(f"[{json.dumps(name)}] = {json.dumps(value)}" for name, value in fields.items()) + "}"
 
 
-#: Prepended to every script as Lua locals.
+#: Prepended to every script as Lua locals. The large table is a function: a script that is run begins with all of this,
+#: and nearly none needs them.
 LUA_NAMES: Final = "".join(
     f"local {name} = {value if name in ('TYPES', 'ROUTES') else json.dumps(value)}\n"
     for name, value in {
-        "TYPES": _table(dict(TYPES)),
+        "TYPES": f"function() return {_table(dict(TYPES))} end",
         "ROUTES": _table({route.value: True for route in Route}),
         "LANE": LANE,
         "QUARANTINE": QUARANTINE,

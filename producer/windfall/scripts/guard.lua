@@ -45,8 +45,9 @@ end
 
 -- The type of the value that a key of ours has by its name, or nil.
 local function type_by_name(key)
-  if TYPES[key] then return TYPES[key] end
-  for prefix, kind in pairs(TYPES) do
+  local types = TYPES()
+  if types[key] then return types[key] end
+  for prefix, kind in pairs(types) do
     if string.sub(prefix, -1) == ':' and string.sub(key, 1, #prefix) == prefix then
       if prefix == BATCH and string.sub(key, -#DONE_SUFFIX) == DONE_SUFFIX then return 'stream' end
       return kind

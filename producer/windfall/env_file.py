@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,18 +12,17 @@ from pydantic import SecretStr
 
 from windfall.errors import ConfigError
 from windfall.private import require_private
+from windfall.trust import read_believed
 
 
 def read_env_file(path: Path) -> dict[str, SecretStr]:
     """The variables of the file. Raises `ConfigError`, which never quotes a line: it may be half a key."""
     try:
         require_private(path, "keys")
-        with path.open(encoding="utf-8") as file:
-            bindings = list(parse_stream(file))
+        text = read_believed(path)
     except OSError as exc:
         raise ConfigError(f"cannot read {path}: {exc.strerror}") from exc
-    except UnicodeDecodeError as exc:
-        raise ConfigError(f"{path} is no text in UTF-8") from exc
+    bindings = list(parse_stream(io.StringIO(text)))
     found = {}
     for binding in bindings:
         if binding.error or (binding.key is not None and binding.value is None):

@@ -1,7 +1,8 @@
 """What is set outside a command line: the environment, then `windfall.toml`. The only reader of the environment here.
 
 A flag wins over a `WINDFALL_…` variable, this over the file that `--config` names; without that flag, over
-`windfall.toml` in the working folder, else in `$XDG_CONFIG_HOME/windfall/` (`~/.config/windfall/`).
+`windfall.toml` in the working folder, else in `$XDG_CONFIG_HOME/windfall/` (`~/.config/windfall/`). A file that another
+user can have written is not read (see trust.py), and none decides where a key may go (`key_origins`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from windfall.errors import ConfigError
 from windfall.formats.explain import explain, vocabulary
 from windfall.limits import MAX_BATCH_ROWS, MAX_METADATA_BYTES, MAX_ROW_BYTES, Limits
 from windfall.private import require_private
+from windfall.trust import read_believed
 
 FILE_NAME: Final = "windfall.toml"
 DEFAULT_REDIS: Final = "redis://localhost:6379"
@@ -38,6 +40,15 @@ class Settings(BaseModel):
     worker: dict[str, JsonValue] = Field(default_factory=dict)  #: `[worker]`
     models: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)  #: `[models.NAME]`
     providers: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)  #: `[providers.NAME]`
+    source: Path | None = None  #: the file that was read
+    redis_of_file: str | None = Field(default=None, repr=False)  #: the Redis that it names
+    #: where keys may go besides their built-in homes, also over plain HTTP; of the environment, never of a file
+    key_origins: tuple[str, ...] = ()
+
+    @property
+    def folder_decides(self) -> bool:
+        """Whether the Redis is that of a file which merely lies in the working folder."""
+        return self.source == Path(FILE_NAME) and self.redis == self.redis_of_file
 
     @property
     def limits(self) -> Limits:
@@ -66,6 +77,8 @@ class _Environment(BaseSettings):
     max_row_bytes: _Size | None = None
     max_batch_rows: _Size | None = None
     max_metadata_bytes: _Size | None = None
+    key_origins: str = ""  #: with blanks between them
+    trusted_config: Path | None = None
     xdg_config_home: Path | None = Field(default=None, validation_alias="XDG_CONFIG_HOME")
     xdg_state_home: Path | None = Field(default=None, validation_alias="XDG_STATE_HOME")
 
@@ -74,7 +87,7 @@ def load_settings(*, redis: str | None = None, config: Path | None = None) -> Se
     """The settings, given the flags `--redis` and `--config`. Raises `ConfigError`."""
     environment = _environment()
     path = find_config(config)
-    file = _parsed(path) if path else _File()
+    file = _parsed(path, environment.trusted_config) if path else _File()
     if path and file.redis and redact(file.redis) != file.redis:
         require_private(path, "the password of Redis")
     found: dict[str, Any] = {
@@ -82,6 +95,9 @@ def load_settings(*, redis: str | None = None, config: Path | None = None) -> Se
         "models": file.models,
         "providers": file.providers,
         "redis": redis or environment.redis_url or file.redis,
+        "source": path,
+        "redis_of_file": file.redis,
+        "key_origins": tuple(environment.key_origins.split()),
     } | {name: getattr(environment, name) or getattr(file, name) for name in _LIMITS}
     return Settings(**{name: value for name, value in found.items() if value is not None})
 
@@ -133,18 +149,20 @@ def state_home() -> Path:
     return _environment().xdg_state_home or Path.home() / ".local" / "state"
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """The tables of a settings file. Raises `ConfigError`."""
+def read_config(path: Path, *, trusted: Path | None = None) -> dict[str, Any]:
+    """The tables of a settings file. Raises `ConfigError`; `trusted` is believed whoever can write it."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_believed(path, trusted=trusted))
     except OSError as exc:
         raise ConfigError(f"cannot read {path}: {exc.strerror}") from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+    except RecursionError as exc:
+        raise ConfigError(f"{path} is no TOML: it is nested too deeply") from exc
+    except tomllib.TOMLDecodeError as exc:
         raise ConfigError(f"{path} is no TOML: {exc}") from exc
 
 
-def _parsed(path: Path) -> _File:
-    tables = read_config(path)
+def _parsed(path: Path, trusted: Path | None) -> _File:
+    tables = read_config(path, trusted=trusted)
     try:
         return _File.model_validate(tables)
     except ValidationError as exc:

@@ -74,15 +74,22 @@ def model_for_run(text: str, simulate: float | None, slots: int | None, settings
 
 
 def providers_of(settings: Settings) -> dict[str, ProviderSettings]:
-    """The `[providers.NAME]` tables; what one leaves out of a built-in provider stays as it is built in."""
+    """The `[providers.NAME]` tables; what one leaves out of a built-in provider stays as it is built in.
+
+    Raises `ConfigError`, also for one that would send a key where no file may send it.
+    """
     with worker_package():
+        from windfall_worker.key_origins import check_key_origin  # noqa: PLC0415 - an extra
         from windfall_worker.settings import BUILT_IN, ProviderSettings  # noqa: PLC0415 - an extra
-    return {
+    found = {
         name: checked(
             ProviderSettings, (BUILT_IN[name].model_dump() if name in BUILT_IN else {}) | table, f"provider {name!r}"
         )
         for name, table in settings.providers.items()
     }
+    for name, provider in found.items():
+        check_key_origin(name, provider, settings.key_origins)
+    return found
 
 
 def worker_settings(settings: Settings, flags: Mapping[str, Any]) -> WorkerSettings:

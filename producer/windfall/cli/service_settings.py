@@ -11,7 +11,7 @@ from windfall.cli.models import models_for, worker_package, worker_settings
 from windfall.connection import redact
 from windfall.env_file import read_env_file
 from windfall.errors import ConfigError
-from windfall.settings import DEFAULT_REDIS, Settings, load_settings, read_config
+from windfall.settings import DEFAULT_REDIS, Settings, load_settings
 
 if TYPE_CHECKING:
     from windfall_worker.settings import WorkerSettings
@@ -23,11 +23,13 @@ def service_settings(config: Path, env_file: Path) -> WorkerSettings:
     """The settings that a service with these files has. Raises `ConfigError`, with what to write where."""
     if not config.is_file():
         raise ConfigError(f"a service has its settings in {config}, which is not there: write it, such as {_EXAMPLE}")
-    settings = load_settings(config=config)
+    keys = read_env_file(env_file) if env_file.exists() else {}
+    # What a shell exported is not there when the service starts; what its env file sets is.
+    origins = keys.get("WINDFALL_KEY_ORIGINS", SecretStr("")).get_secret_value().split()
+    settings = load_settings(config=config).model_copy(update={"key_origins": tuple(origins)})
     if not settings.models:
         raise ConfigError(f"{config} names no model to serve: add one, such as {_EXAMPLE}")
     found = worker_settings(settings, {"models": models_for([], [], [], None, settings)})
-    keys = read_env_file(env_file) if env_file.exists() else {}
     _require_redis(settings, config, keys, env_file)
     _require_keys(found, keys, env_file)
     _require_models(found)
@@ -36,7 +38,7 @@ def service_settings(config: Path, env_file: Path) -> WorkerSettings:
 
 def _require_redis(settings: Settings, config: Path, keys: dict[str, SecretStr], env_file: Path) -> None:
     """What a shell exported is not there when the service starts: it would wait for a Redis of its own machine."""
-    if settings.redis != DEFAULT_REDIS and "redis" not in read_config(config) and "WINDFALL_REDIS_URL" not in keys:
+    if settings.redis != DEFAULT_REDIS and settings.redis_of_file is None and "WINDFALL_REDIS_URL" not in keys:
         raise ConfigError(
             f"WINDFALL_REDIS_URL is {redact(settings.redis)} in this shell, which a service does not see: "
             f"write it into {env_file} (with umask 077)"

@@ -8,8 +8,10 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+from windfall.cli.console import note
+from windfall.connection import redact
 from windfall.producer import Producer
-from windfall.settings import load_settings
+from windfall.settings import Settings, load_settings
 
 T = TypeVar("T")
 
@@ -55,7 +57,15 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
         raise
 
 
+def settings_told(redis: str | None, config: Path | None) -> Settings:
+    """The settings of these flags. Says so where the file of the working folder decides where rows go."""
+    settings = load_settings(redis=redis, config=config)
+    if settings.folder_decides:
+        note(f"using {redact(settings.redis)}, which {settings.source} in this folder names")
+    return settings
+
+
 def producer(redis: str | None, config: Path | None) -> Producer:
     """The Producer of these flags."""
-    settings = load_settings(redis=redis, config=config)
+    settings = settings_told(redis, config)
     return Producer(settings.redis, limits=settings.limits)

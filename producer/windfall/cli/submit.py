@@ -16,7 +16,7 @@ from windfall.cli.console import note, say, say_json
 from windfall.cli.files import fingerprint, refuse_same_file, rows_of
 from windfall.cli.follow import follow_batch
 from windfall.cli.progress import RowProgress
-from windfall.cli.session import Terminated, run_async
+from windfall.cli.session import Terminated, run_async, settings_told
 from windfall.errors import BrokerError, ConfigError
 from windfall.formats import OutputFile, Overrides
 from windfall.formats.output_file import by_job_id
@@ -24,7 +24,6 @@ from windfall.keys import checked_batch_id
 from windfall.producer import Producer
 from windfall.request import Route
 from windfall.row import InvalidRow, Row
-from windfall.settings import load_settings
 from windfall.trace_export import exporting
 
 _LANES_WATCHED = 20  # of models and routes; of a file with more the rest is not warned of
@@ -65,7 +64,7 @@ def submit(
         refuse_same_file(source, output)
         with OutputFile(output, by_job_id, batch=batch_id or ""):
             pass  # said now, and not when the batch is in the queue
-    settings = load_settings(redis=redis, config=config)
+    settings = settings_told(redis, config)
     word = fingerprint(source, model, route, priority, deadline, keep)
     terms = _Terms(checked_batch_id(batch_id) if batch_id else None, {"input": source.name}, keep, deadline, word)
     with exporting("windfall-producer"):

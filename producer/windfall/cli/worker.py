@@ -111,6 +111,8 @@ def worker(
         given = {flag: value for flag, value in flags.items() if value is not None}
         what = worker_settings(settings, {**given, "models": models})
         log.open(what.log_format, what.log_level)
+        if settings.source:
+            log.tell(f"settings of {settings.source.absolute()}")
         # run_worker handles the signals itself, so this is not run_async.
         with exporting("windfall-worker"):
             asyncio.run(_work(what, settings.redis, log))

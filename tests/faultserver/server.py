@@ -11,6 +11,8 @@ A STEP is an object, and every key is optional; an empty one is a good answer in
     content                         the text of a completion in the shape of the path
     delay                           seconds before anything is answered
     cut                             "before" the answer, after the "headers", in the middle of the "body"
+    letters, coding                 so many letters, gzipped; what its content-encoding says
+    drip                            seconds between the bytes of the body, each of which is sent alone
     raw                             bytes (latin-1) to send in place of HTTP, then close
     events, event_delay, split      blocks of a stream; seconds between them; bytes per write
     stop_after                      close the connection after so many blocks of a stream
@@ -19,6 +21,7 @@ A STEP is an object, and every key is optional; an empty one is a good answer in
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import sys
 import time
@@ -125,20 +128,28 @@ async def play(step: Step, asked: Asked, reader: asyncio.StreamReader, writer: a
     plain = "json" in step or "text" in step or status != HTTPStatus.OK
     if "events" in step or (asked.body.get("stream") and not plain):
         return await play_stream(step, asked, reader, writer)
-    return await play_body(step, asked, writer)
+    return await play_body(step, asked, reader, writer)
 
 
-async def play_body(step: Step, asked: Asked, writer: asyncio.StreamWriter) -> bool:
+async def play_body(step: Step, asked: Asked, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
     """Answer with one body."""
     status = step.get("status", 200)
+    more: Step = {}
     if "text" in step:
         body = step["text"].encode()
+    elif "letters" in step:
+        body, more = gzip.compress(b"x" * step["letters"]), {"content-encoding": step.get("coding", "gzip")}
     else:
         good = shapes.answer(asked.path, asked.body, step.get("content", "a good answer"))
         bad = {"error": {"message": f"planned {status}", "type": "planned"}}
         body = json.dumps(step.get("json", good if status == HTTPStatus.OK else bad)).encode()
     headers = {"content-type": "application/json", "content-length": str(len(body)), "x-request-id": "req-fault"}
-    writer.write(head(status, headers | step.get("headers", {})))
+    writer.write(head(status, headers | more | step.get("headers", {})))
+    for byte in body if "drip" in step else b"":
+        writer.write(bytes([byte]))
+        await wait(reader, step["drip"])
+    if "drip" in step:
+        return True
     cut = step.get("cut")
     if cut != "headers":
         writer.write(body[: len(body) // 2] if cut == "body" else body)

@@ -36,7 +36,8 @@ class ProviderSettings(BaseModel):
     protocol: Literal["openai", "anthropic"]
     base_url: str = Field(pattern=r"^https?://[^\s/]+")
     api_key_env: str | None = None  #: the environment variable that holds the key; None for an address without keys
-    timeout: Seconds = 60.0
+    timeout: Seconds = 60.0  #: without a byte
+    call_timeout: Seconds = 600.0  #: of a call as a whole, with all of its resendings
     max_retries: int = Field(default=3, ge=0, le=10)
     backoff_factor: float = Field(default=0.5, ge=0)
     concurrency: int = Field(default=64, ge=1, le=4096)

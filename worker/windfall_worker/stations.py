@@ -95,6 +95,7 @@ def _clients(settings: WorkerSettings, redis: ArqRedis, stack: AsyncExitStack) -
 
 def _client(provider: ProviderSettings, link: RedisLink) -> CloudBackendClient:
     from windfall_worker.cloud import AnthropicClient, OpenAIClient  # noqa: PLC0415 - only where a mapping needs it
+    from windfall_worker.cloud.answer_limits import AnswerLimits  # noqa: PLC0415 - the same
 
     protocol = AnthropicClient if provider.protocol == "anthropic" else OpenAIClient
     return protocol(
@@ -107,6 +108,7 @@ def _client(provider: ProviderSettings, link: RedisLink) -> CloudBackendClient:
         circuit_breaker_reset_timeout=provider.breaker.reset_timeout,
         circuit_breaker_window=provider.breaker.window,
         redis=link,
+        limits=AnswerLimits(seconds=provider.call_timeout),
     )
 
 

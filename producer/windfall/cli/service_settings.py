@@ -30,13 +30,13 @@ def service_settings(config: Path, env_file: Path) -> WorkerSettings:
     if not settings.models:
         raise ConfigError(f"{config} names no model to serve: add one, such as {_EXAMPLE}")
     found = worker_settings(settings, {"models": models_for([], [], [], None, settings)})
-    _require_redis(settings, config, keys, env_file)
+    _require_redis(settings, keys, env_file)
     _require_keys(found, keys, env_file)
     _require_models(found)
     return found
 
 
-def _require_redis(settings: Settings, config: Path, keys: dict[str, SecretStr], env_file: Path) -> None:
+def _require_redis(settings: Settings, keys: dict[str, SecretStr], env_file: Path) -> None:
     """What a shell exported is not there when the service starts: it would wait for a Redis of its own machine."""
     if settings.redis != DEFAULT_REDIS and settings.redis_of_file is None and "WINDFALL_REDIS_URL" not in keys:
         raise ConfigError(

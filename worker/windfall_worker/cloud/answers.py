@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from enum import IntEnum
 from typing import Any, Final
 
@@ -37,7 +37,7 @@ def decoded(response: httpx.Response, errors: ErrorMapper) -> dict[str, Any]:
     text = response.text
     try:
         answer = json.loads(text)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise _unreadable(response, errors) from exc
     fault = fault_in(answer)
     if fault:
@@ -51,10 +51,13 @@ def decoded(response: httpx.Response, errors: ErrorMapper) -> dict[str, Any]:
     return answer
 
 
-async def sse_lines(response: httpx.Response, errors: ErrorMapper, deadline: float | None) -> AsyncGenerator[str, None]:
-    """A line `data: …` for each event of a good response, by `deadline` (the loop's clock). Raises `OutOfTime`."""
+async def sse_lines(
+    response: httpx.Response, errors: ErrorMapper, in_time: Callable[[], AbstractAsyncContextManager[None]]
+) -> AsyncGenerator[str, None]:
+    """A line `data: …` for each event of a good response. Each is waited for within `in_time`."""
     if "text/event-stream" not in response.headers.get("content-type", ""):
-        await response.aread()
+        async with in_time():
+            await response.aread()
         decoded(response, errors)  # says better what it is, where it is an error
         raise InvalidResponse(
             f"{errors.name} was asked for a stream and did not send one",
@@ -65,19 +68,17 @@ async def sse_lines(response: httpx.Response, errors: ErrorMapper, deadline: flo
     async with aclosing(events):
         while True:
             try:
-                async with asyncio.timeout_at(deadline):
+                async with in_time():
                     event = await anext(events)
             except StopAsyncIteration:
                 return
-            except TimeoutError as exc:
-                raise OutOfTime from exc
             if event.data:
                 yield "data: " + event.data.replace("\n", " ")
 
 
 async def drain(lines: AsyncGenerator[str, None]) -> None:
     """Read what follows a stream's last event, so that its connection can be used again; it is no loss if it cannot."""
-    with suppress(TimeoutError, OutOfTime, httpx.HTTPError):
+    with suppress(TimeoutError, OutOfTime, httpx.HTTPError, BackendError):
         async with asyncio.timeout(_END_OF_BODY):
             async for _ in lines:
                 pass
@@ -87,7 +88,7 @@ def event_of(line: str, errors: ErrorMapper) -> dict[str, Any]:
     """The JSON object of a `data:` line. Raises `InvalidResponse`, or what its error object says."""
     try:
         event = json.loads(line.removeprefix("data:"))
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise InvalidResponse(f"{errors.name} sent an event that is no JSON: {errors.scrub(line[:80])}") from exc
     fault = fault_in(event)
     if fault:

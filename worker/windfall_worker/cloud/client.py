@@ -18,11 +18,13 @@ from redis.asyncio import Redis
 
 from windfall.errors import AmbiguousOutcome, BackendUnavailable, ConfigError, RateLimited, RequestRejected
 from windfall_worker.breaker import Breaker, RedisLink
+from windfall_worker.cloud.answer_limits import ACCEPT_ENCODING, AnswerLimits
 from windfall_worker.cloud.answers import OutOfTime, Progress, decoded, drain, sse_lines
 from windfall_worker.cloud.budget import RetryBudget
 from windfall_worker.cloud.cooldown import UNNAMED, Cooldown
 from windfall_worker.cloud.mapping import ErrorMapper, request_id_of
 from windfall_worker.cloud.options import CallOptions
+from windfall_worker.cloud.proxy import proxy_for
 from windfall_worker.cloud.transport import TripRetry, retrying_transport
 from windfall_worker.cloud.trip import Trip
 
@@ -56,7 +58,8 @@ class CloudBackendClient(ABC):
     answer, and 408, 409, 429, 500, 502, 503, 504 and 529, and never after a timeout. The breaker (one for each model at
     this address) opens for `circuit_breaker_reset_timeout` seconds after `circuit_breaker_fail_max` failed calls within
     `circuit_breaker_window` seconds. With `redis` the breaker, the cool-downs and the retry budget are the fleet's;
-    without, they are this object's own.
+    without, they are this object's own. `limits` bound each answer's size and each call's time as a whole. The proxy is
+    that of the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY).
 
     The key is private: it is in no repr, log or error. Without a key (a server of one's own) none is sent.
     Every failure is a `windfall.errors.BackendError`; `mapping.py` has the table. Raises `ConfigError` for a `base_url`
@@ -75,11 +78,13 @@ class CloudBackendClient(ABC):
         *,
         circuit_breaker_window: float = 30.0,
         redis: Redis | RedisLink | None = None,
+        limits: AnswerLimits = AnswerLimits(),
     ) -> None:
         self.base_url = _checked_url(base_url)
         self._api_key = _checked_key(api_key)
         self._max_retries = max_retries
         self._backoff_factor = backoff_factor
+        self._limits = limits
         self._link = RedisLink(redis) if isinstance(redis, Redis) else redis
         self._new_breaker = partial(
             Breaker,
@@ -94,8 +99,8 @@ class CloudBackendClient(ABC):
         self._budget = RetryBudget(self._origin, self._link)
         self._endpoints: dict[str, Endpoint] = {}
         self._http = httpx.AsyncClient(
-            transport=retrying_transport(),
-            headers={"user-agent": "windfall"},
+            transport=retrying_transport(limits, proxy_for(self.base_url)),
+            headers={"user-agent": "windfall", "accept-encoding": ACCEPT_ENCODING},
             timeout=httpx.Timeout(timeout, connect=min(_CONNECT, timeout), pool=min(_CONNECT, timeout)),
         )
 
@@ -154,7 +159,7 @@ class CloudBackendClient(ABC):
         target = self.endpoint(json_data.get("model", ""))
         trip = self._trip(target, options)
         try:
-            async with asyncio.timeout_at(trip.deadline), self._passage(target, trip):
+            async with asyncio.timeout_at(trip.deadline), self._passage(target, trip), trip.in_time():
                 response = await self._http.send(self._request(endpoint, json_data, trip))
                 self._check_status(response, trip)
                 answer = decoded(response, self._errors)
@@ -179,7 +184,7 @@ class CloudBackendClient(ABC):
                 try:
                     self._check_status(response, trip)
                     progress = Progress.MORE
-                    async with aclosing(sse_lines(response, self._errors, trip.deadline)) as lines:
+                    async with aclosing(sse_lines(response, self._errors, partial(_in_time, trip))) as lines:
                         async for line in lines:
                             progress = max(progress, self._progress(line))
                             yield line
@@ -203,11 +208,8 @@ class CloudBackendClient(ABC):
         return Progress.ENOUGH
 
     async def _opened(self, endpoint: str, json_data: dict[str, Any], trip: Trip) -> httpx.Response:
-        try:
-            async with asyncio.timeout_at(trip.deadline):
-                return await self._http.send(self._request(endpoint, json_data, trip), stream=True)
-        except TimeoutError as exc:
-            raise OutOfTime from exc
+        async with _in_time(trip):
+            return await self._http.send(self._request(endpoint, json_data, trip), stream=True)
 
     @asynccontextmanager
     async def _passage(self, target: Endpoint, trip: Trip) -> AsyncIterator[None]:
@@ -237,7 +239,7 @@ class CloudBackendClient(ABC):
                 return False
             return (await target.breaker.status()).state == "closed"
 
-        return Trip(options or CallOptions(), self._errors, self._budget, may_resend)
+        return Trip(options or CallOptions(), self._errors, self._budget, may_resend, self._limits)
 
     def _request(self, endpoint: str, json_data: dict[str, Any], trip: Trip) -> httpx.Request:
         retry = TripRetry.for_trip(trip, max_retries=self._max_retries, backoff_factor=self._backoff_factor)
@@ -260,6 +262,18 @@ class CloudBackendClient(ABC):
             trip.options.on_request_id(request_id)
         if not response.is_success:
             raise trip.error or self._errors.from_response(response)
+
+
+@asynccontextmanager
+async def _in_time(trip: Trip) -> AsyncIterator[None]:
+    """Around one wait inside a stream. Raises `OutOfTime` at the job's deadline, `BackendError` at the call's end."""
+    try:
+        async with asyncio.timeout_at(trip.deadline) as limit, trip.in_time():
+            yield
+    except TimeoutError as exc:
+        if not limit.expired():
+            raise
+        raise OutOfTime from exc
 
 
 def _checked_url(base_url: str) -> str:

@@ -41,7 +41,7 @@ def completion_of(answer: dict[str, Any], **more: Any) -> Completion:
                 **more,
             }
         )
-    except (ValidationError, AttributeError, KeyError, TypeError) as exc:
+    except (ValidationError, AttributeError, KeyError, TypeError, RecursionError) as exc:
         # pydantic's own message would repeat the completion.
         raise InvalidResponse(f"the endpoint's answer is no chat completion ({type(exc).__name__})") from exc
 
@@ -59,7 +59,15 @@ class ChunkCollector:
         self._finish: str | None = None
 
     def add(self, chunk: dict[str, Any]) -> Delta | None:
-        """Take a chunk. Returns what it adds to the text, if it adds any."""
+        """Take a chunk. Returns what it adds to the text, if it adds any. Raises `InvalidResponse`."""
+        try:
+            return self._add(chunk)
+        except (AttributeError, KeyError, TypeError) as exc:  # a text where an object should be, and the like
+            raise InvalidResponse(
+                f"the endpoint sent a chunk that is no chat completion's ({type(exc).__name__})"
+            ) from exc
+
+    def _add(self, chunk: dict[str, Any]) -> Delta | None:
         self._answer |= {key: chunk[key] for key in ("model", "usage") if chunk.get(key)}
         choices = chunk.get("choices") or []
         if not choices:

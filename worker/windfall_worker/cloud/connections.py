@@ -21,7 +21,8 @@ _KEPT: Final = 30.0
 class ConnectionsTransport(httpx.AsyncBaseTransport):
     """Sends each request on an idle connection, or on a new one. Their number is bounded by who calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, proxy: httpx.Proxy | None = None) -> None:
+        self._proxy = proxy
         self._tls = httpx.create_ssl_context()  # made once: it takes 10 ms and more
         self._limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEPT)
         self._idle: list[tuple[httpx.AsyncHTTPTransport, float]] = []
@@ -51,7 +52,7 @@ class ConnectionsTransport(httpx.AsyncBaseTransport):
             await self._all.pop().aclose()
 
     def _new(self) -> httpx.AsyncHTTPTransport:
-        connection = httpx.AsyncHTTPTransport(verify=self._tls, limits=self._limits)
+        connection = httpx.AsyncHTTPTransport(verify=self._tls, limits=self._limits, proxy=self._proxy)
         self._all.add(connection)
         return connection
 

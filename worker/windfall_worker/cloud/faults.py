@@ -124,7 +124,7 @@ def fault_in_text(text: str) -> Fault | None:
     """The same from a body that may be anything."""
     try:
         return fault_in(json.loads(text))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -20,6 +20,7 @@ Exceptions (`sent`: the request's body was on its way):
     ReadTimeout                                                              AmbiguousOutcome
     ReadError WriteError CloseError NetworkError TransportError,             AmbiguousOutcome when sent, else
       RemoteProtocolError "disconnected" or with a body begun                  BackendUnavailable
+    AnswerTooLarge (ours)                                                    AmbiguousOutcome: it was made, and cut
     RemoteProtocolError otherwise, DecodingError, TooManyRedirects, SSEError InvalidResponse
     StreamError and all below it, RequestError, HTTPError, HTTPStatusError   BackendUnavailable
 
@@ -54,11 +55,14 @@ from windfall.errors import (
     RateLimited,
     RequestRejected,
 )
+from windfall_worker.cloud.answer_limits import AnswerTooLarge
 from windfall_worker.cloud.faults import Fault, fault_in_text
 from windfall_worker.cloud.retry_after import retry_after
 
 #: Characters of an endpoint's own words that go into an error: it may repeat the prompt, which is nobody's business.
 LONGEST_MESSAGE: Final = 300
+#: Characters of an endpoint's id of a request that are kept.
+LONGEST_ID: Final = 256
 
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.WriteTimeout)
 _OUR_FAULT = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL, httpx.CookieConflict)
@@ -145,6 +149,7 @@ class ErrorMapper:
                 AmbiguousOutcome,
                 f"did not answer in time ({what}); the request may have been completed",
             ),
+            (isinstance(exc, AnswerTooLarge), AmbiguousOutcome, f"sent too much ({what}); it may have been paid for"),
             (isinstance(exc, _NO_ANSWER), InvalidResponse, f"answered with nothing that can be read ({what})"),
             (begun and broken_off, AmbiguousOutcome, f"cut its answer ({what}); it may have been paid for"),
             (_is_no_http(exc), InvalidResponse, f"answered with something that is no HTTP ({what}); check base_url"),
@@ -166,7 +171,7 @@ class ErrorMapper:
 def request_id_of(response: httpx.Response) -> str | None:
     """The endpoint's id of the request, under the name that OpenAI or Anthropic gives it."""
     found: str | None = response.headers.get("x-request-id") or response.headers.get("request-id")
-    return found
+    return found[:LONGEST_ID] if found else None
 
 
 def is_closed_unanswered(exc: Exception) -> bool:

@@ -6,14 +6,23 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Final
+
+#: Seconds; a longer time is cut to this: a job that is put back for a year is lost.
+LONGEST: Final = 86_400.0
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, or None where the headers name no time that makes sense.
+    """Seconds to wait (`LONGEST` at the most), or None where the headers name no time that makes sense.
 
     `retry-after-ms` is OpenAI's and wins; `Retry-After` is seconds (also fractions, which RFC 9110 does not know but
     endpoints send) or a date. A date is measured against the response's own `Date`, because a Mac's clock may be off.
     """
+    found = _named(headers)
+    return None if found is None else min(found, LONGEST)
+
+
+def _named(headers: Mapping[str, str]) -> float | None:
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
@@ -39,6 +48,6 @@ def _number(value: str | None) -> float | None:
 def _date(value: str | None) -> datetime | None:
     try:
         date = parsedate_to_datetime(value or "")
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return date if date.tzinfo else date.replace(tzinfo=UTC)

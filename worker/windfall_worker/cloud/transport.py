@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 import httpx
 from httpx_retries import Retry, RetryTransport
 
+from windfall_worker.cloud.answer_limits import AnswerLimits, bounded
 from windfall_worker.cloud.connections import ConnectionsTransport
 from windfall_worker.cloud.trip import Trip
 
@@ -64,8 +65,9 @@ class TripRetry(Retry):
 class JudgedTransport(httpx.AsyncBaseTransport):
     """Sends, and tells the call's `Trip` how it went."""
 
-    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+    def __init__(self, inner: httpx.AsyncBaseTransport, limits: AnswerLimits) -> None:
         self._inner = inner
+        self._limits = limits
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send once."""
@@ -73,7 +75,7 @@ class JudgedTransport(httpx.AsyncBaseTransport):
         trip = cast(Trip, retry.trip)
         await trip.begin()
         try:
-            response = await self._inner.handle_async_request(request)
+            response = bounded(await self._inner.handle_async_request(request), self._limits)
         except httpx.TransportError as exc:
             await trip.failed(exc, retries=retry.total)
             raise
@@ -89,9 +91,9 @@ class JudgedTransport(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-def retrying_transport() -> RetryTransport:
+def retrying_transport(limits: AnswerLimits, proxy: httpx.Proxy | None) -> RetryTransport:
     """A transport that retries, over connections to one origin."""
-    return RetryTransport(JudgedTransport(ConnectionsTransport()))
+    return RetryTransport(JudgedTransport(ConnectionsTransport(proxy), limits))
 
 
 async def _read(response: httpx.Response) -> httpx.Response:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import httpx
 
 from windfall.errors import AmbiguousOutcome, BackendError, BackendUnavailable, QuotaExhausted
+from windfall_worker.cloud.answer_limits import AnswerLimits
 from windfall_worker.cloud.budget import RetryBudget
 from windfall_worker.cloud.mapping import ErrorMapper, is_closed_unanswered, is_never_sent
 from windfall_worker.cloud.options import CallOptions
@@ -27,10 +29,18 @@ class Trip:
     """The state of one call. `RetryingTransport` keeps it; the client reads it when the call has ended."""
 
     def __init__(
-        self, options: CallOptions, errors: ErrorMapper, budget: RetryBudget, may_resend: Callable[[], Awaitable[bool]]
+        self,
+        options: CallOptions,
+        errors: ErrorMapper,
+        budget: RetryBudget,
+        may_resend: Callable[[], Awaitable[bool]],
+        limits: AnswerLimits,
     ) -> None:
         self.options = options
-        self.deadline = None if options.timeout is None else asyncio.get_running_loop().time() + options.timeout
+        now = asyncio.get_running_loop().time()
+        self.deadline = None if options.timeout is None else now + options.timeout  #: the job's
+        self.until = now + limits.seconds  #: the endpoint's: whoever takes longer has failed
+        self._limits = limits
         self.errors = errors
         self.sends = 0
         self.sent = False  #: whether the endpoint may have got the request that is under way
@@ -80,6 +90,27 @@ class Trip:
         wanted = response.status_code in RETRIED if advice not in ("true", "false") else advice == "true"
         unsure = isinstance(error, AmbiguousOutcome) and not self.options.resend_unsure
         await self._decide(wanted and not unsure and not isinstance(error, QuotaExhausted), retries)
+
+    def too_slow(self) -> BackendError:
+        """The call took longer than any may, though bytes may have come all the time."""
+        seconds = self._limits.seconds
+        if self.sent:
+            return AmbiguousOutcome(
+                f"{self.errors.name} was not done within {seconds:g} s, the most that a call may take (call_timeout); "
+                "the request may have been completed"
+            )
+        return self.error or BackendUnavailable(f"{self.errors.name} could not be called within {seconds:g} s")
+
+    @asynccontextmanager
+    async def in_time(self) -> AsyncIterator[None]:
+        """Around what must not take longer than a call may. Raises `BackendError`."""
+        try:
+            async with asyncio.timeout_at(self.until) as limit:
+                yield
+        except TimeoutError as exc:
+            if not limit.expired():
+                raise
+            raise self.too_slow() from exc
 
     def out_of_time(self) -> BackendError:
         """The caller's deadline has passed."""

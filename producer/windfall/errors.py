@@ -20,6 +20,7 @@
     └── BackendError              one attempt failed; `type` is what the ledger records
         ├── RequestRejected       this backend will never do this request
         │   ├── ContextLengthExceeded
+        │   ├── MalformedRequest  no backend will: the request itself is wrong
         │   ├── ModelNotFound
         │   └── UnsupportedParameter
         ├── AuthenticationFailed  the key is wrong or may not do this
@@ -169,6 +170,12 @@ class ContextLengthExceeded(RequestRejected):
     """The prompt (and what it asks for) is longer than the model's context. Both numbers are in tokens."""
 
     type = "context_length_exceeded"
+
+
+class MalformedRequest(RequestRejected):
+    """The request itself is wrong, so no other backend is asked, and none is paid."""
+
+    type = "malformed_request"
 
 
 class ModelNotFound(RequestRejected):

@@ -17,6 +17,10 @@ MAX_BATCH_ROWS: Final = 10_000_000
 MAX_METADATA_BYTES: Final = 16 << 10
 
 
+#: Bytes of a job around its row: arq's fields, and the trace that it is part of.
+ENVELOPE_BYTES: Final = 4096
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Bytes of a row, rows of a batch, and bytes of a batch's metadata as JSON. Each is a setting of the same name."""

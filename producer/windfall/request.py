@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from windfall.request_limits import check_logit_bias, check_stop
+
 StrictFloat = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 StrictInt = Annotated[int, Field(strict=True)]
 StrictBool = Annotated[bool, Field(strict=True)]
@@ -178,8 +180,9 @@ class CompletionRequest(Contract):
             raise ValueError("max_tokens and max_completion_tokens differ; give one of them")
         if self.top_logprobs and not self.logprobs:
             raise ValueError("top_logprobs needs logprobs to be true")
-        if isinstance(self.stop, tuple) and not all(self.stop):
-            raise ValueError("stop holds an empty string")
+        if self.stop:  # an empty text asks for nothing
+            check_stop(self.stop_words)
+        check_logit_bias(self.logit_bias or {})
         return self
 
     @property

@@ -18,7 +18,7 @@ __all__ = ["fault_server", "model"]
 
 HI = [{"role": "user", "content": "hi"}]
 BOTH = pytest.mark.parametrize("protocol", [OpenAIClient, AnthropicClient])
-STREAM = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+SHAPE = pytest.mark.parametrize("shape", ["whole", "stream"])
 
 
 def client(server: FaultServer, protocol: type[CloudBackendClient] = OpenAIClient, **more: Any) -> CloudBackendClient:
@@ -40,7 +40,7 @@ async def test_a_gzip_bomb_is_cut_while_it_is_decoded(
 ) -> None:
     fault_server.plan(model, then={"letters": 50_000_000})
     async with client(fault_server, protocol, limits=AnswerLimits(total_bytes=1 << 20)) as ours:
-        with pytest.raises(AmbiguousOutcome, match="larger than 1,048,576 bytes.*may have been paid for"):
+        with pytest.raises(AmbiguousOutcome, match=r"larger than 1,048,576 bytes.*may have been paid for"):
             await ask(ours, model, stream=False)
 
 
@@ -84,16 +84,16 @@ async def test_many_lines_are_no_long_one_and_have_a_limit_together(fault_server
 
 
 @BOTH
-@STREAM
+@SHAPE
 async def test_bytes_that_come_one_by_one_hold_a_slot_only_so_long(
-    protocol: type[CloudBackendClient], fault_server: FaultServer, model: str, stream: bool
+    protocol: type[CloudBackendClient], fault_server: FaultServer, model: str, shape: str
 ) -> None:
-    slow = {"events": [": ping\n\n"] * 10_000, "event_delay": 0.05} if stream else {"drip": 0.05}
+    slow = {"events": [": ping\n\n"] * 10_000, "event_delay": 0.05} if shape == "stream" else {"drip": 0.05}
     fault_server.plan(model, then=slow)
     ours = client(fault_server, protocol, limits=AnswerLimits(seconds=0.5), circuit_breaker_fail_max=1)
     async with ours:
         with pytest.raises(AmbiguousOutcome, match=r"not done within 0\.5 s.*call_timeout"):
-            await ask(ours, model, stream=stream)
+            await ask(ours, model, stream=shape == "stream")
         assert ours.is_circuit_open, "an endpoint that drips has failed"
         until(lambda: fault_server.seen(model)[0]["end"] == "client gone")
 
@@ -108,15 +108,15 @@ async def test_a_drip_in_place_of_a_stream_is_no_better(fault_server: FaultServe
 DEEP = "[" * 100_000
 
 
-@STREAM
-async def test_json_without_end_is_no_answer(fault_server: FaultServer, model: str, stream: bool) -> None:
-    fault_server.plan(model, then={"events": [f"data: {DEEP}\n\n"]} if stream else {"text": DEEP})
+@SHAPE
+async def test_json_without_end_is_no_answer(fault_server: FaultServer, model: str, shape: str) -> None:
+    fault_server.plan(model, then={"events": [f"data: {DEEP}\n\n"]} if shape == "stream" else {"text": DEEP})
     async with client(fault_server) as ours:
         with pytest.raises(InvalidResponse):
-            await ask(ours, model, stream=stream)
+            await ask(ours, model, stream=shape == "stream")
         fault_server.plan(model, then={"status": 400, "text": DEEP})
         with pytest.raises(BackendError, match="answered 400"):
-            await ask(ours, model, stream=stream)
+            await ask(ours, model, stream=shape == "stream")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from models import MERGED, build_model, token_id, until
-from windfall.errors import ContextLengthExceeded, RequestRejected, UnsupportedParameter
+from windfall.errors import ContextLengthExceeded, MalformedRequest, RequestRejected, UnsupportedParameter
 from windfall.request import CompletionRequest
 from windfall.result import Completion, Delta
 from windfall_worker.backends.base import Call
@@ -276,8 +276,6 @@ async def test_without_a_limit_the_context_is_the_limit(backend: MLXBackend) -> 
         ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"tool_choice": "required", "tools": TOOLS}, "tool_choice"),
         ({"parallel_tool_calls": False}, "parallel_tool_calls"),
-        ({"logit_bias": {"hello": 1.0}}, "logit_bias"),
-        ({"logit_bias": {"99999": 1.0}}, "logit_bias"),
         ({"chat_template_kwargs": {"chat_template": "{{ 1 }}"}}, "chat_template_kwargs.chat_template"),
     ],
 )
@@ -286,6 +284,20 @@ async def test_what_mlx_cannot_honour_is_refused_by_name(
 ) -> None:
     with pytest.raises(UnsupportedParameter, match=named):
         await complete(backend, ask("write", **option))
+
+
+@pytest.mark.parametrize("arguments", ["{", "[" * 100_000, "1" * 5000])
+async def test_arguments_that_are_no_json_are_the_requests_fault_for_good(backend: MLXBackend, arguments: str) -> None:
+    call: dict[str, Any] = {"id": "c", "function": {"name": "add", "arguments": arguments}}
+    messages = [{"role": "user", "content": "write"}, {"role": "assistant", "tool_calls": [call]}]
+    request = CompletionRequest.model_validate({"model": "tiny", "messages": messages})
+    with pytest.raises(MalformedRequest, match=r"messages\[1\].tool_calls: the arguments of a call are"):
+        await complete(backend, request)
+
+
+async def test_a_bias_of_no_token_is_the_requests_fault_for_good(backend: MLXBackend) -> None:
+    with pytest.raises(MalformedRequest, match="logit_bias: '99999' is no token id of this model"):
+        await complete(backend, ask("write", logit_bias={"99999": 1.0}))
 
 
 async def test_an_image_is_refused_by_name(backend: MLXBackend) -> None:

@@ -19,7 +19,7 @@ from windfall import BrokerFull, CompletionFailed, CompletionResult, JobState, P
 from windfall.batch import BatchState
 from windfall.broker import free_port, redis_server
 from windfall.tasks import put_away
-from windfall.wire import job_deserializer, job_serializer
+from windfall.wire import JobMessage, decode_job, encode_job, job_deserializer, job_serializer
 from windfall_worker.backends.simulated import SimulatedBackend
 from windfall_worker.main import run_worker
 
@@ -181,6 +181,27 @@ async def test_a_follower_who_comes_late_sees_every_piece(producer: Producer, re
         pieces = [delta async for delta in producer.stream(name)]
     assert pieces[0].attempt == 1
     assert "".join(piece.content for piece in pieces) == result.text
+
+
+async def test_a_job_that_no_producer_would_have_taken_fails_without_being_decoded(
+    producer: Producer, redis: ArqRedis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[int] = []
+
+    def decode(data: bytes) -> JobMessage:
+        decoded.append(len(data))
+        return decode_job(data)
+
+    monkeypatch.setattr("windfall_worker.fleet_worker.decode_job", decode)
+    for name, text in {"large": "x" * 20_000, "small": "x" * 9000}.items():
+        await redis.set(keys.PAYLOAD + name, encode_job(request(text), 1))
+        await redis.zadd(LANE, {name: 1})
+    async with worker(simulated(max_row_bytes=10_000), redis_url):
+        large, small = [await producer.wait(name, timeout=20) for name in ("large", "small")]
+    assert (large.state, large.error and large.error.type) == (JobState.FAILED, "invalid_payload")
+    assert "a row of 10,000 bytes is the most (setting max_row_bytes)" in (large.error.message if large.error else "")
+    assert small.ok
+    assert max(decoded) < 10_000
 
 
 async def test_a_payload_that_is_no_job_fails_with_the_reason(

@@ -12,6 +12,7 @@ from windfall.errors import (
     ContextLengthExceeded,
     EngineDied,
     InvalidResponse,
+    MalformedRequest,
     QuotaExhausted,
     RateLimited,
     RequestRejected,
@@ -50,6 +51,8 @@ class CircuitOpen(BackendUnavailable):
         ([EngineDied(""), RateLimited("", retry_after=4.0)], 1, Retry(1.0)),
         ([RequestRejected("")], 1, Fail()),
         ([ContextLengthExceeded("")], 1, Fail()),
+        ([MalformedRequest("")], 1, Fail()),
+        ([BackendUnavailable(""), MalformedRequest("")], 1, Fail()),
         ([AuthenticationFailed("")], 1, Fail()),
         ([QuotaExhausted("")], 1, Fail()),
         ([ContextLengthExceeded(""), RateLimited("", retry_after=2.0)], 1, Snooze(2.0)),
@@ -112,3 +115,8 @@ def test_two_backends_that_fail_in_turn_spend_one_try_each() -> None:
 def test_the_delay_never_exceeds_its_ceiling() -> None:
     policy = Policy(max_tries=100, most_delay=60)
     assert decide([BackendUnavailable("")], [attempt()] * 50, policy, more=False, jitter=1.0) == Retry(60)
+
+
+def test_no_other_backend_is_asked_for_a_request_that_is_wrong_in_itself() -> None:
+    assert decide([MalformedRequest("")], [attempt(kind="malformed_request")], Policy(), more=True) == Fail()
+    assert decide([RequestRejected("")], [attempt(kind="invalid_request")], Policy(), more=True) == Fallback()

@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from windfall.errors import AmbiguousOutcome, BackendError, BackendUnavailable, EngineDied, InvalidResponse, RateLimited
+from windfall.errors import (
+    AmbiguousOutcome,
+    BackendError,
+    BackendUnavailable,
+    EngineDied,
+    InvalidResponse,
+    MalformedRequest,
+    RateLimited,
+)
 from windfall.result import Attempt
 from windfall.steering import RETRIED
 
@@ -74,7 +82,7 @@ def decide(
     jitter (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015).
     """
     last = errors[-1]
-    if isinstance(last, AmbiguousOutcome) and on_ambiguous == "fail":
+    if isinstance(last, MalformedRequest) or (isinstance(last, AmbiguousOutcome) and on_ambiguous == "fail"):
         return Fail()
     if isinstance(last, EngineDied) and len(errors) == 1 and not (more and _died_before(history)):
         # Also before a cloud that could take it: the death of one engine must not buy a batch's worth of calls.

@@ -23,6 +23,7 @@ from structlog.contextvars import bind_contextvars
 from windfall.announcements import Announcements
 from windfall.errors import UnknownContract, WireError
 from windfall.keys import CHANNEL_WAKE, CHANNEL_WORKER
+from windfall.limits import ENVELOPE_BYTES, size
 from windfall.result import CompletionResult, JobState
 from windfall.scripts import Script, Step
 from windfall.tasks import happens, put_away
@@ -254,6 +255,7 @@ class FleetWorker(Worker):
         if claim.aborted:
             return self._cancelled(held)
         try:
+            self._check_size(claim.payload)
             message = decode_job(claim.payload)
             held.request = message.request
             held.job = self._job(held, message)
@@ -277,6 +279,13 @@ class FleetWorker(Worker):
                 raise
             return self._cancelled(held)
         return result
+
+    def _check_size(self, payload: bytes) -> None:
+        """Raise `WireError` for a job that no producer of ours would have taken, before it is decoded at length."""
+        most = self.settings.max_row_bytes
+        if len(payload) > most + ENVELOPE_BYTES:
+            reason = f"the job has {len(payload):,} bytes; a row of {size(most)} is the most (setting max_row_bytes)"
+            raise WireError(reason, payload[:ENVELOPE_BYTES])
 
     def _tell_of_unread(self, claim: Claim, why: UnknownContract) -> None:
         """Thousands of such jobs may come by every half minute: one line says so."""

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from windfall.errors import ConfigError
+from windfall.limits import MAX_ROW_BYTES
 from windfall.request import ModelName
 from windfall_worker.citizen.settings import CitizenSettings
 
@@ -95,6 +96,7 @@ class WorkerSettings(CitizenSettings):
     keep: float = Field(default=7 * 86400.0, ge=0)  #: for how long the results of jobs without a batch are kept
     max_tries: int = Field(default=5, ge=1)  #: attempts that may fail on a backend before the job does
     max_deliveries: int = Field(default=3, ge=1)  #: claims that may end in nothing before a job fails
+    max_row_bytes: int = Field(default=MAX_ROW_BYTES, gt=0)  #: a larger job fails unread
     name: str | None = None
     metrics_port: int = Field(default=0, ge=0, le=65535)  #: where Prometheus finds its metrics; 0 is nowhere
     metrics_host: str = "127.0.0.1"  #: the address of this machine that they are served on

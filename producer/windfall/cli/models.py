@@ -98,7 +98,8 @@ def worker_settings(settings: Settings, flags: Mapping[str, Any]) -> WorkerSetti
         from windfall_worker.settings import WorkerSettings  # noqa: PLC0415 - an extra
     if misplaced := {"models", "providers"} & set(settings.worker):
         raise ConfigError(f"the [worker] table has no key {min(misplaced)!r}: write [{min(misplaced)}.NAME] tables")
-    table = {**settings.worker, **flags, "providers": providers_of(settings)}
+    whole = {"providers": providers_of(settings), "max_row_bytes": settings.max_row_bytes}
+    table = {**settings.worker, **flags, **whole}
     return checked(WorkerSettings, table, "[worker]" if settings.worker else "this worker")
 
 

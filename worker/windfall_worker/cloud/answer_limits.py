@@ -1,4 +1,4 @@
-"""How large an answer may be, and how long it may take: whatever an endpoint sends, it holds no slot and fills no memory.
+"""How large an answer may be, and how long it may take: no endpoint can fill the memory, or hold a slot for ever.
 
 Bytes are counted after they were decoded, and decoded piece by piece: a few kilobytes of gzip can hold gigabytes, and
 httpx decodes all of what one read brought at once.
@@ -28,6 +28,10 @@ class AnswerLimits:
     total_bytes: int = 64 << 20
     line_bytes: int = 8 << 20
     seconds: float = 600.0
+
+
+#: The limits where nobody says otherwise.
+DEFAULT_LIMITS: Final = AnswerLimits()
 
 
 class AnswerTooLarge(httpx.DecodingError):

@@ -80,7 +80,7 @@ def _tool_use(call: dict[str, Any], where: str) -> Block:
     function = call["function"]
     try:
         arguments = json.loads(function.get("arguments") or "{}")
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise RequestRejected(f"{where}.function.arguments is no JSON") from exc
     if not isinstance(arguments, dict):
         raise RequestRejected(f"{where}.function.arguments must be a JSON object for Anthropic's API")

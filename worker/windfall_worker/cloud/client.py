@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 
 from windfall.errors import AmbiguousOutcome, BackendUnavailable, ConfigError, RateLimited, RequestRejected
 from windfall_worker.breaker import Breaker, RedisLink
-from windfall_worker.cloud.answer_limits import ACCEPT_ENCODING, AnswerLimits
+from windfall_worker.cloud.answer_limits import ACCEPT_ENCODING, DEFAULT_LIMITS, AnswerLimits
 from windfall_worker.cloud.answers import OutOfTime, Progress, decoded, drain, sse_lines
 from windfall_worker.cloud.budget import RetryBudget
 from windfall_worker.cloud.cooldown import UNNAMED, Cooldown
@@ -78,7 +78,7 @@ class CloudBackendClient(ABC):
         *,
         circuit_breaker_window: float = 30.0,
         redis: Redis | RedisLink | None = None,
-        limits: AnswerLimits = AnswerLimits(),
+        limits: AnswerLimits = DEFAULT_LIMITS,
     ) -> None:
         self.base_url = _checked_url(base_url)
         self._api_key = _checked_key(api_key)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from windfall.errors import RequestRejected, UnsupportedParameter
+from windfall.errors import MalformedRequest, RequestRejected, UnsupportedParameter
 from windfall.request import CompletionRequest, ImagePart, Message
 
 #: Arguments of `apply_chat_template` that are ours, and `chat_template`, which would run a stranger's program.
@@ -109,5 +109,7 @@ def _plain(number: int, message: Message) -> dict[str, Any]:
 def _arguments(text: str, where: str) -> Any:
     try:
         return json.loads(text) if text.strip() else {}
+    except RecursionError as exc:
+        raise MalformedRequest(f"{where}: the arguments of a call are nested too deeply") from exc
     except ValueError as exc:
-        raise RequestRejected(f"{where}: the arguments of a call are no JSON: {exc}") from exc
+        raise MalformedRequest(f"{where}: the arguments of a call are no JSON: {exc}") from exc

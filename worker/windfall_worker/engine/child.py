@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
-from windfall.errors import BackendError, BackendUnavailable, ConfigError
+from windfall.errors import BackendError, ConfigError, RequestRejected
 from windfall.tracebacks import without_words
 from windfall_worker.engine.protocol import (
     Cancel,
@@ -139,8 +139,9 @@ def _prepared(intake: Intake, submit: Submit, send: Callable[[Message], None]) -
         send(Failed(id=submit.id, kind=exc.kind, message=str(exc)))
     except Exception as exc:  # noqa: BLE001 - a thread that died would leave every later call waiting
         _log.error("a request could not be prepared\n%s", without_words(exc))
-        text = f"the engine failed to prepare this request: {type(exc).__name__}"
-        send(Failed(id=submit.id, kind=BackendUnavailable.type, message=text))
+        # Preparing is the same every time: what failed once fails again, and no try is worth it.
+        text = f"the engine cannot prepare this request: {type(exc).__name__}"
+        send(Failed(id=submit.id, kind=RequestRejected.type, message=text))
     return None
 
 

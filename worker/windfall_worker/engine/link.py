@@ -25,6 +25,7 @@ from windfall.errors import (
     ConfigError,
     ContextLengthExceeded,
     EngineDied,
+    MalformedRequest,
     RequestRejected,
     UnsupportedParameter,
 )
@@ -51,7 +52,14 @@ _log = logging.getLogger(__name__)
 
 _ERRORS: Final[dict[str, type[BackendError]]] = {
     error.type: error
-    for error in (RequestRejected, ContextLengthExceeded, UnsupportedParameter, BackendUnavailable, EngineDied)
+    for error in (
+        RequestRejected,
+        ContextLengthExceeded,
+        MalformedRequest,
+        UnsupportedParameter,
+        BackendUnavailable,
+        EngineDied,
+    )
 }
 
 #: Variables that no engine needs: keys of APIs, the address of Redis with its password, what collectors are shown.

@@ -22,7 +22,7 @@ from mlx_lm.sample_utils import (
     make_sampler,
 )
 
-from windfall.errors import UnsupportedParameter
+from windfall.errors import MalformedRequest
 from windfall.request import CompletionRequest
 
 _GREEDY_BELOW: Final = 1e-6  # 1 / temperature would overflow; the limit is the argmax
@@ -64,7 +64,7 @@ class Sampling:
 
 
 def logits_processors(request: CompletionRequest, prompt_tokens: int, vocab_size: int) -> tuple[Processor, ...]:
-    """What changes the row's logits before it is sampled. Raises `UnsupportedParameter` for a bias of no token.
+    """What changes the row's logits before it is sampled. Raises `MalformedRequest` for a bias of no token.
 
     `presence_penalty` and `frequency_penalty` count the completion's tokens, as OpenAI does; `repetition_penalty` is
     mlx-lm's: the last 20 tokens, the prompt's included.
@@ -84,8 +84,8 @@ def logits_processors(request: CompletionRequest, prompt_tokens: int, vocab_size
 
 def _token_biases(biases: dict[str, float], vocab_size: int) -> dict[int, float]:
     for key in biases:
-        if not (key.isascii() and key.isdigit() and int(key) < vocab_size):
-            raise UnsupportedParameter(f"logit_bias: {key!r} is no token id of this model (0 to {vocab_size - 1})")
+        if int(key) >= vocab_size:  # a number of few digits: the contract has looked
+            raise MalformedRequest(f"logit_bias: {key!r} is no token id of this model (0 to {vocab_size - 1})")
     return {int(key): value for key, value in biases.items()}
 
 

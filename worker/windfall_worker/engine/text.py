@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Final
 
 from mlx_lm.generate import TextStateMachine, make_text_state_machine
@@ -26,6 +27,12 @@ from windfall.request import FunctionCall, ToolCall
 _TEXT: Final = "normal"
 _REASONING: Final = "reasoning"
 _TOOL: Final = "tool"
+
+
+@lru_cache(maxsize=64)
+def _stop_machine(stops: tuple[str, ...]) -> TextStateMachine:
+    """It never changes, and the rows of a batch mostly share their stop strings."""
+    return TextStateMachine({_TEXT: [(stop, None) for stop in stops]})
 
 
 class TextRules:
@@ -49,7 +56,7 @@ class TextStream:
     def __init__(self, rules: TextRules, stops: tuple[str, ...], *, reasoning: bool, tools: Any) -> None:
         self._tokenizer = rules.tokenizer
         self._detokenizer = rules.tokenizer.detokenizer
-        self._stops = TextStateMachine({_TEXT: [(stop, None) for stop in stops]}).make_state() if stops else None
+        self._stops = _stop_machine(stops).make_state() if stops else None
         self._state = rules.tokenizer.response_initial_state or (_REASONING if reasoning else _TEXT)
         self._sections = rules.sections.make_state(self._state)
         self._tools = tools

@@ -47,24 +47,24 @@ async def open_endpoint(host: str, port: int) -> AsyncIterator[Endpoint]:
         from prometheus_client import (  # noqa: PLC0415 - an extra
             CollectorRegistry,
             disable_created_metrics,
-            start_http_server,
         )
 
         from windfall_worker.metrics.counted import Counted  # noqa: PLC0415 - an extra
+        from windfall_worker.metrics.server import served  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as exc:
         raise ConfigError(_MISSING) from exc
     # A second series beside each counter, with when it began: nobody asks for it.
     disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry(auto_describe=False)
+    serving = served(host, port, registry)
     try:
-        server, _ = start_http_server(port, host, registry)
+        serving.__enter__()
     except OSError as exc:
         raise ConfigError(_why_not(exc, host, port)) from exc
     try:
         yield Endpoint(Counted(registry), registry)
     finally:
-        await asyncio.to_thread(server.shutdown)
-        server.server_close()
+        await asyncio.to_thread(serving.__exit__, None, None, None)
 
 
 def _why_not(exc: OSError, host: str, port: int) -> str:

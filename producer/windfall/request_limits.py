@@ -1,0 +1,37 @@
+"""How much of each list a request may hold, beyond which it is a mistake, or meant to hold up whoever runs it.
+
+OpenAI takes 4 stop strings and some 1,000 biases; these bounds are wide enough for every provider's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+STOP_STRINGS: Final = 32
+STOP_CHARACTERS: Final = 256  #: of each stop string
+BIASES: Final = 1024
+#: Digits of a token id: no vocabulary needs more, and Python refuses to read thousands of them.
+_ID_DIGITS: Final = 9
+_LONGEST_SHOWN: Final = 32
+
+
+def check_stop(stop: Sequence[str]) -> None:
+    """Raise `ValueError` for stop strings that nobody takes."""
+    if len(stop) > STOP_STRINGS:
+        raise ValueError(f"stop holds {len(stop):,} strings; {STOP_STRINGS} are the most")
+    for text in stop:
+        if not text:
+            raise ValueError("stop holds an empty string")
+        if len(text) > STOP_CHARACTERS:
+            raise ValueError(f"stop holds a string of {len(text):,} characters; {STOP_CHARACTERS} are the most")
+
+
+def check_logit_bias(biases: Mapping[str, float]) -> None:
+    """Raise `ValueError` for biases that are none of any model's tokens."""
+    if len(biases) > BIASES:
+        raise ValueError(f"logit_bias holds {len(biases):,} tokens; {BIASES:,} are the most")
+    for key in biases:
+        if not (key.isascii() and key.isdigit() and len(key) <= _ID_DIGITS):
+            shown = key if len(key) <= _LONGEST_SHOWN else key[:_LONGEST_SHOWN] + "…"
+            raise ValueError(f"logit_bias: {shown!r} is not a token id, which is a number such as '50256'")

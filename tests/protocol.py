@@ -6,9 +6,10 @@ from arq import ArqRedis
 
 from support import eventually
 from windfall import JobState, keys
+from windfall.fingerprint import fingerprint
 from windfall.result import Completion, CompletionResult, Timings
 from windfall.scripts import Script, run
-from windfall.wire import encode_result
+from windfall.wire import decode_job, encode_result
 from windfall_worker.claims import Claim, ClaimDesk, Claimed, Lease
 
 LANE = keys.lane_queue("m", "auto")
@@ -21,10 +22,13 @@ def desk(redis: ArqRedis, worker: str = "w1", lease: Lease = LONG) -> ClaimDesk:
 
 
 def answer(claim: Claim, state: JobState = JobState.COMPLETED, text: str = "x") -> bytes:
+    asked = decode_job(claim.payload).request if claim.payload else None
     result = CompletionResult(
         job_id=claim.job_id,
         state=state,
         model="m",
+        custom_id=asked.custom_id if asked else None,
+        fingerprint=fingerprint(asked) if asked else None,
         completion=Completion(content=text) if state is JobState.COMPLETED else None,
         timings=Timings(enqueued_at=1.0, finished_at=2.0),
     )

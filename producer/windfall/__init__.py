@@ -3,6 +3,7 @@
 from windfall.batch import BatchState, BatchStatus
 from windfall.errors import (
     BatchCancelled,
+    BatchDiffers,
     BatchFull,
     BrokerDenied,
     BrokerError,
@@ -25,6 +26,7 @@ from windfall.row import InvalidRow
 __all__ = [
     "Attempt",
     "BatchCancelled",
+    "BatchDiffers",
     "BatchFull",
     "BatchState",
     "BatchStatus",

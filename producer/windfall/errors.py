@@ -12,7 +12,8 @@
     ├── InvalidRequest            a request, row or file that cannot become a job
     │   ├── BatchCancelled        the batch was cancelled or deleted while rows were being added
     │   ├── IdTaken               another program's job has the id of a row
-    │   └── BatchFull             a batch has as many rows as the limit allows
+    │   ├── BatchFull             a batch has as many rows as the limit allows
+    │   └── BatchDiffers          a batch of that id has other rows
     ├── NotFound                  no job or batch of that id
     ├── Unfinished                a batch that still runs is not deleted
     ├── WaitTimeout               the result did not come in the time given (also a TimeoutError)
@@ -112,6 +113,10 @@ class IdTaken(InvalidRequest):
 
 class BatchFull(InvalidRequest):
     """The batch has as many rows as the limit allows; those that are in run."""
+
+
+class BatchDiffers(InvalidRequest):
+    """The rows are not those that the batch has already; none was added."""
 
 
 class Unfinished(WindfallError):

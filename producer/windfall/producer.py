@@ -132,14 +132,14 @@ class Producer:
         Row n (from 1) becomes job `<batch id>:<n>`. Submitting the same rows under the same `batch_id` again adds only
         what is missing. `metadata`, `keep` and `deadline` are those of `open_batch`. `on_progress` is called with the
         number of rows sent so far. An outage of Redis shorter than half a minute is only a delay, also one in which it
-        answers and takes no writes. Raises `BatchCancelled` when somebody cancels or deletes the batch meanwhile, and
-        `BatchFull` when there are more rows than the limit allows; those that are in run.
+        answers and takes no writes. Raises `BatchCancelled` when somebody cancels or deletes the batch meanwhile,
+        `BatchFull` when there are more rows than the limit allows (those that are in run), and `BatchDiffers` when
+        the batch has other rows than these already; then none is added.
         """
         name = batch_id or secrets.token_hex(6)
         batch = await patiently(lambda: self.open_batch(batch_id=name, metadata=metadata, keep=keep, deadline=deadline))
-        deadline_ms = None if batch.deadline_at is None else round(batch.deadline_at * 1000)
         with enqueueing("batch", **{"windfall.batch": batch.id}):
-            submission = Submission(self._redis, self._clock, batch.id, self._limits, deadline_ms)
+            submission = Submission(self._redis, self._clock, batch, self._limits)
             try:
                 await submission.add(requests, on_progress)
             except (BatchCancelled, BatchFull, IdTaken):

@@ -126,6 +126,7 @@ class CompletionResult(Record):
     model: str
     custom_id: str | None = None
     metadata: dict[str, str] | None = None
+    fingerprint: str | None = None  #: of the request (see `windfall.fingerprint`); None where there was none to read
     completion: Completion | None = None
     error: ErrorInfo | None = None
     attempts: tuple[Attempt, ...] = ()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from arq import ArqRedis
 
+from windfall.batch import BatchStatus
 from windfall.clock import RedisClock
 from windfall.connection import translated
 from windfall.errors import BatchCancelled, BatchFull, IdTaken
@@ -16,6 +17,7 @@ from windfall.keys import LANES, job_id, lane_queue
 from windfall.limits import Limits
 from windfall.patience import patiently
 from windfall.request import CompletionRequest
+from windfall.resubmission import Resubmission
 from windfall.result import CompletionResult, ErrorInfo, JobState, Timings
 from windfall.row import InvalidRow, Row
 from windfall.scripts import Arg, Script, Step, run_all
@@ -28,6 +30,9 @@ CHUNK_BYTES = 4 * 1024 * 1024
 
 #: Seconds after which what is gathered is sent although there is room for more; a source may be slow.
 _PERIOD = 1.0
+
+#: Rows that are compared at once with what the batch has.
+COMPARED_ROWS = 100
 
 
 @dataclass(slots=True)
@@ -53,19 +58,19 @@ class _Chunk:
 class Submission:
     """Adds rows to one batch. A row that is there already is left alone, so that doing it again does no harm.
 
-    `deadline_ms` is the batch's (Unix milliseconds on Redis' clock), or None.
+    `batch` is what was known of it when it was opened.
     """
 
-    def __init__(
-        self, redis: ArqRedis, clock: RedisClock, batch_id: str, limits: Limits, deadline_ms: int | None
-    ) -> None:
+    def __init__(self, redis: ArqRedis, clock: RedisClock, batch: BatchStatus, limits: Limits) -> None:
         self._redis = redis
         self._clock = clock
-        self._batch_id = batch_id
+        self._batch_id = batch.id
         self._limits = limits
-        self._deadline_ms = deadline_ms
+        self._deadline_ms = None if batch.deadline_at is None else round(batch.deadline_at * 1000)
+        self._there = Resubmission(redis, batch.id, batch.last_row)
         self._trace = carrier()
         self._chunk = _Chunk()
+        self._again: list[Row] = []  #: rows that the batch should have, not yet compared
         self._due = 0.0  #: when the next chunk goes out although it is not full (the event loop's time)
         self.rows = 0  #: rows read so far
         self.added = 0  #: rows that were not there before
@@ -73,7 +78,10 @@ class Submission:
     async def add(
         self, rows: Iterable[Row] | AsyncIterable[Row], on_progress: Callable[[int], None] | None = None
     ) -> None:
-        """Add all rows. `on_progress` gets the number of rows added or found so far after every round trip."""
+        """Add all rows. `on_progress` gets the number of rows added or found so far after every round trip.
+
+        Raises `BatchDiffers` where the batch has another row in the place of one of these; then none is added.
+        """
         loop = asyncio.get_running_loop()
         self._due = loop.time() + _PERIOD
         async with incoming(rows) as source:
@@ -81,11 +89,15 @@ class Submission:
                 if row is not None:
                     await self._add(row)
                 if self._chunk.full or loop.time() >= self._due:
-                    await self._send(self._chunk.steps(self._batch_id) or [self._still_here()])
+                    # What the batch lacks waits until it is known that the batch has no other rows than these.
+                    held = self.rows < self._there.last_row and not self._chunk.full
+                    await self._send(([] if held else self._gathered()) or [self._still_here()])
                     self._due = loop.time() + _PERIOD
                     if on_progress:
                         on_progress(self.rows)
-        await self._send(self._chunk.steps(self._batch_id))
+        await self._compare()
+        self._there.check()
+        await self._send(self._gathered())
         if on_progress:
             on_progress(self.rows)
 
@@ -101,20 +113,44 @@ class Submission:
 
     async def _add(self, row: Row) -> None:
         if self.rows == self._limits.batch_rows:
-            await self._send(self._chunk.steps(self._batch_id))
+            await self._compare()
+            await self._send(self._gathered())
             raise BatchFull(
                 f"batch {self._batch_id} has {self.rows:,} rows, and no batch has more (setting max_batch_rows); "
                 "those run; submit the rest as another batch"
             )
         self.rows += 1
-        await self._take(row)
+        if self.rows > self._there.last_row:
+            await self._take(self.rows, row)
+            return
+        self._again.append(row)
+        if len(self._again) == COMPARED_ROWS or self.rows == self._there.last_row:
+            await self._compare()
+
+    async def _compare(self) -> None:
+        """Take those that the batch lacks of the rows that it should have."""
+        rows, self._again = self._again, []
+        first = self.rows - len(rows) + 1
+        lacking = await patiently(lambda: self._lacking(first, rows)) if rows else []
+        if self.rows >= self._there.last_row:
+            self._there.check()
+        for number, row in lacking:
+            await self._take(number, row)
+
+    async def _lacking(self, first: int, rows: list[Row]) -> list[tuple[int, Row]]:
+        with translated():
+            return await self._there.missing(first, rows)
+
+    def _gathered(self) -> list[Step]:
+        chunk, self._chunk = self._chunk, _Chunk()
+        return chunk.steps(self._batch_id)
 
     def _still_here(self) -> Step:
         """Tells those who remove forgotten batches that the source of this one is only slow."""
         return Step(Script.ENQUEUE, [LANES], [self._batch_id])
 
-    async def _take(self, row: Row) -> None:
-        name = job_id(self._batch_id, self.rows)
+    async def _take(self, number: int, row: Row) -> None:
+        name = job_id(self._batch_id, number)
         chunk = self._chunk
         if not self._clock.is_fresh:
             await patiently(self._read_clock)
@@ -129,7 +165,7 @@ class Submission:
                 chunk.size += len(payload)
                 chunk.rows += 1
                 return
-            row = InvalidRow(row.custom_id, self.rows, error)
+            row = InvalidRow(row.custom_id, number, error)
         rejected = encode_result(rejection(name, row, now_ms / 1000), "")
         chunk.rejected += [name, rejected]
         chunk.size += len(rejected)
@@ -146,7 +182,6 @@ class Submission:
 
     async def _send(self, steps: list[Step]) -> None:
         """Send what is gathered; an outage is only a delay, for every step can be repeated."""
-        self._chunk = _Chunk()
         if steps:
             self.added += await patiently(lambda: self._try(steps))
 

@@ -19,6 +19,7 @@ from arq import ArqRedis
 from windfall import keys
 from windfall.broker import fake_redis
 from windfall.connection import disconnect
+from windfall.fingerprint import fingerprint
 from windfall.producer import Producer
 from windfall.request import CompletionRequest
 from windfall.result import Attempt, Completion, CompletionResult, ErrorInfo, JobState, Timings
@@ -90,6 +91,7 @@ def _result(name: str, payload: bytes, answer: Answer) -> CompletionResult:
         model=job.request.model,
         custom_id=job.request.custom_id,
         metadata=job.request.metadata,
+        fingerprint=fingerprint(job.request),
         completion=completion,
         error=error,
         attempts=(Attempt(backend="test", started_at=at, outcome="failed" if error else "completed", error=error),),

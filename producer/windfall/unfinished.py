@@ -11,6 +11,7 @@ from arq import ArqRedis
 
 from windfall import keys
 from windfall.errors import WireError
+from windfall.fingerprint import fingerprint
 from windfall.quarantine import answers
 from windfall.result import Attempt, CompletionResult, ErrorInfo, JobState, Timings
 from windfall.wire import JobMessage, decode_attempts, decode_job
@@ -48,6 +49,7 @@ class Unended:
             model=request.model if request else "",
             custom_id=request.custom_id if request else None,
             metadata=request.metadata if request else None,
+            fingerprint=fingerprint(request) if request else None,
             error=error,
             attempts=self.attempts,
             timings=Timings(enqueued_at=self.message.et / 1000 if self.message else now, finished_at=now),

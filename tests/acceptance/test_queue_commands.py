@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from acceptance.commands import Shell, is_plain, named_rows, until
+from acceptance.commands import Shell, chat, is_plain, named_rows, until
 
 SLOW = ("--simulate", "small=0.3", "--slots", "5")
 FAST = ("--simulate", "small=0", "--slots", "50")
@@ -83,6 +83,24 @@ def test_the_same_file_under_the_same_id_adds_nothing_and_says_so(windfall: Shel
     again = windfall("submit", "in.jsonl", "--model", "small", "--batch-id", "mine")
     assert "batch mine is there already, with 30 rows" in again.err
     assert counts(windfall, "mine")["total"] == 30
+
+
+def test_an_edited_file_under_the_same_id_is_refused_and_adds_nothing(windfall: Shell) -> None:
+    submitted(windfall, "--batch-id", "mine")
+    windfall.write("in.jsonl", [chat("in front"), *named_rows(30)])
+    again = windfall("submit", "in.jsonl", "--model", "small", "--batch-id", "mine")
+    assert again.code == 1
+    assert "batch mine was submitted from other rows: 0 of those that it has are the same, 30 are not" in again.err
+    other = windfall("submit", "in.jsonl", "--model", "large", "--batch-id", "mine")
+    assert "row 1 is the first of them" in other.err
+    assert counts(windfall, "mine")["total"] == 30
+
+
+def test_a_file_that_has_grown_adds_its_new_rows_and_says_how_many(windfall: Shell) -> None:
+    submitted(windfall, "--batch-id", "mine")
+    windfall.write("in.jsonl", [*named_rows(30), chat("behind")])
+    again = windfall("submit", "in.jsonl", "--model", "small", "--batch-id", "mine")
+    assert "30 rows were in batch mine already and keep their answers; 1 are new" in again.err
 
 
 def test_submit_can_wait_and_write_the_results(windfall: Shell) -> None:

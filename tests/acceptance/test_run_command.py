@@ -131,10 +131,80 @@ def test_failed_rows_run_again_when_that_is_asked_for(windfall: Shell) -> None:
     command = ("run", "in.jsonl", "-o", "out.jsonl", *SIMULATED, "0")
     assert windfall(*command).code == 3
     assert windfall(*command).code == 3
+    assert windfall(*command, "--retry-failed").code == 3
     windfall.write("in.jsonl", named_rows(2))
-    assert windfall(*command).code == 3
-    assert windfall(*command, "--retry-failed").code == 0
+    mended = windfall(*command)
+    assert mended.code == 0
+    assert "1 rows are already in out.jsonl; going on with the rest: 1 changed, 0 new" in mended.err
     assert sorted(row["custom_id"] for row in windfall.rows("out.jsonl")) == ["c1", "c2"]
+
+
+def test_an_edit_before_a_rerun_never_gives_a_row_the_answer_of_another(windfall: Shell) -> None:
+    apple, melon = (chat(f"Reverse: {word}", max_tokens=12, temperature=0) for word in ("apple", "melon"))
+    windfall.write("in.jsonl", [apple, melon, {"custom_id": "c", "body": chat("Reverse: grape", temperature=0)}])
+    command = ("run", "in.jsonl", "-o", "out.jsonl", "--model", "demo")
+    assert windfall(*command).code == 0
+    first = {row["custom_id"]: row for row in windfall.rows("out.jsonl")}
+
+    lemon = chat("Reverse: lemon", max_tokens=12, temperature=0)
+    changed = {"custom_id": "c", "body": chat("Reverse: peach", temperature=0)}
+    windfall.write("in.jsonl", [lemon, apple, melon, changed])
+    again = windfall(*command)
+    assert again.code == 0, again.err
+    assert "2 rows are already in out.jsonl; going on with the rest: 1 changed, 1 new" in again.err
+    assert "1 answers to what in.jsonl asks no longer were moved from out.jsonl to out.jsonl.old" in again.err
+    found = {row["custom_id"]: row for row in windfall.rows("out.jsonl")}
+    assert found.keys() == {"row-1", "row-2", "row-3", "c"}
+    assert found["row-2"] == first["row-1"] | {"custom_id": "row-2"}
+    assert found["row-3"] == first["row-2"] | {"custom_id": "row-3"}
+    assert found["row-1"]["id"] not in {row["id"] for row in first.values()}
+    assert found["c"]["id"] != first["c"]["id"]
+    assert windfall.rows("out.jsonl.old") == [first["c"]]
+    assert windfall(*command).err == "all 4 rows are already in out.jsonl\n"
+
+
+def test_another_model_answers_every_row_anew(windfall: Shell) -> None:
+    windfall.write("in.jsonl", named_rows(2))
+    command = ("run", "in.jsonl", "-o", "out.jsonl", "--simulate", "0", "--model")
+    windfall(*command, "one")
+    first = {row["id"] for row in windfall.rows("out.jsonl")}
+    again = windfall(*command, "other")
+    assert "0 rows are already in out.jsonl; going on with the rest: 2 changed, 0 new" in again.err
+    assert len({row["id"] for row in windfall.rows("out.jsonl")} - first) == len(windfall.rows("out.jsonl")) == 2
+
+
+def test_what_was_simulated_is_no_answer_of_the_model(windfall: Shell) -> None:
+    windfall.write("in.jsonl", [chat("Reverse: apple", max_tokens=12)])
+    command = ("run", "in.jsonl", "-o", "out.jsonl", "--model", "demo")
+    assert windfall(*command, "--simulate", "0").code == 0
+    done = windfall(*command)
+    assert "1 of them were simulated or are of an earlier version of windfall" in done.err
+    assert [row["windfall"]["backend"] for row in windfall.rows("out.jsonl")] == ["mlx"]
+
+
+def test_answers_of_an_earlier_version_are_kept_aside_and_their_rows_run_again(windfall: Shell) -> None:
+    windfall.write("in.jsonl", named_rows(2))
+    command = ("run", "in.jsonl", "-o", "out.jsonl", *SIMULATED, "0")
+    assert windfall(*command).code == 0
+    rows = windfall.rows("out.jsonl")
+    for row in rows:
+        del row["windfall"]
+    windfall.write("out.jsonl", rows)
+    again = windfall(*command)
+    assert (again.code, "2 of them were simulated or are of an earlier version" in again.err) == (0, True)
+    assert windfall.rows("out.jsonl.old") == rows
+    assert not {row["id"] for row in rows} & {row["id"] for row in windfall.rows("out.jsonl")}
+
+
+def test_a_pipe_is_compared_with_what_is_there_as_a_file_is(windfall: Shell) -> None:
+    command = ("run", "-", "-o", "out.jsonl", *SIMULATED, "0")
+    old = windfall.write("in.jsonl", [chat("a"), chat("b")]).read_bytes()
+    assert windfall(*command, stdin=old).code == 0
+    new = windfall.write("in.jsonl", [chat("new"), chat("a"), chat("b")]).read_bytes()
+    assert (
+        "2 rows are already in out.jsonl; going on with the rest: 0 changed, 1 new" in windfall(*command, stdin=new).err
+    )
+    assert sorted(row["custom_id"] for row in windfall.rows("out.jsonl")) == ["row-1", "row-2", "row-3"]
 
 
 def test_a_prompt_longer_than_the_context_is_an_error_row_with_both_numbers(windfall: Shell) -> None:

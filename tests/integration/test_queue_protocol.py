@@ -14,8 +14,19 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from protocol import LANE, SHORT, claimed_again, desk, finish, release
 from support import eventually, request, requests
-from windfall import BatchCancelled, InvalidRequest, InvalidRow, JobState, NotFound, Producer, WaitTimeout, keys
+from windfall import (
+    BatchCancelled,
+    BatchDiffers,
+    InvalidRequest,
+    InvalidRow,
+    JobState,
+    NotFound,
+    Producer,
+    WaitTimeout,
+    keys,
+)
 from windfall.batch import BatchState
+from windfall.row import Row
 from windfall.wire import job_deserializer
 from windfall_worker.claims import Claim, Lease, Renewed
 
@@ -30,6 +41,42 @@ async def test_a_batch_submitted_twice_under_one_id_has_each_row_once(producer: 
     await producer.enqueue_batch(list(requests(700)), batch_id="b")
     again = await producer.enqueue_batch(requests(1000), batch_id="b")
     assert (again.total, again.queued, again.sealed) == (1000, 1000, True)
+
+
+async def test_rows_are_known_again_as_payloads_as_results_and_as_rejections(
+    producer: Producer, redis: ArqRedis
+) -> None:
+    bad = InvalidRow("bad", 4, InvalidRequest("wrong", line=4))
+    rows: list[Row] = [*requests(3), bad]
+    await producer.enqueue_batch(rows, batch_id="b")
+    (claim,) = (await desk(redis).claim([LANE], 1)).claims
+    await finish(redis, claim)
+    assert (await producer.enqueue_batch([*rows, request("new")], batch_id="b")).total == 5
+
+
+@pytest.mark.parametrize("ended", [False, True])
+@pytest.mark.parametrize(
+    "edited",
+    [
+        [request("in front"), *requests(120)],
+        [*requests(119), request("changed", custom_id="c120"), request("new")],
+        [*requests(119), request("row 120", custom_id="renamed")],
+        [*requests(119), request("row 120", custom_id="c120", model="other")],
+        [*requests(119), InvalidRow("c120", 120, InvalidRequest("wrong", line=120))],
+    ],
+)
+async def test_a_batch_takes_no_rows_of_a_file_that_was_edited(
+    producer: Producer, redis: ArqRedis, edited: list[Row], *, ended: bool
+) -> None:
+    await producer.enqueue_batch(requests(120), batch_id="b")
+    if ended:
+        for claim in (await desk(redis).claim([LANE], 200)).claims:
+            await finish(redis, claim)
+    before = await producer.batch("b")
+    with pytest.raises(BatchDiffers, match="nothing was added"):
+        await producer.enqueue_batch(edited, batch_id="b")
+    after = await producer.batch("b")
+    assert (after.total, after.completed) == (before.total, before.completed)
 
 
 async def test_rows_are_claimed_in_the_order_of_the_file(producer: Producer, redis: ArqRedis) -> None:

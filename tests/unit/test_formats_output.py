@@ -10,10 +10,14 @@ import pytest
 
 from windfall.errors import ConfigError
 from windfall.formats import OutputFile, output_line
-from windfall.formats.output_file import by_custom_id, by_job_id
+from windfall.formats.output_file import by_job_id
 from windfall.result import Attempt, Completion, CompletionResult, ErrorInfo, JobState, Timings
 
 TIMES = Timings(enqueued_at=1.0, finished_at=2.0)
+
+
+def by_custom_id(row: dict[str, Any]) -> str:
+    return str(row["custom_id"])
 
 
 def completed(name: str, custom_id: str | None = None) -> CompletionResult:
@@ -39,7 +43,7 @@ def line_of(result: CompletionResult) -> dict[str, Any]:
     assert line.endswith(b"\n")
     assert len(line.decode().splitlines()) == 1
     row: dict[str, Any] = json.loads(line)
-    assert row.keys() == {"id", "custom_id", "response", "error"}
+    assert row.keys() == {"id", "custom_id", "response", "error", "windfall"}
     return row
 
 
@@ -135,6 +139,34 @@ def test_rows_that_failed_are_taken_out_to_be_written_again(tmp_path: Path) -> N
         out.write([completed("b:2")])
     assert [json.loads(line)["error"] for line in path.read_text().splitlines()] == [None, None]
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_rows_are_renamed_and_what_makes_room_is_kept_in_a_private_file_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    with OutputFile(path, by_custom_id) as out:
+        out.write([completed("b:1", "one"), completed("b:2", "two"), completed("b:3", "three")])
+        lines = path.read_bytes().splitlines(keepends=True)
+        names = {"two": "2", "three": "three"}
+        out.rewrite(lambda row: row | {"custom_id": names[row["custom_id"]]} if row["custom_id"] in names else None)
+        assert (out.rows, out.has("one"), out.has("2")) == (2, False, True)
+        out.write([completed("b:4", "four")])
+    assert [json.loads(line)["custom_id"] for line in path.read_text().splitlines()] == ["2", "three", "four"]
+    old = tmp_path / "out.jsonl.old"
+    assert old.read_bytes() == lines[0]
+    assert old.stat().st_mode & 0o077 == 0
+
+
+def test_a_link_in_the_place_of_the_old_answers_is_not_followed(tmp_path: Path) -> None:
+    path, victim = tmp_path / "out.jsonl", tmp_path / "victim"
+    victim.touch()
+    (tmp_path / "out.jsonl.old").symlink_to(victim)
+    with OutputFile(path, by_custom_id) as out:
+        out.write([completed("b:1", "one")])
+        before = path.read_bytes()
+        with pytest.raises(ConfigError, match="cannot rewrite"):
+            out.rewrite(lambda _: None)
+    assert victim.read_bytes() == b""
+    assert path.read_bytes() == before
 
 
 def test_a_file_is_written_by_one_at_a_time(tmp_path: Path) -> None:

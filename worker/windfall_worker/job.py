@@ -8,6 +8,7 @@ from typing import Any
 
 from windfall.clock import RedisClock
 from windfall.errors import BackendError
+from windfall.fingerprint import fingerprint
 from windfall.keys import lane_parts
 from windfall.request import CompletionRequest
 from windfall.result import Attempt, Completion, CompletionResult, ErrorInfo, JobState, Timings
@@ -111,6 +112,7 @@ class Job:
             model=request.model,
             custom_id=request.custom_id,
             metadata=request.metadata,
+            fingerprint=fingerprint(request),
             attempts=tuple(self.attempts),
             timings=Timings(enqueued_at=self.enqueued_at, started_at=self.started_at, finished_at=self.now),
             worker=self.tools.worker,

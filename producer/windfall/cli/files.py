@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,14 +17,54 @@ from windfall.formats import Overrides, read_rows
 from windfall.row import Row
 
 
+class InputFile:
+    """A JSONL file, or stdin, that is open."""
+
+    def __init__(self, stream: BinaryIO, name: str, overrides: Overrides, max_row_bytes: int) -> None:
+        self._stream = stream
+        self.name = name  #: as the user gave it
+        self._overrides = overrides
+        self._max_row_bytes = max_row_bytes
+        self._begin = stream.tell() if stream.seekable() else None
+        self._begun = False
+
+    def rows(self) -> Iterator[Row]:
+        """Its rows from the beginning. Raises `InvalidRequest` where there is none."""
+        if self._begun:
+            if self._begin is None:
+                raise RuntimeError("a pipe is read once; see `kept`")
+            self._stream.seek(self._begin)
+        self._begun = True
+        rows = read_rows(self._stream, name=self.name, overrides=self._overrides, max_row_bytes=self._max_row_bytes)
+        return itertools.chain([next(rows)], rows)  # an empty file is told of before anything is started
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """So that the rows of a pipe, too, can be read more than once: they are kept in a file without a name."""
+        if self._begin is not None:
+            yield
+            return
+        with tempfile.TemporaryFile() as copy:
+            shutil.copyfileobj(self._stream, copy)
+            copy.seek(0)
+            self._stream, self._begin = copy, 0
+            yield
+
+
 @contextmanager
 def rows_of(path: Path, overrides: Overrides, max_row_bytes: int) -> Iterator[Iterator[Row]]:
     """The rows of a JSONL file, or of stdin (`-`). Raises `InvalidRequest` where there is no file or no row."""
+    with opened(path, overrides, max_row_bytes) as source:
+        yield source.rows()
+
+
+@contextmanager
+def opened(path: Path, overrides: Overrides, max_row_bytes: int) -> Iterator[InputFile]:
+    """A JSONL file, or stdin (`-`). Raises `InvalidRequest` where there is none."""
     name = "stdin" if str(path) == "-" else str(path)
     try:
         with _opened(path) as stream:
-            rows = read_rows(stream, name=name, overrides=overrides, max_row_bytes=max_row_bytes)
-            yield itertools.chain([next(rows)], rows)  # an empty file is told of before anything is started
+            yield InputFile(stream, name, overrides, max_row_bytes)
     except FileNotFoundError as exc:
         if exc.filename != str(path):
             raise

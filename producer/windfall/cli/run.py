@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,12 +13,12 @@ import typer
 
 from windfall.cli import options
 from windfall.cli.console import duration, note
-from windfall.cli.files import refuse_same_file, rows_of
+from windfall.cli.files import InputFile, opened, refuse_same_file
 from windfall.cli.local import Tally, run_rows
 from windfall.cli.models import model_for_run, require_worker
 from windfall.cli.session import Terminated, run_async
 from windfall.formats import OutputFile, Overrides
-from windfall.formats.output_file import by_custom_id
+from windfall.formats.matching import Key, key_of_line, key_of_real_line, key_of_row, match
 from windfall.request import Route
 from windfall.row import Row
 from windfall.settings import Settings, load_settings
@@ -78,38 +80,62 @@ def run_file(
 ) -> Outcome:
     """Run what OUT lacks of a file, and say how it went."""
     overrides = Overrides(model=served.name, route=Route.LOCAL)
+    key = key_of_real_line if served.simulate is None else key_of_line
     with (
-        rows_of(source, overrides, settings.max_row_bytes) as rows,
-        OutputFile(output, by_custom_id, again=retry_failed) as out,
+        opened(source, overrides, settings.max_row_bytes) as given,
+        given.kept() if output.is_file() else nullcontext(),
     ):
-        before = out.rows
-        missing = _peeked(row for row in rows if not out.has(str(row.custom_id)))
-        if missing is None:
-            note(f"all {before:,} rows are already in {out.name}{_failures(out)}")
-            return Outcome(out.failed, Tally())
-        if before:
-            note(f"{before:,} rows are already in {out.name}; going on with the rest")
-        try:
-            with exporting("windfall"):
-                tally = run_async(run_rows(missing, out, served, source.name))
-        except (KeyboardInterrupt, Terminated):
-            note(f"stopped: {out.rows:,} rows are in {out.name}; the same command goes on with the rest")
-            raise
-        note(_summary(out, tally))
-        return Outcome(out.failed, tally)
+        rows = given.rows()  # before OUT is made: a file without rows is refused
+        with OutputFile(output, key, again=retry_failed) as out:
+            if out.rows:
+                _match(given, out, key)
+                rows = given.rows()
+            missing = _peeked(row for row in rows if not out.has(key_of_row(row)))
+            return _run_missing(missing, out, served, source.name)
+
+
+def _run_missing(missing: Iterator[Row] | None, out: OutputFile, served: ModelSettings, what: str) -> Outcome:
+    if missing is None:
+        note(f"all {out.rows:,} rows are already in {out.name}{_failures(out)}")
+        return Outcome(out.failed, Tally())
+    try:
+        with exporting("windfall"):
+            tally = run_async(run_rows(missing, out, served, what))
+    except (KeyboardInterrupt, Terminated):
+        note(f"stopped: {out.rows:,} rows are in {out.name}; the same command goes on with the rest")
+        raise
+    note(_summary(out, tally))
+    return Outcome(out.failed, tally)
+
+
+def _match(given: InputFile, out: OutputFile, key: Key) -> None:
+    """Put the answers that are there under the names of their rows, and out of the way of other rows."""
+    found = match(out.lines, given.rows, key)
+    if found.names or found.replaced:
+        out.rewrite(found.applied_to)
+    if found.changed or found.new:
+        note(
+            f"{found.reused:,} rows are already in {out.name}; going on with the rest: "
+            f"{found.changed:,} changed, {found.new:,} new"
+        )
+    if found.replaced:
+        note(
+            f"{len(found.replaced):,} answers to what {given.name} asks no longer were moved from {out.name} "
+            f"to {out.replaced_path}"
+        )
+    if found.unknown:
+        note(
+            f"{found.unknown:,} of them were simulated or are of an earlier version of windfall, and do not say to "
+            "which request they belong: their rows run again"
+        )
+    if found.strays:
+        note(f"{found.strays:,} rows of {out.name} are not in {given.name}, and stay as they are")
 
 
 def _peeked(rows: Iterator[Row]) -> Iterator[Row] | None:
     """The same rows, or None where there is none."""
     first = next(rows, None)
-    if first is None:
-        return None
-
-    def all_rows() -> Iterator[Row]:
-        yield first
-        yield from rows
-
-    return all_rows()
+    return None if first is None else itertools.chain([first], rows)
 
 
 def _summary(out: OutputFile, tally: Tally) -> str:

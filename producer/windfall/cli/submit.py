@@ -155,11 +155,15 @@ async def _add(producer: Producer, batch: BatchStatus, rows: _Watched, terms: _T
             progress.update(done, None, rows.invalid)
 
         try:
-            return await producer.enqueue_batch(rows, batch_id=batch.id, on_progress=on_progress)
+            filled = await producer.enqueue_batch(rows, batch_id=batch.id, on_progress=on_progress)
         except (asyncio.CancelledError, BrokerError):
             command = "the same command" if terms.remembered else f"the same command with --batch-id {batch.id}"
             note(f"stopped: {sent:,} rows are in batch {batch.id}; {command} goes on with the rest")
             raise
+    if batch.total:
+        new = filled.total - batch.total
+        note(f"{rows.seen - new:,} rows were in batch {batch.id} already and keep their answers; {new:,} are new")
+    return filled
 
 
 async def _warn_of_waiting(producer: Producer, batch: BatchStatus, lanes: set[tuple[str, Route]]) -> None:

@@ -7,7 +7,7 @@ import os
 import shlex
 import stat
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
@@ -25,11 +25,6 @@ Key = Callable[[dict[str, Any]], str]
 
 _BEGINNING: Final = b'{"id":"'
 _ENVELOPE: Final = frozenset({"id", "custom_id", "response", "error"})
-
-
-def by_custom_id(row: dict[str, Any]) -> str:
-    """Rows of one input file, whatever batch they ran in."""
-    return str(row["custom_id"])
 
 
 def by_job_id(row: dict[str, Any]) -> str:
@@ -95,6 +90,34 @@ class OutputFile:
         for row in rows:
             self._remember(row)
 
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """The rows that are in the file now; none of a device or a pipe."""
+        if not self.rows:
+            return
+        with self._path.open("rb") as file:
+            yield from filter(None, map(_output_row, file))
+
+    def rewrite(self, change: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
+        """Put what `change` makes of each row in its place, all at once; a row for which it is None is taken out.
+
+        What is taken out is appended to the file beside this one whose name ends in `.old`. Raises `ConfigError`.
+        """
+        try:
+            with _appended(self.replaced_path) as old:
+                self._replace(change, old)
+            if self._file is not None:
+                self._file.close()
+            self._file = self._locked()
+            self._keys, self.rows, self.failed = Digests(), 0, 0
+            self._read(self._file)
+        except OSError as exc:
+            raise ConfigError(f"cannot rewrite {self.name}: {exc.strerror}") from exc
+
+    @property
+    def replaced_path(self) -> Path:
+        """Where `rewrite` keeps the rows that it takes out."""
+        return self._path.with_name(f"{self._path.name}.old")
+
     def _opened(self) -> IO[bytes]:
         if str(self._path) == "-":
             return sys.stdout.buffer
@@ -155,23 +178,29 @@ class OutputFile:
         )
 
     def _drop_failed(self) -> bool:
-        """Put a copy without the failed rows in the file's place, all at once; False where none failed."""
-        copy = self._path.with_name(f".{self._path.name}.tmp")
-        failed = 0
-        with self._path.open("rb") as old, copy.open("wb") as new:
-            for line in old:
-                row = _output_row(line)
-                if row is not None and row["error"] is not None:
-                    failed += 1
-                else:
-                    new.write(line)
-            new.flush()
-            os.fsync(new.fileno())
+        """Put a copy without the failed rows in the file's place; False where none failed."""
+        with self._path.open("rb") as file:
+            failed = any(row and row["error"] is not None for row in map(_output_row, file))
         if failed:
-            copy.replace(self._path)
-        else:
-            copy.unlink()
-        return failed > 0
+            self._replace(lambda row: row if row["error"] is None else None, None)
+        return failed
+
+    def _replace(self, change: Callable[[dict[str, Any]], dict[str, Any] | None], old: IO[bytes] | None) -> None:
+        """Put a changed copy in the file's place, all at once; rows that go are on the disk in `old` before that."""
+        copy = self._path.with_name(f".{self._path.name}.tmp")
+        with self._path.open("rb") as file, copy.open("wb") as new:
+            for line in file:
+                row = _output_row(line)
+                changed = row and change(row)
+                if changed is not None:
+                    new.write(line if changed == row else encode_row(changed))
+                elif row is not None and old is not None:
+                    old.write(line)
+            for written in (old, new):
+                if written is not None:
+                    written.flush()
+                    os.fsync(written.fileno())
+        copy.replace(self._path)
 
     def _read(self, file: IO[bytes]) -> None:
         file.seek(0)
@@ -184,6 +213,11 @@ class OutputFile:
         self._keys.add(self._key(row))
         self.rows += 1
         self.failed += row["error"] is not None
+
+
+def _appended(path: Path) -> IO[bytes]:
+    """A file to be added to: private, for it holds completions, and never through a link that somebody else laid."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600), "ab")
 
 
 def _output_row(line: bytes) -> dict[str, Any] | None:

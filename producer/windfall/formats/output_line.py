@@ -1,12 +1,15 @@
 """Results -> OpenAI Batch output lines (https://platform.openai.com/docs/api-reference/batch/request-output).
 
-    {"id", "custom_id", "response": {"status_code", "request_id", "body"}, "error"}
+    {"id", "custom_id", "response": {"status_code", "request_id", "body"}, "error", "windfall"}
 
 `id` is the job's id. A completed row has status 200, the `chat.completion` as its body, and `error` null. A failed row
 always has `error: {"code", "message"}`; where an HTTP API would have answered with a status (the request was refused,
 or a cloud backend did answer so), `response` has that status and OpenAI's body `{"error": {"message", "type", "param",
 "code"}}`; otherwise (`batch_cancelled`, `batch_expired`, `worker_lost`, …) `response` is null. So a reader that looks
 at the status code and one that looks at `error` both see every failure.
+
+`windfall` is the only field that OpenAI's lines do not have: `fingerprint` is the request's (`windfall.fingerprint`;
+null for a row that was no request), and `backend` says what answered it, or null.
 """
 
 from __future__ import annotations
@@ -49,8 +52,9 @@ def encode_row(row: dict[str, Any]) -> bytes:
 def output_row(result: CompletionResult) -> dict[str, Any]:
     """The line of this result as an object."""
     row: dict[str, Any] = {"id": result.job_id, "custom_id": result.custom_id or result.job_id}
+    ours = {"windfall": {"fingerprint": result.fingerprint, "backend": result.backend}}
     if result.completion is not None and result.ok:
-        return row | {"response": _response(200, result, openai_body(result)), "error": None}
+        return row | {"response": _response(200, result, openai_body(result)), "error": None} | ours
     error = result.error or ErrorInfo(type="unknown", message=f"the job {result.state.value} without a reason")
     code = _CODE.get(result.state, error.type)
     status = None if result.state in _CODE else error.status or _STATUS.get(error.type)
@@ -58,7 +62,7 @@ def output_row(result: CompletionResult) -> dict[str, Any]:
     if status is not None and status >= 400:
         body = {"error": {"message": error.message, "type": error.type, "param": error.param, "code": code}}
         response = _response(status, result, body)
-    return row | {"response": response, "error": {"code": code, "message": error.message}}
+    return row | {"response": response, "error": {"code": code, "message": error.message}} | ours
 
 
 def _response(status: int, result: CompletionResult, body: dict[str, Any]) -> dict[str, Any]:

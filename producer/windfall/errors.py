@@ -81,7 +81,7 @@ class WireError(WindfallError):
 
 
 class UnknownContract(WireError):
-    """A message of a contract version that this program does not read. `version` is the one found."""
+    """A message of a contract version, or with a field, that this program does not know. `version` is the one found."""
 
     def __init__(self, message: str, data: bytes, version: object) -> None:
         super().__init__(message, data)

@@ -14,12 +14,20 @@ import hashlib
 import json
 from typing import Final
 
+from windfall.fields import PASSED_OVER
 from windfall.request import CompletionRequest
 
-#: Fields that say nothing of the answer.
-_BESIDE: Final = frozenset(
-    {"custom_id", "priority", "deadline", "on_ambiguous", "metadata", "stream", "stream_options", "user"}
-)
+#: Fields that say nothing of the answer. `verbosity` and `ignore_eos` do, where a backend knows them.
+_BESIDE: Final = (PASSED_OVER - {"verbosity", "ignore_eos"}) | {
+    "custom_id",
+    "deadline",
+    "ignored",
+    "metadata",
+    "on_ambiguous",
+    "priority",
+    "stream",
+    "stream_options",
+}
 
 
 def fingerprint(request: CompletionRequest) -> str:

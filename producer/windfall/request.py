@@ -3,16 +3,19 @@
 The body is OpenAI's chat-completions body (https://platform.openai.com/docs/api-reference/chat/create), with the
 sampling fields that mlx-lm adds (`top_k`, `min_p`, `repetition_penalty`, `chat_template_kwargs`) and the fields by
 which Windfall places the job (`route`, `priority`, `deadline`, `custom_id`, `on_ambiguous`). An unknown field is an
-error that names it; a known field that a backend cannot honour is refused by that backend, by name. Nothing is ignored.
+error that names it; a known field that a backend cannot honour is refused by that backend, by name, where the answer
+would be another without it, and else named in the result's `ignored` (`windfall.fields` has the table).
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from windfall.fields import PASSED_OVER
 from windfall.request_limits import check_logit_bias, check_stop
 
 StrictFloat = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -101,6 +104,10 @@ class Message(Contract):
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | tuple[Part, ...] | None = None
+    # What the SDKs' own answers hold besides, when they are given back as a turn. It stays behind.
+    audio: None = Field(default=None, exclude=True)
+    function_call: None = Field(default=None, exclude=True)
+    annotations: tuple[JsonValue, ...] | None = Field(default=None, exclude=True)
     name: str | None = None
     tool_calls: tuple[ToolCall, ...] | None = None
     tool_call_id: str | None = None
@@ -133,7 +140,11 @@ class StreamOptions(Contract):
 
 
 #: The fields that place a job and are not part of an OpenAI body.
-PLACEMENT_FIELDS = frozenset({"route", "priority", "deadline", "custom_id", "on_ambiguous"})
+PLACEMENT_FIELDS = frozenset({"route", "priority", "deadline", "custom_id", "on_ambiguous", "ignored"})
+
+
+#: What `thinking.type` may be.
+THINKING = frozenset({"enabled", "adaptive", "between_tools", "disabled"})
 
 
 class CompletionRequest(Contract):
@@ -165,7 +176,18 @@ class CompletionRequest(Contract):
     chat_template_kwargs: dict[str, JsonValue] | None = None
     stream: StrictBool = False
     stream_options: StreamOptions | None = None
+    thinking: dict[str, JsonValue] | None = None  #: Anthropic's: {"type": "enabled" | "adaptive" | "disabled", …}
     user: str | None = None
+    safety_identifier: str | None = None
+    store: StrictBool | None = None
+    service_tier: str | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+    modalities: Annotated[tuple[Literal["text"], ...], Field(min_length=1, max_length=1)] | None = None
+    prediction: dict[str, JsonValue] | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_options: dict[str, JsonValue] | None = None
+    prompt_cache_retention: str | None = None
+    ignore_eos: StrictBool | None = None
     metadata: dict[str, str] | None = None
 
     route: Route = Route.AUTO
@@ -173,11 +195,15 @@ class CompletionRequest(Contract):
     deadline: Annotated[StrictFloat, Field(gt=0, le=1e10)] | None = None  #: seconds from enqueueing
     custom_id: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     on_ambiguous: Literal["retry", "fail"] = "retry"
+    ignored: tuple[Annotated[str, Field(max_length=64)], ...] = Field(default=(), max_length=32)
+    #: fields of another protocol's body that were left out when it was translated
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
         if None not in (self.max_tokens, self.max_completion_tokens) and self.max_tokens != self.max_completion_tokens:
             raise ValueError("max_tokens and max_completion_tokens differ; give one of them")
+        if self.thinking is not None and self.thinking.get("type") not in THINKING:
+            raise ValueError("thinking.type must be 'enabled', 'adaptive', 'between_tools' or 'disabled'")
         if self.top_logprobs and not self.logprobs:
             raise ValueError("top_logprobs needs logprobs to be true")
         if self.stop:  # an empty text asks for nothing
@@ -196,6 +222,18 @@ class CompletionRequest(Contract):
         if self.stop is None:
             return ()
         return (self.stop,) if isinstance(self.stop, str) else self.stop
+
+    @property
+    def template_options(self) -> dict[str, JsonValue]:
+        """What the chat template of a local model is to get: its own options, and whether the model thinks."""
+        options = dict(self.chat_template_kwargs or {})
+        if self.thinking is not None:
+            options.setdefault("enable_thinking", self.thinking["type"] != "disabled")
+        return options
+
+    def passed_over(self, known: Collection[str] = ()) -> tuple[str, ...]:
+        """The fields that this request sets and a backend has no use for that knows only these of `PASSED_OVER`."""
+        return tuple(sorted(name for name in PASSED_OVER.difference(known) if getattr(self, name) is not None))
 
     def body(self) -> dict[str, Any]:
         """The OpenAI body of this request: what the user set, without the fields that only place the job."""

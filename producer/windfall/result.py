@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import BeforeValidator, Field, JsonValue
 
-from windfall.request import Record, ToolCall
+from windfall.request import FunctionCall, Record, ToolCall
 
 
 class JobState(StrEnum):
@@ -65,12 +65,22 @@ class TokenLogprob(Record):
     top_logprobs: tuple[TopLogprob, ...] = ()
 
 
+def _known(call: Any) -> Any:
+    """A tool call without fields that a newer version adds: strict in a request, it must not cost a result."""
+    if not isinstance(call, dict):
+        return call
+    known = {name: value for name, value in call.items() if name in ToolCall.model_fields}
+    if isinstance(function := known.get("function"), dict):
+        known["function"] = {name: value for name, value in function.items() if name in FunctionCall.model_fields}
+    return known
+
+
 class Completion(Record):
     """What a backend answered."""
 
     content: str | None = None
     reasoning: str | None = None
-    tool_calls: tuple[ToolCall, ...] = ()
+    tool_calls: tuple[Annotated[ToolCall, BeforeValidator(_known)], ...] = ()
     refusal: str | None = None
     finish_reason: Literal["stop", "length", "tool_calls", "content_filter"] = "stop"
     logprobs: tuple[TokenLogprob, ...] | None = None
@@ -127,6 +137,7 @@ class CompletionResult(Record):
     custom_id: str | None = None
     metadata: dict[str, str] | None = None
     fingerprint: str | None = None  #: of the request (see `windfall.fingerprint`); None where there was none to read
+    ignored: tuple[str, ...] = ()  #: fields of the request that the backend has no use for
     completion: Completion | None = None
     error: ErrorInfo | None = None
     attempts: tuple[Attempt, ...] = ()

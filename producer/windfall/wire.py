@@ -28,6 +28,9 @@ CONTRACT: Final = 1
 _TRACE_FIELDS: Final = ("traceparent", "tracestate")
 _TRACE_LENGTH: Final = 512
 
+#: Characters of an unknown field's name that a message may have.
+_FIELD_LENGTH: Final = 100
+
 
 def _trace_context(found: object) -> dict[str, str]:
     """What of it can be one: a trace that cannot be read is none, and must not cost the job."""
@@ -94,11 +97,12 @@ def enqueued_at(head: bytes) -> float | None:
 
 
 def decode_job(data: bytes) -> JobMessage:
-    """The job in these bytes. Raises `UnknownContract` or `WireError`."""
+    """The job in these bytes. Raises `UnknownContract` (also for a field that a newer version added) or `WireError`."""
     try:
         message = JobMessage.model_validate_json(data)
     except ValidationError as exc:
         _check_version(data)
+        _check_fields(exc, data)
         raise WireError(f"not a job of contract {CONTRACT}: {_first_reason(exc)}", data) from exc
     if message.v != CONTRACT:
         _check_version(data)
@@ -194,6 +198,18 @@ def _check_version(data: bytes) -> dict[str, Any]:
             found,
         )
     return message
+
+
+def _check_fields(exc: ValidationError, data: bytes) -> None:
+    """A field that is not known was added by a newer producer: what it asks for is not guessed."""
+    for error in exc.errors(include_input=False, include_url=False, include_context=False):
+        if error["type"] == "extra_forbidden":
+            field = ".".join(str(part) for part in error["loc"][2:])[:_FIELD_LENGTH]
+            raise UnknownContract(
+                f"a job of contract {CONTRACT} with the field {field!r}, which this program does not know: upgrade it",
+                data,
+                CONTRACT,
+            ) from None
 
 
 def _first_reason(exc: ValidationError) -> str:

@@ -126,17 +126,33 @@ def test_tool_choice_is_said_in_openais_words(choice: dict[str, Any], said: Any)
     assert found["parallel_tool_calls"] is False
 
 
-@pytest.mark.parametrize(("kind", "on"), [("enabled", True), ("disabled", False)])
+@pytest.mark.parametrize(("kind", "on"), [("enabled", True), ("adaptive", True), ("disabled", False)])
 def test_thinking_turns_the_templates_thinking_on_or_off(kind: str, *, on: bool) -> None:
-    assert body(thinking={"type": kind})["chat_template_kwargs"] == {"enable_thinking": on}
+    row = read({"thinking": {"type": kind, "budget_tokens": 1024}})
+    assert isinstance(row, CompletionRequest)
+    assert row.template_options == {"enable_thinking": on}
+    assert row.body()["thinking"] == {"type": kind, "budget_tokens": 1024}
+
+
+def test_an_output_config_is_an_effort_and_a_response_format() -> None:
+    found = body(output_config={"effort": "low", "format": {"type": "json_schema", "schema": {"type": "object"}}})
+    assert found["reasoning_effort"] == "low"
+    assert found["response_format"]["json_schema"]["schema"] == {"type": "object"}
+
+
+def test_fields_that_cannot_change_the_answer_are_accepted_and_named() -> None:
+    row = read({"service_tier": "auto", "speed": "fast", "diagnostics": {"previous_message_id": None}})
+    assert isinstance(row, CompletionRequest)
+    assert row.ignored == ("diagnostics", "service_tier", "speed")
+    assert "ignored" not in row.body()
 
 
 @pytest.mark.parametrize(
     ("params", "field"),
     [
-        ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, "params.thinking.budget_tokens"),
-        ({"thinking": {"type": "adaptive"}}, "params.thinking.type"),
-        ({"service_tier": "auto"}, "params.service_tier"),
+        ({"thinking": {"type": "sometimes"}}, "params.thinking.type"),
+        ({"container": "c"}, "params.container"),
+        ({"inference_geo": "eu"}, "params.inference_geo"),
         ({"stop": ["x"]}, "params.stop"),
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "params.tools.0.type"),
         ({"tool_choice": {"type": "tool"}}, "params.tool_choice.name"),

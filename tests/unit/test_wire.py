@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from support import request
 from windfall import Completion, CompletionFailed, CompletionResult, JobState, Usage
 from windfall.errors import UnknownContract, WireError
+from windfall.request import FunctionCall, ToolCall
 from windfall.result import Attempt, ErrorInfo, Timings
 from windfall.wire import (
     decode_attempts,
@@ -89,6 +90,31 @@ def test_another_contract_version_is_told_apart_from_garbage(decode: object) -> 
     for data in [*garbage, b'{"f":"complete"}']:
         with pytest.raises(WireError):
             decode(data)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        (b'"model":"m"', b'"model":"m","mood":{"x":1}', "mood"),
+        (b'"role":"user"', b'"role":"user","mood":1', "messages.0.mood"),
+        (b'"role":"user"', b'"role":"critic","mood":1', "messages.0.mood"),
+    ],
+)
+def test_a_job_with_a_field_that_a_newer_version_added_is_left_to_others(old: bytes, new: bytes, field: str) -> None:
+    data = encode_job(request(), 1)
+    assert old in data
+    with pytest.raises(UnknownContract, match=f"the field '{field}', which this program does not know"):
+        decode_job(data.replace(old, new))
+
+
+def test_a_result_with_fields_that_a_newer_version_added_is_read() -> None:
+    call = ToolCall(id="1", function=FunctionCall(name="f", arguments="{}"))
+    result = RESULT.model_copy(update={"completion": Completion(tool_calls=(call,))})
+    data = encode_result(result, "lane")
+    for place in (b'"job_id":', b'"tool_calls":', b'"id":"1"', b'"arguments":', b'"backend":"mlx"', b'"enqueued_at":'):
+        assert place in data
+        data = data.replace(place, b'"mood":[1],' + place)
+    assert decode_result(data) == result
 
 
 @given(

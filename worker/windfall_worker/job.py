@@ -94,7 +94,9 @@ class Job:
 
     def completed(self, request: CompletionRequest, station: Station, completion: Completion) -> CompletionResult:
         """The result with a completion."""
-        return self._result(request, JobState.COMPLETED, completion=completion, backend=station.backend.name)
+        backend = station.backend
+        ignored = (*request.ignored, *backend.ignored(request))
+        return self._result(request, JobState.COMPLETED, completion=completion, backend=backend.name, ignored=ignored)
 
     def failed(self, request: CompletionRequest, error: BackendError) -> CompletionResult:
         """The result of a job that failed for good of this error."""

@@ -13,12 +13,14 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from windfall.errors import InvalidRequest
+from windfall.fields import ANTHROPIC, Verdict, without_empty_refused
 from windfall.formats.anthropic_params import (
     AnthropicMessage,
     AnthropicParams,
     Base64Source,
     Block,
     ImageBlock,
+    OutputConfig,
     TextBlock,
     ThinkingBlock,
     Tool,
@@ -29,6 +31,7 @@ from windfall.formats.anthropic_params import (
 from windfall.formats.explain import explain, unknown_field, vocabulary
 
 _ENVELOPE: Final = frozenset({"custom_id", "params"})
+_PASSED_OVER: Final = tuple(name for name, (verdict, _) in ANTHROPIC.items() if verdict is Verdict.PASSED_OVER)
 _WORDS: Final = vocabulary(AnthropicParams)
 
 
@@ -45,7 +48,7 @@ def unwrap(row: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(row["params"], dict):
         raise InvalidRequest("must be a JSON object", field="params")
     try:
-        params = AnthropicParams.model_validate(row["params"])
+        params = AnthropicParams.model_validate(without_empty_refused(row["params"]))
     except ValidationError as exc:
         raise explain(exc, row["params"], _WORDS, "params.") from None  # the cause quotes the prompt
     body = translate(params)
@@ -65,8 +68,20 @@ def translate(params: AnthropicParams) -> dict[str, Any]:
     if params.tool_choice is not None:
         body |= _tool_choice(params.tool_choice)
     if params.thinking is not None:
-        body["chat_template_kwargs"] = {"enable_thinking": params.thinking.type == "enabled"}
+        body["thinking"] = params.thinking.model_dump(exclude_none=True)
+    if params.output_config is not None:
+        body |= _output(params.output_config)
+    if ignored := params.plain(*_PASSED_OVER):
+        body["ignored"] = sorted(ignored)
     return body
+
+
+def _output(config: OutputConfig) -> dict[str, Any]:
+    said: dict[str, Any] = {"reasoning_effort": config.effort} if config.effort else {}
+    if config.format:
+        schema = {"name": "output", "schema": config.format.schema_}
+        said["response_format"] = {"type": config.format.type, "json_schema": schema}
+    return said
 
 
 def _messages(params: AnthropicParams) -> Iterator[dict[str, Any]]:

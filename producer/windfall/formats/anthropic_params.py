@@ -1,7 +1,7 @@
 """The params of an Anthropic batch line, as far as Windfall can honour them.
 
 The shapes are those of Anthropic's Messages API (https://docs.anthropic.com/en/api/messages). What is not here is
-refused by name: server tools, documents, citations, thinking budgets, service tiers, containers.
+refused by name: server tools, documents, containers (`windfall.fields` has the table).
 
 `cache_control` is taken on every block and says nothing new: prefixes that requests share are always computed once.
 """
@@ -35,6 +35,7 @@ class TextBlock(_Block):
 
     type: Literal["text"]
     text: str
+    citations: tuple[JsonValue, ...] | None = None  # of an earlier answer; they say nothing to a model
 
 
 class Base64Source(_Shape):
@@ -66,6 +67,7 @@ class ToolUseBlock(_Block):
     id: str
     name: str
     input: dict[str, JsonValue]
+    caller: dict[str, JsonValue] | None = None  # who called the tool: of an earlier answer, too
 
 
 class ToolResultBlock(_Block):
@@ -117,9 +119,25 @@ class ToolChoice(_Shape):
 
 
 class Thinking(_Shape):
-    """Whether the model thinks; a budget cannot be kept, so `budget_tokens` is refused."""
+    """Whether the model thinks, and for how long."""
 
-    type: Literal["enabled", "disabled"]
+    type: Literal["enabled", "adaptive", "between_tools", "disabled"]
+    budget_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
+    display: str | None = None
+
+
+class OutputFormat(_Shape):
+    """The shape of the answer."""
+
+    type: Literal["json_schema"]
+    schema_: dict[str, JsonValue] = Field(alias="schema")
+
+
+class OutputConfig(_Shape):
+    """How much effort the answer is worth, and its shape."""
+
+    effort: str | None = None
+    format: OutputFormat | None = None
 
 
 class Metadata(_Shape):
@@ -144,6 +162,13 @@ class AnthropicParams(_Shape):
     tools: tuple[Tool, ...] | None = None
     tool_choice: ToolChoice | None = None
     thinking: Thinking | None = None
+    output_config: OutputConfig | None = None
+    cache_control: CacheControl | None = None
+    # Accepted, and named in the result.
+    diagnostics: dict[str, JsonValue] | None = None
+    service_tier: Literal["auto", "standard_only"] | None = None
+    speed: Literal["standard", "fast"] | None = None
+    user_profile_id: str | None = None
 
     def plain(self, *names: str) -> dict[str, Any]:
         """These fields as they are, where they were given."""

@@ -9,6 +9,7 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel, ValidationError
 
 from windfall.errors import InvalidRequest
+from windfall.fields import refusal
 
 #: Field names by the field that holds them; "" is the top of the body.
 Vocabulary = Mapping[str, frozenset[str]]
@@ -16,12 +17,9 @@ Vocabulary = Mapping[str, frozenset[str]]
 #: Where people put what the contract has elsewhere, or under another name.
 _HINTS: Final = {
     "enable_thinking": 'put it into chat_template_kwargs: {"enable_thinking": true}',
-    "thinking": 'put {"enable_thinking": true} into chat_template_kwargs',
     "system": "make it the first of messages, with role 'system'",
     "prompt": "put it into messages, with role 'user'",
     "input": "put it into messages, with role 'user'",
-    "functions": "it is called tools now",
-    "function_call": "it is called tool_choice now",
     "stop_sequences": "it is called stop",
     "max_new_tokens": "it is called max_tokens",
     "repeat_penalty": "it is called repetition_penalty",
@@ -62,6 +60,8 @@ def nearest(word: str, names: Iterator[str] | frozenset[str] | list[str]) -> str
 
 def unknown_field(name: str, names: frozenset[str]) -> str:
     """Why this field is refused, with the right one where it can be guessed."""
+    if (why := refusal(name)) is not None:
+        return f"cannot be honoured: {why}"
     if name in _HINTS:
         return f"unknown field; {_HINTS[name]}"
     meant = nearest(name, names)
@@ -91,7 +91,8 @@ def _resolve(loc: tuple[str | int, ...], body: Any, kind: str) -> tuple[list[str
     path: list[str | int] = []
     at = body
     for place, part in enumerate(loc):
-        inside = (isinstance(at, dict) and part in at) or (isinstance(at, list) and isinstance(part, int))
+        within = isinstance(at, list) and isinstance(part, int) and part < len(at)
+        inside = within or (isinstance(at, dict) and part in at)
         if inside:
             at = at[part]
             path.append(part)

@@ -9,7 +9,8 @@ or a cloud backend did answer so), `response` has that status and OpenAI's body 
 at the status code and one that looks at `error` both see every failure.
 
 `windfall` is the only field that OpenAI's lines do not have: `fingerprint` is the request's (`windfall.fingerprint`;
-null for a row that was no request), and `backend` says what answered it, or null.
+null for a row that was no request), `backend` says what answered it, or null, and
+`ignored`, where it is there, which fields of the request that had no use for.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def encode_row(row: dict[str, Any]) -> bytes:
 def output_row(result: CompletionResult) -> dict[str, Any]:
     """The line of this result as an object."""
     row: dict[str, Any] = {"id": result.job_id, "custom_id": result.custom_id or result.job_id}
-    ours = {"windfall": {"fingerprint": result.fingerprint, "backend": result.backend}}
+    noted = {"ignored": result.ignored} if result.ignored else {}
+    ours = {"windfall": {"fingerprint": result.fingerprint, "backend": result.backend} | noted}
     if result.completion is not None and result.ok:
         return row | {"response": _response(200, result, openai_body(result)), "error": None} | ours
     error = result.error or ErrorInfo(type="unknown", message=f"the job {result.state.value} without a reason")

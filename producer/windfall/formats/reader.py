@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from windfall.errors import InvalidRequest
+from windfall.fields import without_empty_refused
 from windfall.formats import anthropic_batch, openai_batch
 from windfall.formats.digests import Digests
 from windfall.formats.explain import explain, vocabulary
@@ -119,7 +120,7 @@ def _request(row: dict[str, Any], custom_id: str, overrides: Overrides) -> Compl
         body, prefix = openai_batch.unwrap(row), "body."
     else:
         body, prefix = row, ""
-    body = overrides.applied_to(body) | {"custom_id": custom_id}
+    body = overrides.applied_to(without_empty_refused(body)) | {"custom_id": custom_id}
     if body.get("model") is None:
         body.pop("model", None)
     try:

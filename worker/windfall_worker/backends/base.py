@@ -63,6 +63,11 @@ class Backend(ABC):
     async def close(self) -> None:
         """Free everything; calls still running end with `BackendUnavailable`. May be called twice."""
 
+    def ignored(self, request: CompletionRequest) -> tuple[str, ...]:
+        """The fields that the request sets and this backend leaves out, for they cannot change its answer."""
+        limits = {"budget_tokens", "display"} & set(request.thinking or ())
+        return request.passed_over() + tuple(sorted(f"thinking.{name}" for name in limits))
+
     @property
     def available(self) -> bool:
         """Whether calls would be taken now: not while an engine starts again or a breaker is known to be open."""

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import aclosing
 
 from windfall.errors import BackendUnavailable
+from windfall.request import CompletionRequest
 from windfall.result import Completion
 from windfall_worker.backends.base import Backend, Call
 from windfall_worker.cloud.client import CloudBackendClient, Endpoint
@@ -43,6 +44,11 @@ class CloudBackend(Backend):
     def available(self) -> bool:
         """Not while the breaker is open or the endpoint cools down, as far as this process last heard."""
         return not (self.endpoint.breaker.is_open or self.endpoint.cooldown.active)
+
+    def ignored(self, request: CompletionRequest) -> tuple[str, ...]:
+        """What this provider does not know."""
+        known = self.client.known_fields
+        return request.passed_over(known) + (("thinking",) if request.thinking and "thinking" not in known else ())
 
     async def start(self) -> None:
         """Nothing to make ready: connections are opened when they are needed."""
@@ -84,7 +90,8 @@ class CloudBackend(Backend):
         )
         body = call.request.body()
         messages = body["messages"]
-        fields = {name: value for name, value in body.items() if name not in _OURS}
+        left_out = {*_OURS, *self.ignored(call.request)}
+        fields = {name: value for name, value in body.items() if name not in left_out}
         # What the request does not name is the endpoint's choice, not the client's default.
         fields.setdefault("temperature", None)
         stream = call.on_delta is not None

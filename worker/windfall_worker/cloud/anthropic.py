@@ -23,6 +23,11 @@ VERSION: Final = "2023-06-01"
 class AnthropicClient(CloudBackendClient):
     """Calls `/v1/messages`; `base_url` may end in `/v1` or not."""
 
+    @property
+    def known_fields(self) -> frozenset[str]:
+        """Who asks, and how it is to think."""
+        return frozenset({"user", "thinking"})
+
     def _build_headers(self) -> dict[str, str]:
         key = self._api_key.get_secret_value()
         return {"anthropic-version": VERSION} | ({"x-api-key": key} if key else {})

@@ -66,6 +66,11 @@ class CloudBackendClient(ABC):
     or key that no request can be made with.
     """
 
+    @property
+    def known_fields(self) -> frozenset[str]:
+        """Which fields of `windfall.fields.PASSED_OVER`, and whether `thinking`, it has a use for."""
+        return frozenset()
+
     def __init__(  # noqa: PLR0913 - the published signature; the breaker's window and the fleet's Redis
         self,
         base_url: str,

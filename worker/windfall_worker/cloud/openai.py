@@ -10,18 +10,28 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from windfall.errors import InvalidResponse
+from windfall.fields import PASSED_OVER
 from windfall_worker.cloud.answers import Progress, event_of
 from windfall_worker.cloud.client import CloudBackendClient
 from windfall_worker.cloud.options import CallOptions
 
 _ENDPOINT: Final = "chat/completions"
+_OPENAI: Final = "api.openai.com"
 _DONE: Final = "data: [DONE]"
 
 
 class OpenAIClient(CloudBackendClient):
     """Calls `{base_url}/chat/completions`; `base_url` ends in `/v1` for OpenAI itself."""
+
+    @property
+    def known_fields(self) -> frozenset[str]:
+        """OpenAI itself knows all but vLLM's; other servers may refuse what they do not know, so they get few."""
+        if urlsplit(self.base_url).hostname == _OPENAI:
+            return PASSED_OVER - {"ignore_eos"}
+        return frozenset({"ignore_eos", "user", "verbosity"})
 
     def _build_headers(self) -> dict[str, str]:
         key = self._api_key.get_secret_value()

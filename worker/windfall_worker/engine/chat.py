@@ -63,7 +63,7 @@ def render(tokenizer: Any, request: CompletionRequest) -> str:
     """The prompt as text, up to where the model goes on. Raises `RequestRejected` with the template's own reason."""
     if not tokenizer.has_chat_template:
         raise RequestRejected("this model has no chat template, so it takes no messages; use one tuned for chat")
-    options: dict[str, Any] = dict(request.chat_template_kwargs or {})
+    options: dict[str, Any] = dict(request.template_options)
     if request.reasoning_effort is not None:
         options.setdefault("reasoning_effort", request.reasoning_effort)
     messages = [_plain(number, message) for number, message in enumerate(request.messages)]

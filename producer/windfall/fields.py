@@ -1,0 +1,115 @@
+"""What becomes of each field of the two protocols: the table that the readers, the backends and the docs share.
+
+The names are those of `openai` 3.57 (chat completions) and `anthropic` 2.13 (messages), and what vLLM and mlx-lm add.
+`docs/requests.md` has the same table; a test compares them.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+
+class Verdict(StrEnum):
+    """What is done with a field."""
+
+    HONOURED = "honoured"  #: or refused by name by a backend that cannot
+    PASSED_OVER = "passed over"  #: accepted; the result's `ignored` names it where the backend has no use for it
+    REFUSED = "refused"  #: by name, for without it the answer would be another
+
+
+_H, _P, _R = Verdict.HONOURED, Verdict.PASSED_OVER, Verdict.REFUSED
+
+#: Fields of OpenAI's body: what is done with each, and what to know of it. For a refused one that is what to do.
+OPENAI: Final[dict[str, tuple[Verdict, str]]] = {
+    "audio": (_R, "answers are text; leave it out"),
+    "chat_template_kwargs": (_H, "the model's chat template gets them"),
+    "frequency_penalty": (_H, ""),
+    "function_call": (_R, "it is called tool_choice now"),
+    "functions": (_R, "it is called tools now"),
+    "ignore_eos": (_P, "OpenAI-compatible servers get it, MLX and OpenAI's own API do not"),
+    "logit_bias": (_H, ""),
+    "logprobs": (_H, ""),
+    "max_completion_tokens": (_H, ""),
+    "max_tokens": (_H, ""),
+    "messages": (_H, ""),
+    "metadata": (_H, "the result has it"),
+    "min_p": (_H, ""),
+    "modalities": (_P, '["text"] only'),
+    "model": (_H, ""),
+    "moderation": (_R, "answers are not moderated; leave it out"),
+    "n": (_H, "1 only"),
+    "parallel_tool_calls": (_H, ""),
+    "prediction": (_P, "OpenAI's own API gets it"),
+    "presence_penalty": (_H, ""),
+    "prompt_cache_key": (_P, "OpenAI's own API gets it"),
+    "prompt_cache_options": (_P, "OpenAI's own API gets it"),
+    "prompt_cache_retention": (_P, "OpenAI's own API gets it"),
+    "reasoning_effort": (_H, ""),
+    "repetition_penalty": (_H, ""),
+    "response_format": (_H, ""),
+    "safety_identifier": (_P, "OpenAI's own API gets it"),
+    "seed": (_H, ""),
+    "service_tier": (_P, "OpenAI's own API gets it"),
+    "stop": (_H, ""),
+    "store": (_P, "OpenAI's own API gets it"),
+    "stream": (_H, "the completion can be followed"),
+    "stream_options": (_H, "the result always has the usage"),
+    "temperature": (_H, ""),
+    "thinking": (_H, "as Anthropic has it; MLX turns the template's thinking on or off, and keeps no budget"),
+    "tool_choice": (_H, ""),
+    "tools": (_H, ""),
+    "top_k": (_H, ""),
+    "top_logprobs": (_H, ""),
+    "top_p": (_H, ""),
+    "user": (_P, "every cloud gets it"),
+    "verbosity": (_P, "OpenAI-compatible APIs get it"),
+    "web_search_options": (_R, "nothing is searched for; leave it out"),
+}
+
+#: Fields of Anthropic's body that OpenAI's does not have, or has under another name.
+ANTHROPIC: Final[dict[str, tuple[Verdict, str]]] = {
+    "cache_control": (_H, "prefixes that requests share are always computed once"),
+    "container": (_R, "nothing runs code; leave it out"),
+    "diagnostics": (_P, ""),
+    "inference_geo": (_R, "where a request runs is said by its route; leave it out"),
+    "max_tokens": (_H, ""),
+    "messages": (_H, ""),
+    "metadata": (_H, "user_id is OpenAI's user"),
+    "model": (_H, ""),
+    "output_config": (_H, "effort is reasoning_effort, format is response_format"),
+    "service_tier": (_P, ""),
+    "speed": (_P, ""),
+    "stop_sequences": (_H, "OpenAI's stop"),
+    "stream": (_H, ""),
+    "system": (_H, "the first message"),
+    "temperature": (_H, ""),
+    "thinking": (_H, "the same field"),
+    "tool_choice": (_H, ""),
+    "tools": (_H, "functions; Anthropic's own tools are refused"),
+    "top_k": (_H, ""),
+    "top_p": (_H, ""),
+    "user_profile_id": (_P, ""),
+}
+
+#: Fields that a backend without a use for them leaves out and names in the result.
+PASSED_OVER: Final = frozenset(name for name, (verdict, _) in OPENAI.items() if verdict is _P)
+
+
+def refusal(name: str) -> str | None:
+    """Why a field of either protocol is refused, or None for one that is not known as such."""
+    for table in (OPENAI, ANTHROPIC):
+        if name in table and table[name][0] is _R:
+            return table[name][1]
+    return None
+
+
+def without_empty_refused(body: dict[str, object]) -> dict[str, object]:
+    """The body without refused fields that are null: some clients write out every field they know."""
+    return {name: value for name, value in body.items() if value is not None or refusal(name) is None}
+
+
+def as_markdown(table: dict[str, tuple[Verdict, str]]) -> str:
+    """A table of these for the docs."""
+    rows = [f"| `{name}` | {verdict.value} | {note} |" for name, (verdict, note) in sorted(table.items())]
+    return "\n".join(["| field | | |", "|---|---|---|", *rows])

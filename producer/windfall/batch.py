@@ -67,8 +67,8 @@ class BatchStatus(Record):
 
     @property
     def rate(self) -> float | None:
-        """Rows finished a second since the first one started, or None before there is anything to tell."""
-        if self.first_started_at is None or not self.finished:
+        """Rows finished a second since the first one started; None where nothing can be told, or while paused."""
+        if self.first_started_at is None or not self.finished or (self.paused and not self.done):
             return None
         elapsed = (self.finished_at or self.now) - self.first_started_at
         return self.finished / elapsed if elapsed > 0 else None

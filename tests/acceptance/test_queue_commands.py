@@ -103,6 +103,33 @@ def test_a_file_that_has_grown_adds_its_new_rows_and_says_how_many(windfall: She
     assert "30 rows were in batch mine already and keep their answers; 1 are new" in again.err
 
 
+def test_a_file_of_which_nothing_can_run_is_refused_and_nothing_is_submitted(windfall: Shell) -> None:
+    for rows, said in (
+        (named_rows(30), "the rows of in.jsonl name no model: name one with --model; nothing was submitted"),
+        ([chat("x", model="m", temprature=1)] * 3, "none of the 3 rows of in.jsonl can run, and nothing was submitted"),
+        ([b"text,label", *[b"yes,0"] * 20_000], "in.jsonl is not JSON Lines, it looks like CSV"),
+    ):
+        windfall.write("in.jsonl", rows)
+        done = windfall("submit", "in.jsonl", "--wait", "--batch-id", "mine")
+        assert (done.code, done.out) == (1, "")
+        assert said in done.err
+        assert windfall("status", "mine").code == 1
+
+
+def test_a_batch_of_nothing_but_errors_is_said_to_be_one(windfall: Shell) -> None:
+    windfall.write("in.jsonl", [chat("x", model="m", temprature=1)] * 30)
+    done = windfall("submit", "in.jsonl", "--batch-id", "mine")
+    assert done.code == 3
+    assert "none of the 30 rows can run; batch mine holds only their errors" in done.err
+
+
+def test_result_of_a_batch_says_that_it_is_one(windfall: Shell) -> None:
+    batch_id = submitted(windfall)
+    done = windfall("result", batch_id)
+    assert done.code == 1
+    assert f"{batch_id} is a batch of 30 rows, not a job: get its results with windfall results {batch_id}" in done.err
+
+
 def test_submit_can_wait_and_write_the_results(windfall: Shell) -> None:
     windfall.write("in.jsonl", [*named_rows(5), {"custom_id": "wrong", "body": {}}])
     with windfall.worker(*FAST):

@@ -120,7 +120,7 @@ def test_rows_that_cannot_run_are_error_rows_that_name_line_and_field(windfall: 
         "row-5": "line 5, field 'messages.0.role': must be 'system', 'developer', 'user', 'assistant' or 'tool', "
         "not 'robot'",
         "row-6": "line 6: not UTF-8: byte 15 of the line is 0xff",
-        "row-7": "line 7, field 'custom_id': 'c1' is the custom_id of an earlier row, too",
+        "c1 (line 7)": "line 7, field 'custom_id': 'c1' is the custom_id of an earlier row, too",
         "row-8": "line 8: the row is larger than 8 MiB (setting max_row_bytes)",
         "row-9": None,
     }

@@ -355,3 +355,18 @@ async def test_unfinished_batches_are_listed_the_newest_first(producer: Producer
     await producer.cancel("ended")
     assert [batch.id for batch in await producer.batches()] == ["new", "old"]
     assert [batch.id for batch in await producer.batches(1)] == ["new"]
+
+
+async def test_a_batch_that_is_paused_has_no_rate(producer: Producer, redis: ArqRedis) -> None:
+    await producer.enqueue_batch(requests(3), batch_id="b")
+    (claim,) = (await desk_of(redis).claim([LANE], 1)).claims
+    await finish(redis, claim)
+
+    async def rate() -> float | None:
+        return (await producer.batch("b")).rate
+
+    await eventually(rate, what="a rate")
+    await producer.pause("batch", "b")
+    assert await rate() is None
+    await producer.resume("batch", "b")
+    assert await rate()

@@ -76,7 +76,7 @@ def test_a_field_without_which_the_answer_would_be_another_is_refused_by_name_un
 
 
 def test_an_sdks_own_answer_may_be_given_back_as_a_turn() -> None:
-    turn = {"role": "assistant", "content": "y", "refusal": None, "annotations": [], "audio": None}
+    turn: dict[str, Any] = {"role": "assistant", "content": "y", "refusal": None, "annotations": [], "audio": None}
     row = read(messages=[{"role": "user", "content": "x"}, turn | {"function_call": None, "tool_calls": None}])
     assert isinstance(row, CompletionRequest)
     assert row.body()["messages"][1] == {"role": "assistant", "content": "y"}

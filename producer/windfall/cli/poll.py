@@ -150,7 +150,9 @@ def _say_batch(found: BatchStatus) -> None:
         + (", being cancelled" if stopping else "")
     )
     say(f"rows    {outcomes(found)}")
-    if found.rate is not None:
+    if found.paused and not found.done:
+        say("rate    none while it is paused")
+    elif found.rate is not None:
         left = "" if found.done or found.eta is None else f", about {duration(found.eta)} left"
         say(f"rate    {found.rate:,.1f} rows/s{left}")
     if found.deadline_at is not None and not found.done:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from windfall.cli import options
 from windfall.cli.console import complain, note, printable, say, say_json
 from windfall.cli.follow import Wanted, outcomes, write_results
 from windfall.cli.session import producer, run_async
+from windfall.errors import InvalidRequest, NotFound
 from windfall.formats import OutputFile
 from windfall.formats.output_file import by_job_id
 from windfall.producer import Order, Producer
@@ -90,7 +92,16 @@ def result(
 
 async def _result(producer: Producer, job_id: str, *, wait: bool) -> CompletionResult | None:
     async with producer:
-        return await (producer.wait(job_id) if wait else producer.result(job_id))
+        try:
+            return await (producer.wait(job_id) if wait else producer.result(job_id))
+        except NotFound:
+            with suppress(NotFound):
+                rows = (await producer.batch(job_id)).last_row
+                raise InvalidRequest(
+                    f"{job_id} is a batch of {rows:,} rows, not a job: get its results with windfall results {job_id} "
+                    f"-o OUT, or the result of row 1 with windfall result {job_id}:1"
+                ) from None
+            raise
 
 
 def _say_completion(found: CompletionResult) -> None:

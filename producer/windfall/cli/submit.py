@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,20 +13,22 @@ import typer
 
 from windfall.batch import BatchStatus
 from windfall.cli import options
-from windfall.cli.console import note, say, say_json
+from windfall.cli.console import complain, note, say, say_json
 from windfall.cli.files import fingerprint, refuse_same_file, rows_of
 from windfall.cli.follow import follow_batch
 from windfall.cli.progress import RowProgress
 from windfall.cli.session import Terminated, run_async, settings_told
-from windfall.errors import BrokerError, ConfigError
+from windfall.errors import BrokerError, ConfigError, InvalidRequest
 from windfall.formats import OutputFile, Overrides
 from windfall.formats.output_file import by_job_id
+from windfall.formats.reader import NO_MODEL
 from windfall.keys import checked_batch_id
 from windfall.producer import Producer
 from windfall.request import Route
 from windfall.row import InvalidRow, Row
 from windfall.trace_export import exporting
 
+_LOOKED_AT = 10  # rows at the beginning of a file, before its batch is opened
 _LANES_WATCHED = 20  # of models and routes; of a file with more the rest is not warned of
 
 
@@ -70,11 +73,33 @@ def submit(
     with exporting("windfall-producer"):
         with rows_of(source, Overrides(model, route, priority), settings.max_row_bytes) as rows:
             producer = Producer(settings.redis, limits=settings.limits)
-            name = run_async(_submit(producer, _Watched(rows), terms, as_json=as_json))
+            watched = _Watched(_checked(rows, source))
+            name = run_async(_submit(producer, watched, terms, as_json=as_json))
+        if watched.invalid == watched.seen:
+            complain(f"none of the {watched.seen:,} rows can run; batch {name} holds only their errors")
+            raise typer.Exit(3)
         if wait:
             _wait(Producer(settings.redis), name, output)
         else:
             note(f"see windfall watch {name}; get the results with windfall results {name} -o OUT")
+
+
+def _checked(rows: Iterator[Row], source: Path) -> Iterator[Row]:
+    """The same rows. Raises `InvalidRequest` for a file of which nothing would run, as far as its beginning tells."""
+    first: list[Row] = []
+    for row in rows:
+        first.append(row)
+        if not isinstance(row, InvalidRow) or len(first) == _LOOKED_AT:
+            break
+    wrong = [row.error for row in first if isinstance(row, InvalidRow)]
+    if len(wrong) == len(first):
+        if all(error.reason == NO_MODEL for error in wrong):
+            raise InvalidRequest(f"the rows of {source} name no model: name one with --model; nothing was submitted")
+        if len(first) < _LOOKED_AT:
+            counted = f"none of the {len(first)} rows" if len(first) > 1 else "the only row"
+            can = "can" if len(first) > 1 else "cannot"
+            raise InvalidRequest(f"{counted} of {source} {can} run, and nothing was submitted; the first: {wrong[0]}")
+    return itertools.chain(first, rows)
 
 
 def _wait(producer: Producer, name: str, output: Path | None) -> None:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import BinaryIO, Final
+from typing import Final, Protocol
 
 _BOM: Final = b"\xef\xbb\xbf"
 _SKIPPED_AT_ONCE: Final = 1 << 16
 
 
-def split_lines(stream: BinaryIO, limit: int) -> Iterator[tuple[int, bytes | None]]:
+class Lines(Protocol):
+    """What lines are read from."""
+
+    def readline(self, size: int, /) -> bytes:
+        """The next line, or as much of it."""
+        ...
+
+
+def split_lines(stream: Lines, limit: int) -> Iterator[tuple[int, bytes | None]]:
     """Every line that is not blank, with its number (from 1) and without its line end.
 
     A line of more than `limit` bytes comes as None: what is beyond the limit is read in small pieces and never kept.
@@ -31,7 +39,7 @@ def split_lines(stream: BinaryIO, limit: int) -> Iterator[tuple[int, bytes | Non
             yield number, line
 
 
-def _skip_rest(stream: BinaryIO) -> None:
+def _skip_rest(stream: Lines) -> None:
     while piece := stream.readline(_SKIPPED_AT_ONCE):
         if piece.endswith(b"\n"):
             return

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
 from pydantic import ValidationError
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from windfall.errors import InvalidRequest
 from windfall.fields import without_empty_refused
@@ -17,6 +17,7 @@ from windfall.formats import anthropic_batch, openai_batch
 from windfall.formats.digests import Digests
 from windfall.formats.explain import explain, vocabulary
 from windfall.formats.lines import split_lines
+from windfall.formats.looks_like import HEAD_BYTES, looks_like
 from windfall.formats.overrides import NO_OVERRIDES, Overrides
 from windfall.limits import MAX_ROW_BYTES, size
 from windfall.request import CompletionRequest
@@ -24,6 +25,13 @@ from windfall.row import InvalidRow, Row
 
 _WORDS: Final = vocabulary(CompletionRequest)
 _LONGEST_ID: Final = 512
+_LONGEST_SHOWN: Final = 64
+
+
+#: Why a row without a model cannot run.
+NO_MODEL: Final = "is missing; name one in the row or with --model"
+#: So many lines at the beginning of a file that are no JSON objects, and it is taken for something else.
+_TOO_MANY: Final = 10
 
 
 def read_rows(
@@ -36,16 +44,60 @@ def read_rows(
     """Every row of a JSONL file: OpenAI Batch lines, Anthropic batch lines and bare bodies, mixed as they come.
 
     A row that cannot run comes as an `InvalidRow`, and reading goes on. A row without a `custom_id` is called
-    `row-<line>`, and so is one whose `custom_id` an earlier row has: no two rows share one. Raises `InvalidRequest` at
-    the end of a file that had no row at all.
+    `row-<line>`. A `custom_id` that is an integer is taken as its digits. One that cannot be used, or that an earlier
+    row has, is called `<custom_id> (line <line>)` and does not run: no two rows share a name. Raises `InvalidRequest`
+    at the end of a file that had no row at all, and for a file that is something else: its first ten lines are no JSON
+    objects, or all of fewer lines are none and it can be told what they are.
     """
+    head = _Head(stream)
     taken = _Ids()
     empty = True
-    for line, data in split_lines(stream, max_row_bytes):
+    held: list[Row] | None = []  # what came so far, while it was nothing but lines that are no JSON objects
+    for line, data in split_lines(head, max_row_bytes):
         empty = False
-        yield _row(line, data, overrides, max_row_bytes, taken)
+        try:
+            row = _row(line, _parsed(data, max_row_bytes), overrides, taken)
+        except InvalidRequest as exc:
+            row = _invalid(taken.make(line), line, exc)
+            if held is not None:
+                held.append(row)
+                if len(held) == _TOO_MANY:
+                    raise _something_else(name, held, looks_like(head.seen)) from None
+                continue
+        if held:
+            yield from held
+        held = None
+        yield row
     if empty:
         raise InvalidRequest(f"{name} is empty")
+    if held:
+        if what := looks_like(head.seen):
+            raise _something_else(name, held, what)
+        yield from held
+
+
+def _something_else(name: str, held: list[Row], what: str | None) -> InvalidRequest:
+    shown = "IN" if " " in name or name == "stdin" else name
+    if what is None:
+        lines = f"its first {len(held)} lines are"
+        first = held[0].error if isinstance(held[0], InvalidRow) else ""
+        return InvalidRequest(f"{name} is not JSON Lines: {lines} no JSON objects ({first})")
+    return InvalidRequest(f"{name} is not JSON Lines, it looks like {what.replace('FILE', shown)}")
+
+
+class _Head:
+    """A stream of which the beginning is remembered."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.seen = b""
+
+    def readline(self, size: int) -> bytes:
+        """The next line, or as much of it."""
+        data = self._stream.readline(size)
+        if len(self.seen) < HEAD_BYTES:
+            self.seen += data[: HEAD_BYTES - len(self.seen)]
+        return data
 
 
 class _Ids:
@@ -58,23 +110,38 @@ class _Ids:
         """Whether it was free."""
         return self._taken.add(custom_id)
 
-    def make(self, line: int) -> str:
+    def make(self, line: int, instead_of: object = None) -> str:
         """A free one for the row of this line; the same for the same file."""
         made = f"row-{line}"
+        if instead_of not in (None, ""):
+            shown = instead_of if isinstance(instead_of, str) else to_json(instead_of).decode()
+            made = f"{shown if len(shown) <= _LONGEST_SHOWN else shown[:_LONGEST_SHOWN] + '…'} (line {line})"
         while not self.take(made):
             made += "-again"
         return made
 
 
-def _row(line: int, data: bytes | None, overrides: Overrides, limit: int, taken: _Ids) -> Row:
+def _row(line: int, row: dict[str, Any], overrides: Overrides, taken: _Ids) -> Row:
     custom_id = None
     try:
-        row = _parsed(data, limit)
-        custom_id = _custom_id(row, taken) or taken.make(line)
+        custom_id = _custom_id(row, taken, line)
         return _request(row, custom_id, overrides)
+    except _Unusable as exc:
+        return _invalid(exc.custom_id, line, exc)
     except InvalidRequest as exc:
-        error = InvalidRequest(exc.reason, line=line, field=exc.field)
-        return InvalidRow(custom_id or taken.make(line), line, error)
+        return _invalid(custom_id or taken.make(line), line, exc)
+
+
+def _invalid(custom_id: str, line: int, exc: InvalidRequest) -> InvalidRow:
+    return InvalidRow(custom_id, line, InvalidRequest(exc.reason, line=line, field=exc.field))
+
+
+class _Unusable(InvalidRequest):
+    """A row whose `custom_id` cannot be used; `custom_id` is what it is called instead."""
+
+    def __init__(self, reason: str, custom_id: str) -> None:
+        super().__init__(reason, field="custom_id")
+        self.custom_id = custom_id
 
 
 def _parsed(data: bytes | None, limit: int) -> dict[str, Any]:
@@ -97,19 +164,23 @@ def _why_no_json(data: bytes, exc: ValueError) -> str:
     return "not valid JSON: " + str(exc).replace("at line 1 column", "at column")
 
 
-def _custom_id(row: dict[str, Any], taken: _Ids) -> str | None:
-    """The row's own id, if it has one. Raises `InvalidRequest` for one that cannot be used."""
+def _custom_id(row: dict[str, Any], taken: _Ids, line: int) -> str:
+    """The row's own id, or one made for it. Raises `_Unusable` for one that cannot be used."""
     holder = row
     if "custom_id" not in row and isinstance(row.get("body"), dict):
         holder = row["body"]
     custom_id = holder.get("custom_id")
     if custom_id is None:
         holder.pop("custom_id", None)
-        return None
+        return taken.make(line)
+    if isinstance(custom_id, int) and not isinstance(custom_id, bool):
+        custom_id = holder["custom_id"] = str(custom_id)
     if not isinstance(custom_id, str) or not 1 <= len(custom_id) <= _LONGEST_ID:
-        raise InvalidRequest(f"must be a text of 1 to {_LONGEST_ID} characters", field="custom_id")
+        made = taken.make(line, custom_id)
+        raise _Unusable(f"must be a text of 1 to {_LONGEST_ID} characters; the row is called {made!r} here", made)
     if not taken.take(custom_id):
-        raise InvalidRequest(f"{_short(custom_id)} is the custom_id of an earlier row, too", field="custom_id")
+        made = taken.make(line, custom_id)
+        raise _Unusable(f"{_short(custom_id)} is the custom_id of an earlier row, too", made)
     return custom_id
 
 
@@ -128,9 +199,9 @@ def _request(row: dict[str, Any], custom_id: str, overrides: Overrides) -> Compl
     except ValidationError as exc:
         error = explain(exc, body, _WORDS, prefix)
     if error.field == f"{prefix}model" and "model" not in body:
-        error = InvalidRequest("is missing; name one in the row or with --model", field=error.field)
+        error = InvalidRequest(NO_MODEL, field=error.field)
     raise error
 
 
 def _short(custom_id: str) -> str:
-    return repr(custom_id if len(custom_id) <= 64 else custom_id[:61] + "…")
+    return repr(custom_id if len(custom_id) <= _LONGEST_SHOWN else custom_id[: _LONGEST_SHOWN - 3] + "…")

@@ -156,6 +156,17 @@ def test_rows_are_renamed_and_what_makes_room_is_kept_in_a_private_file_beside_i
     assert old.stat().st_mode & 0o077 == 0
 
 
+def test_a_rewritten_file_is_as_private_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    with OutputFile(path, by_custom_id) as out:
+        out.write([completed("b:1", "one")])
+        path.chmod(0o640)
+        (tmp_path / ".out.jsonl.tmp").symlink_to(tmp_path / "elsewhere")
+        out.rewrite(lambda row: row | {"custom_id": "two"})
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_a_link_in_the_place_of_the_old_answers_is_not_followed(tmp_path: Path) -> None:
     path, victim = tmp_path / "out.jsonl", tmp_path / "victim"
     victim.touch()

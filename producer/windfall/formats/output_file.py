@@ -27,6 +27,9 @@ _BEGINNING: Final = b'{"id":"'
 _ENVELOPE: Final = frozenset({"id", "custom_id", "response", "error"})
 
 
+_ANEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+
+
 def by_job_id(row: dict[str, Any]) -> str:
     """Rows of one batch, which may share custom ids."""
     return str(row["id"])
@@ -188,7 +191,9 @@ class OutputFile:
     def _replace(self, change: Callable[[dict[str, Any]], dict[str, Any] | None], old: IO[bytes] | None) -> None:
         """Put a changed copy in the file's place, all at once; rows that go are on the disk in `old` before that."""
         copy = self._path.with_name(f".{self._path.name}.tmp")
-        with self._path.open("rb") as file, copy.open("wb") as new:
+        copy.unlink(missing_ok=True)  # of a run that was killed, or a link that somebody else laid
+        with self._path.open("rb") as file, os.fdopen(os.open(copy, _ANEW, 0o600), "wb") as new:
+            os.fchmod(new.fileno(), stat.S_IMODE(os.fstat(file.fileno()).st_mode))
             for line in file:
                 row = _output_row(line)
                 changed = row and change(row)

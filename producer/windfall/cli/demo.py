@@ -12,6 +12,7 @@ import typer
 from windfall.cli.console import note, say, say_table
 from windfall.cli.models import model_for_run, require_worker, worker_package
 from windfall.cli.run import run_file
+from windfall.private import create_private
 from windfall.settings import Settings
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def demo(
     source, target = folder / "requests.jsonl", folder / "results.jsonl"
     target.unlink(missing_ok=True)
     lines = [json.dumps(_line(number, row)) + "\n" for number, row in enumerate(rows, 1)]
-    source.write_text("".join(lines), encoding="utf-8")
+    source.unlink(missing_ok=True)  # and not written through: it may be a link
+    create_private(source, "".join(lines))
     note(f"windfall run {source} -o {target} --model demo")
     served = model_for_run("demo", None, slots, Settings())
     outcome = run_file(source, target, served, Settings())

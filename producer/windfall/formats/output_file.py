@@ -18,6 +18,7 @@ from windfall.errors import ConfigError
 from windfall.formats.digests import Digests
 from windfall.formats.output_line import encode_row, output_row
 from windfall.keys import batch_of
+from windfall.private import append_private, open_private, replacement
 from windfall.result import CompletionResult
 
 #: What tells one row from another in an output file.
@@ -25,9 +26,6 @@ Key = Callable[[dict[str, Any]], str]
 
 _BEGINNING: Final = b'{"id":"'
 _ENVELOPE: Final = frozenset({"id", "custom_id", "response", "error"})
-
-
-_ANEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 
 def by_job_id(row: dict[str, Any]) -> str:
@@ -40,9 +38,9 @@ class OutputFile:
 
     Opening reads what is there: a last line that was cut off by a kill is removed, and the keys of the others are
     remembered (as 64-bit hashes), so that `has` can tell what need not be written again. With `again`, rows that
-    failed are removed too, to be written again. The file is locked for as long as it is open. Raises `ConfigError`
-    where it cannot be read or written, or holds something else; with `batch`, also where a row is of another batch
-    ("" = of any), and the file is left as it is.
+    failed are removed too, to be written again. The file is locked for as long as it is open; a new one is its user's
+    alone. Raises `ConfigError` where it cannot be read or written, or holds something else; with `batch`, also where a
+    row is of another batch ("" = of any), and the file is left as it is.
     """
 
     def __init__(self, path: Path, key: Key, *, again: bool = False, batch: str | None = None) -> None:
@@ -106,7 +104,7 @@ class OutputFile:
         What is taken out is appended to the file beside this one whose name ends in `.old`. Raises `ConfigError`.
         """
         try:
-            with _appended(self.replaced_path) as old:
+            with append_private(self.replaced_path) as old:
                 self._replace(change, old)
             if self._file is not None:
                 self._file.close()
@@ -139,7 +137,7 @@ class OutputFile:
         return file
 
     def _locked(self) -> IO[bytes]:
-        file = self._path.open("a+b")
+        file = open_private(self._path, "a+b")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -190,10 +188,9 @@ class OutputFile:
 
     def _replace(self, change: Callable[[dict[str, Any]], dict[str, Any] | None], old: IO[bytes] | None) -> None:
         """Put a changed copy in the file's place, all at once; rows that go are on the disk in `old` before that."""
-        copy = self._path.with_name(f".{self._path.name}.tmp")
-        copy.unlink(missing_ok=True)  # of a run that was killed, or a link that somebody else laid
-        with self._path.open("rb") as file, os.fdopen(os.open(copy, _ANEW, 0o600), "wb") as new:
-            os.fchmod(new.fileno(), stat.S_IMODE(os.fstat(file.fileno()).st_mode))
+        path = self._path.resolve()  # a link to the file stays one
+        copy = path.with_name(f".{path.name}.tmp")
+        with path.open("rb") as file, replacement(copy, like=os.fstat(file.fileno())) as new:
             for line in file:
                 row = _output_row(line)
                 changed = row and change(row)
@@ -205,7 +202,7 @@ class OutputFile:
                 if written is not None:
                     written.flush()
                     os.fsync(written.fileno())
-        copy.replace(self._path)
+        copy.replace(path)
 
     def _read(self, file: IO[bytes]) -> None:
         file.seek(0)
@@ -218,11 +215,6 @@ class OutputFile:
         self._keys.add(self._key(row))
         self.rows += 1
         self.failed += row["error"] is not None
-
-
-def _appended(path: Path) -> IO[bytes]:
-    """A file to be added to: private, for it holds completions, and never through a link that somebody else laid."""
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600), "ab")
 
 
 def _output_row(line: bytes) -> dict[str, Any] | None:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from windfall.errors import ConfigError
+from windfall.log_file import make_log_folder
+from windfall.private import open_private
 from windfall.service.plan import Plan
 from windfall.service.programs import Command, Run, must, run_program
 from windfall.service.state import State
@@ -77,8 +79,10 @@ class ServiceManager(ABC):
 
         A unit that cannot be started is taken away again, and the one of before is put back.
         """
-        for folder in (self.unit.parent, self.log_file.parent):
-            folder.mkdir(parents=True, exist_ok=True)
+        self.unit.parent.mkdir(parents=True, exist_ok=True)
+        make_log_folder(self.log_file.parent)
+        if self.error_file is not None:
+            open_private(self.error_file, "ab").close()  # launchd would make it readable for all
         before = self.unit.read_bytes() if self.unit.exists() else None
         if self.state().loaded:
             self.stop()

@@ -18,6 +18,7 @@ from structlog.typing import Processor
 
 from windfall.connection import without_passwords
 from windfall.tracebacks import without_words
+from windfall.visible import visible
 
 Shape = Literal["human", "json"]
 
@@ -117,4 +118,7 @@ def _printable(_: Any, __: str, event: _Event) -> _Event:
     """What an endpoint answered must not move the cursor of whoever reads of it."""
     text = str(event["event"])
     event["event"] = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    for key, value in event.items():
+        if key != "event" and isinstance(value, str):
+            event[key] = visible(value)
     return event

@@ -55,11 +55,25 @@ async def test_each_engine_hears_what_those_before_it_need_and_gets_no_providers
 
 
 def test_no_secret_is_in_an_engines_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    secrets = ("MY_GATEWAY", "OTHER_API_KEY", "WINDFALL_REDIS_URL", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
+    secrets = (
+        "MY_GATEWAY", "OTHER_API_KEY", "WINDFALL_REDIS_URL", "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+        "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "GITHUB_TOKEN", "DATABASE_URL", "PGPASSWORD", "KUBECONFIG",
+        "MLX_API_KEY", "HF_HUB_SECRET", "SSH_AUTH_SOCK", "SOME_NAME_NOBODY_KNOWS",
+    )  # fmt: skip
     for name in secrets:
         monkeypatch.setenv(name, "secret")
     monkeypatch.setenv("HF_TOKEN", "for models that are gated")
-    found = link._environment({"MY_GATEWAY"})
-    assert not found.keys() & set(secrets)
-    assert "secret" not in found.values()
-    assert found["HF_TOKEN"]
+    monkeypatch.setenv("HTTPS_PROXY", "http://ann:p@proxy")
+    needed = {"HF_HOME": "/models", "MLX_METAL_DEBUG": "1", "LANG": "C", "TMPDIR": "/t", "TOKENIZERS_PARALLELISM": "0"}
+    for name, value in needed.items():
+        monkeypatch.setenv(name, value)
+    local = link._environment({"MY_GATEWAY"}, downloads=False)
+    remote = link._environment({"MY_GATEWAY"}, downloads=True)
+    for found in (local, remote):
+        assert not found.keys() & set(secrets)
+        assert "secret" not in found.values()
+        assert found.items() >= needed.items()
+        assert found["PATH"]
+    assert not local.keys() & {"HF_TOKEN", "HTTPS_PROXY"}
+    assert (remote["HF_TOKEN"], remote["HTTPS_PROXY"]) == ("for models that are gated", "http://ann:p@proxy")
+    assert "HF_TOKEN" not in link._environment({"HF_TOKEN"}, downloads=True)

@@ -14,22 +14,23 @@ from rich.text import Text
 
 from windfall.connection import without_passwords
 from windfall.errors import ConfigError
+from windfall.visible import visible, visible_json
 
 
 def say(text: str = "") -> None:
-    """A line on stdout: what the command was asked for."""
-    sys.stdout.write(f"{text}\n")
+    """A line on stdout: what the command was asked for, as it is in a pipe, and without control codes in a terminal."""
+    sys.stdout.write(f"{visible(text) if sys.stdout.isatty() else text}\n")
     sys.stdout.flush()
 
 
 def say_json(value: Any) -> None:
     """A JSON object on a line of its own."""
-    say(json.dumps(value, ensure_ascii=False))
+    say(visible_json(json.dumps(value, ensure_ascii=False)))
 
 
 def note(text: str) -> None:
     """A line on stderr: what a person may want to know besides."""
-    sys.stderr.write(f"{without_passwords(text)}\n")
+    sys.stderr.write(f"{visible(without_passwords(text))}\n")
     sys.stderr.flush()
 
 

@@ -19,6 +19,7 @@ from windfall.formats import OutputFile
 from windfall.producer import Producer
 from windfall.result import CompletionResult
 from windfall.row import Row
+from windfall.visible import VisibleFormatter
 
 if TYPE_CHECKING:
     from windfall_worker.settings import ModelSettings
@@ -63,7 +64,9 @@ async def run_rows(rows: Iterator[Row], out: OutputFile, model: ModelSettings, w
     with worker_package():
         from windfall_worker.main import run_worker  # noqa: PLC0415 - an extra
         from windfall_worker.settings import WorkerSettings  # noqa: PLC0415 - an extra
-    logging.basicConfig(format="windfall: %(message)s", level=logging.ERROR)
+    handler = logging.StreamHandler()
+    handler.setFormatter(VisibleFormatter("windfall: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.ERROR)
     settings = WorkerSettings(models=(model,), drain_timeout=0)
     ready, stop = asyncio.Event(), asyncio.Event()
     tally = Tally()

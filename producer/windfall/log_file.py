@@ -7,7 +7,7 @@ import os
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from windfall.errors import ConfigError
 from windfall.private import private_opener
@@ -20,10 +20,11 @@ class _PrivateHandler(RotatingFileHandler):
     """Each file that it begins is its user's alone: what endpoints and libraries say stands there."""
 
     def _open(self) -> TextIOWrapper:
-        file: TextIOWrapper = open(  # noqa: SIM115 - Path.open knows no opener; logging closes it
+        file: Any = open(  # noqa: SIM115 - Path.open knows no opener; logging closes it
             self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, opener=private_opener
         )
-        return file
+        opened: TextIOWrapper = file
+        return opened
 
 
 def make_log_folder(folder: Path) -> None:

@@ -94,7 +94,7 @@ def load_settings(*, redis: str | None = None, config: Path | None = None) -> Se
         "worker": file.worker,
         "models": file.models,
         "providers": file.providers,
-        "redis": redis or environment.redis_url or file.redis,
+        "redis": _from_file(redis or environment.redis_url, environment.trusted_config) or file.redis,
         "source": path,
         "redis_of_file": file.redis,
         "key_origins": tuple(environment.key_origins.split()),
@@ -159,6 +159,21 @@ def read_config(path: Path, *, trusted: Path | None = None) -> dict[str, Any]:
         raise ConfigError(f"{path} is no TOML: it is nested too deeply") from exc
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError(f"{path} is no TOML: {exc}") from exc
+
+
+def _from_file(redis: str | None, trusted: Path | None) -> str | None:
+    """The URL; for `@FILE` it is what stands in the file, out of sight of `ps` and of the shell's history."""
+    if redis is None or not redis.startswith("@"):
+        return redis
+    path = Path(redis[1:]).expanduser()
+    try:
+        require_private(path, "the address of Redis")
+        url = read_believed(path, trusted=trusted).strip()
+    except OSError as exc:
+        raise ConfigError(f"cannot read {path}, which {redis} names: {exc.strerror}") from exc
+    if not url or len(url.split()) != 1:
+        raise ConfigError(f"{path} must hold one URL and nothing else, such as redis://:PASSWORD@HOST:6379")
+    return url
 
 
 def _parsed(path: Path, trusted: Path | None) -> _File:

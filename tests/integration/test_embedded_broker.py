@@ -103,8 +103,9 @@ async def test_without_the_password_nothing_is_answered(embedded: EmbeddedBroker
     ],
 )  # fmt: skip
 async def test_no_command_that_writes_files_or_runs_code_is_taken(embedded: EmbeddedBroker, command: str) -> None:
+    redis: Any = embedded.redis
     with pytest.raises(ResponseError, match=r"permission|not allowed|unknown command"):
-        await embedded.redis.execute_command(*command.split())
+        await redis.execute_command(*command.split())
 
 
 async def test_a_batch_runs_on_it(embedded: EmbeddedBroker) -> None:

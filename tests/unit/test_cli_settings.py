@@ -166,3 +166,37 @@ def test_a_wrong_key_of_the_worker_table_is_named(folder: Path, text: str, said:
     settings = load_settings()
     with pytest.raises(ConfigError, match=said):
         worker_settings(settings, {"models": models_for([], [], [], None, settings)})
+
+
+@pytest.mark.parametrize("by", ["flag", "variable"])
+def test_the_address_of_redis_is_read_from_a_private_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    path = folder / "redis.url"
+    path.write_text("redis://:s3cret@host:6379\n")
+    path.chmod(0o600)
+    if by == "variable":
+        monkeypatch.setenv("WINDFALL_REDIS_URL", f"@{path}")
+    assert load_settings(redis=f"@{path}" if by == "flag" else None).redis == "redis://:s3cret@host:6379"
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "said"),
+    [
+        (b"redis://:s3cret@host", 0o644, "others can read it; type: chmod 600"),
+        (b"", 0o600, "must hold one URL"),
+        (b"redis://:s3cret@host\nmore", 0o600, "must hold one URL"),
+        (b"\xff\xfe", 0o600, "is not text in UTF-8"),
+        (None, 0o600, "cannot read .*: No such file"),
+    ],
+)
+def test_a_file_that_holds_no_private_address_is_refused_without_its_words(
+    folder: Path, content: bytes | None, mode: int, said: str
+) -> None:
+    path = folder / "redis.url"
+    if content is not None:
+        path.write_bytes(content)
+        path.chmod(mode)
+    with pytest.raises(ConfigError, match=said) as caught:
+        load_settings(redis=f"@{path}")
+    assert "s3cret" not in str(caught.value)

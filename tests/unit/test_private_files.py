@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,6 @@ import pytest
 
 from unit.test_formats_output import completed, failed
 from windfall import log_file
-from windfall.cli import run_folder as run_folder_module
 from windfall.cli.run_folder import run_folder
 from windfall.errors import ConfigError
 from windfall.formats import OutputFile
@@ -122,8 +122,7 @@ def test_what_launchd_writes_to_is_there_before_launchd_makes_it(
 def test_nothing_planted_under_the_name_of_a_runs_folder_holds_a_run_up(
     planted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_folder_module.tempfile, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.setattr(run_folder_module.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "lock").write_text("precious")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
+from windfall.cli.console import note
+from windfall.connection import redact
 from windfall.durations import parse_duration
 from windfall.errors import ConfigError
 from windfall.request import Route
@@ -19,16 +21,32 @@ def _duration(text: str) -> float:
         raise typer.BadParameter(str(exc)) from None
 
 
+def password_in_sight(redis: str | None) -> str | None:
+    """What to say of a `--redis` that holds a password, or None."""
+    if redis is None or redis.startswith("@") or redact(redis) == redis:
+        return None
+    return (
+        "warning: whoever lists the processes of this machine reads the password in --redis; put the URL into the "
+        "variable WINDFALL_REDIS_URL, or into a file that only you can read, and type --redis @FILE"
+    )
+
+
+def _warned(redis: str | None) -> str | None:
+    if warning := password_in_sight(redis):
+        note(warning)
+    return redis
+
+
+_REDIS_HELP: Final = (
+    "The Redis to use, such as redis://HOST:6379, or @FILE for a file that holds its URL. Without it: the variable "
+    "WINDFALL_REDIS_URL, then windfall.toml, then redis://localhost:6379."
+)
 RedisUrl = Annotated[
     str | None,
-    typer.Option(
-        "--redis",
-        metavar="URL",
-        help="The Redis to use, such as redis://:PASSWORD@HOST:6379. Without it: the variable WINDFALL_REDIS_URL, "
-        "then windfall.toml, then redis://localhost:6379.",
-        show_default=False,
-    ),
+    typer.Option("--redis", metavar="URL", help=_REDIS_HELP, show_default=False, callback=_warned),
 ]
+#: The same for a command that says its warnings by a log.
+LoggedRedisUrl = Annotated[str | None, typer.Option("--redis", metavar="URL", help=_REDIS_HELP, show_default=False)]
 Config = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", help="A settings file in place of windfall.toml.", show_default=False),

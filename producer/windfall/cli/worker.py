@@ -84,7 +84,7 @@ def worker(
     metrics_host: options_watch.MetricsHost = None,
     log_format: options_watch.LogFormat = None,
     log_level: options_watch.LogLevel = None,
-    redis: options.RedisUrl = None,
+    redis: options.LoggedRedisUrl = None,
     config: options.Config = None,
 ) -> None:
     """Run a worker: take jobs from Redis and complete them, until Ctrl-C or SIGTERM.
@@ -113,6 +113,8 @@ def worker(
         log.open(what.log_format, what.log_level)
         if settings.source:
             log.tell(f"settings of {settings.source.absolute()}")
+        if warning := options.password_in_sight(redis):
+            log.caution(warning)
         # run_worker handles the signals itself, so this is not run_async.
         with exporting("windfall-worker"):
             asyncio.run(_work(what, settings.redis, log))

@@ -54,6 +54,10 @@ class WorkerLog:
         if self._file or self._as_json:
             logger.info(without_passwords(text))  # not as an argument: `Repeats` would take all for one
 
+    def caution(self, text: str) -> None:
+        """What whoever started the worker should mend, in the log wherever that goes."""
+        logger.warning(text.removeprefix("warning: "))
+
     @contextmanager
     def failures(self) -> Iterator[None]:
         """What ends the worker stands in its file, too: nobody reads the stderr of a service."""

@@ -42,7 +42,7 @@ def output_line(result: CompletionResult) -> bytes:
 
 
 def encode_row(row: dict[str, Any]) -> bytes:
-    """An output row as a line that is one line for every reader, also for `str.splitlines`, and harmless in a terminal."""
+    """An output row as a line that is one line for every reader, `str.splitlines` too, and harmless in a terminal."""
     return visible_json_bytes(to_json(row)) + b"\n"
 
 

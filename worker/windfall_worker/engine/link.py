@@ -101,7 +101,7 @@ class EngineLink(asyncio.Protocol):
 
     @classmethod
     async def launch(cls, order: Load, private: Collection[str] = ()) -> Self:
-        """Start a process and tell it what to load. Of our environment it gets what engines need and is not `private`."""
+        """Start a process and tell it what to load. Of our environment it gets what it needs and is not `private`."""
         words = await Words.listen()
         ours, theirs = socket.socketpair()
         with theirs:

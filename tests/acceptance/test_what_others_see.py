@@ -110,10 +110,10 @@ def test_nobody_else_can_open_the_broker_of_a_run_or_read_its_output(windfall: S
             (found,) = temporary.glob("windfall-run-*")
             assert (found / "redis.sock").is_socket()
             assert what_a_stranger_can(found) == []
-            (server,) = (pid for child in children(process.pid) for pid in children(child))
-            asking = ["ps", "-ww", "-p", str(server), "-o", "command="]
-            title = subprocess.run(asking, capture_output=True, text=True, check=True).stdout
-            assert "redis" in title
+            below = [str(pid) for child in children(process.pid) for pid in children(child)]
+            asking = ["ps", "-ww", "-p", ",".join(below), "-o", "command="]
+            listing = subprocess.run(asking, capture_output=True, text=True, check=True).stdout
+            (title,) = (line for line in listing.splitlines() if "redis-server" in line)
             assert "127.0.0.1" not in title
     finally:
         os.umask(before)

@@ -23,7 +23,7 @@ def test_a_request_that_cannot_be_prepared_is_logged_without_its_words(caplog: p
     assert _prepared(intake, Submit(id=1, request=request(PROMPT)), sent.append) is None
     (failed,) = sent
     assert isinstance(failed, Failed)
-    assert failed.message == "the engine failed to prepare this request: ValueError"
+    assert failed.message == "the engine cannot prepare this request: ValueError"
     assert "in prepare" in caplog.text
     assert "ValueError" in caplog.text
     assert PROMPT not in caplog.text

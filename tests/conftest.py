@@ -14,8 +14,8 @@ import redis as sync_redis
 from arq import ArqRedis
 from hypothesis import HealthCheck, settings
 
-from windfall.broker import HOW_TO_INSTALL, find_redis_server, free_port
-from windfall.connection import connect, disconnect
+from windfall.broker.connection import connect, disconnect
+from windfall.embedded.broker import HOW_TO_INSTALL, find_redis_server, free_port
 
 # How long an example takes says how busy the machine is, and nothing about the code.
 settings.register_profile("windfall", deadline=None, suppress_health_check=[HealthCheck.too_slow])

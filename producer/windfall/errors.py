@@ -29,7 +29,7 @@
         ├── RateLimited           come back later
         ├── BackendUnavailable    it failed, and nothing was completed
         │   ├── EngineDied        the engine process ended while it held the job
-        │   └── CircuitOpen       the breaker let nobody through (defined in windfall_worker.breaker)
+        │   └── CircuitOpen       the breaker let nobody through (defined in windfall_worker.guards.breaker)
         ├── AmbiguousOutcome      it may have been completed, and paid for
         └── InvalidResponse       what came back is no completion
 

@@ -11,24 +11,25 @@ from typing import Any, Literal, Self
 
 from arq import ArqRedis
 
-from windfall import dead, downloading, keys, pausing, reading, steering
-from windfall.announcements import Announcements
+from windfall import keys
 from windfall.batch import BatchStatus
-from windfall.clock import RedisClock
-from windfall.connection import connect, disconnect, translated
-from windfall.dead import DeadLetter
+from windfall.broker.announcements import Announcements
+from windfall.broker.clock import RedisClock
+from windfall.broker.connection import connect, disconnect, translated
 from windfall.errors import BatchCancelled, BatchFull, IdTaken, InvalidRequest, WaitTimeout
-from windfall.fleet import FleetStatus, read_fleet
-from windfall.housekeeping import Housekeeping
 from windfall.limits import DEFAULT_LIMITS, Limits
-from windfall.patience import patiently
+from windfall.queue import dead, downloading, pausing, reading, steering
+from windfall.queue.dead import DeadLetter
+from windfall.queue.fleet import FleetStatus, read_fleet
+from windfall.queue.housekeeping import Housekeeping
+from windfall.queue.patience import patiently
+from windfall.queue.submission import Submission, enqueue_one
 from windfall.request import CompletionRequest, Route
 from windfall.result import CompletionResult, Delta, JobState
 from windfall.row import Row
 from windfall.scripts import Arg, Script, run
-from windfall.submission import Submission, enqueue_one
-from windfall.tasks import happens
-from windfall.tracing import enqueueing
+from windfall.tasks import wait_for
+from windfall.telemetry.tracing import enqueueing
 
 #: Seconds for which batches are kept after their end where nobody says otherwise: 7 days.
 KEEP = 7 * 86400.0
@@ -183,7 +184,7 @@ class Producer:
                 result = await reading.result(self._redis, job_id)
                 if result is not None:
                     return result
-                await happens(announced, within=_LOOK_AGAIN)
+                await wait_for(announced, within=_LOOK_AGAIN)
 
     async def batch(self, batch_id: str) -> BatchStatus:
         """A batch at this instant. Raises `NotFound`."""

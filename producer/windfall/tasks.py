@@ -14,7 +14,7 @@ from typing import Any
 _AGAIN = 0.1
 
 
-async def put_away(tasks: Iterable[asyncio.Task[Any]]) -> None:
+async def cancel_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel tasks and wait until they have ended; what they raise is of no interest any more."""
     left = {task for task in tasks if not task.done()}
     while left:
@@ -23,7 +23,7 @@ async def put_away(tasks: Iterable[asyncio.Task[Any]]) -> None:
         _, left = await asyncio.wait(left, timeout=_AGAIN)
 
 
-async def happens(event: asyncio.Event, within: float) -> bool:
+async def wait_for(event: asyncio.Event, within: float) -> bool:
     """Wait for an event, at most so many seconds; returns whether it is set."""
     try:
         async with asyncio.timeout(within):

@@ -17,14 +17,14 @@ from typing import Any
 from arq import ArqRedis
 
 from windfall import keys
-from windfall.broker import fake_redis
-from windfall.connection import disconnect
+from windfall.broker.connection import disconnect
+from windfall.embedded.broker import fake_redis
 from windfall.fingerprint import fingerprint
 from windfall.producer import Producer
 from windfall.request import CompletionRequest
 from windfall.result import Attempt, Completion, CompletionResult, ErrorInfo, JobState, Timings
 from windfall.scripts import Arg, Script, run
-from windfall.tasks import put_away
+from windfall.tasks import cancel_all
 from windfall.wire import decode_job, encode_result
 
 Answer = Callable[[CompletionRequest], "str | Completion"]
@@ -52,7 +52,7 @@ async def in_memory_producer(answer: Answer | None = echo) -> AsyncIterator[Prod
             yield producer
     finally:
         if answering:
-            await put_away([answering])
+            await cancel_all([answering])
         await disconnect(redis)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from processes import environment
+from helpers.processes import environment
 
 #: Seconds for which a loaded machine may make a condition wait.
 PATIENCE = 60.0

@@ -13,7 +13,7 @@ import redis
 
 from acceptance.commands import Shell
 from acceptance.service_programs import Record, put_on_path
-from windfall.private import create_private
+from windfall.config.private import create_private
 
 
 @pytest.fixture

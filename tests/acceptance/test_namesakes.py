@@ -9,10 +9,10 @@ import pytest
 import redis
 
 from acceptance.commands import Shell
-from processes import kill
+from helpers.processes import kill
 from windfall import keys
-from windfall.connection import connect, disconnect
-from windfall.fleet import WorkerStatus, write_heartbeat
+from windfall.broker.connection import connect, disconnect
+from windfall.queue.fleet import WorkerStatus, write_heartbeat
 
 FLAGS = ("--simulate", "m=0", "--log-format", "human")
 

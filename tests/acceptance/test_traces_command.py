@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from acceptance.commands import PATIENCE, Shell, chat
-from otlp import collector
+from helpers.otlp import collector
 
 PROMPT = "nobody else's business"
 

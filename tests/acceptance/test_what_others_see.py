@@ -12,9 +12,9 @@ import pytest
 
 from acceptance.commands import Shell, named_rows
 from acceptance.terminal import terminal
+from helpers.processes import children
+from helpers.support import request, simulated, worker
 from integration.test_embedded_broker import folder, what_a_stranger_can
-from processes import children
-from support import request, simulated, worker
 from windfall import Producer
 from windfall.request import CompletionRequest
 from windfall.result import Completion

@@ -6,8 +6,8 @@ import socket
 from pathlib import Path
 
 from acceptance.commands import Shell, chat, until
-from scraping import scrape_now
-from windfall.broker import free_port
+from helpers.scraping import scrape_now
+from windfall.embedded.broker import free_port
 
 
 def test_a_worker_with_an_engine_serves_its_numbers_on_the_port_of_its_settings(tmp_path: Path, redis_url: str) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 from windfall import CompletionRequest
-from windfall.broker import HOW_TO_INSTALL, find_redis_server, redis_server
+from windfall.embedded.broker import HOW_TO_INSTALL, find_redis_server, redis_server
 
 OUT = Path(__file__).parents[2] / ".bench"
 OURS = "windfall"

@@ -24,9 +24,9 @@ from typing import Any, Protocol
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "producer"), str(ROOT / "worker")]
 
-from models import build_model  # noqa: E402 - found by the line above
+from helpers.models import build_model  # noqa: E402 - found by the line above
 from windfall import CompletionRequest, Producer  # noqa: E402
-from windfall.broker import find_redis_server, free_port, redis_server  # noqa: E402
+from windfall.embedded.broker import find_redis_server, free_port, redis_server  # noqa: E402
 from windfall_worker.engine.protocol import Beat  # noqa: E402
 
 SLOTS = 32  # the width of mlx-lm's batches by default, and of its server's
@@ -49,7 +49,7 @@ def request(text: str, tokens: int, **options: Any) -> CompletionRequest:
 
 
 class Side(Protocol):
-    """One of those compared. `warm` happens before the clock starts."""
+    """One of those compared. `warm` wait_for before the clock starts."""
 
     async def warm(self, requests: Sequence[CompletionRequest]) -> None: ...
 

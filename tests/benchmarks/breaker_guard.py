@@ -18,8 +18,8 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
-from windfall.broker import find_redis_server, free_port
-from windfall_worker.breaker import Breaker
+from windfall.embedded.broker import find_redis_server, free_port
+from windfall_worker.guards.breaker import Breaker
 
 ROUNDS = 9
 CALLS = 2000

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from faultserver import FaultServer
 from windfall import CompletionRequest, Producer
-from windfall.broker import find_redis_server, redis_server
+from windfall.embedded.broker import find_redis_server, redis_server
 from windfall_worker.main import run_worker
 from windfall_worker.settings import ModelSettings, ProviderSettings, WorkerSettings
 

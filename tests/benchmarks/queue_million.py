@@ -3,7 +3,7 @@
     python tests/benchmarks/queue_million.py [--rows 1000000] [--samples 7]
 
 Two Redis servers, one with the backlog and one with an empty lane, are sampled in turn: a ratio of 1 means that the
-backlog costs nothing. Submission is the producer's own; claims and results go through the worker's claim desk and the
+backlog costs nothing. Submission is the producer's own; claims and results go through the worker's claim client and the
 scripts, without the worker around them, so that it is Redis and the protocol that are measured. Takes about 2 GB of
 memory and runs once.
 """
@@ -24,7 +24,7 @@ from windfall.request import Route
 from windfall.result import Completion, CompletionResult, JobState, Timings
 from windfall.scripts import Arg, Script, Step, run_all
 from windfall.wire import encode_result
-from windfall_worker.claims import Claim, ClaimDesk, Lease
+from windfall_worker.queue.claims import Claim, ClaimClient, Lease
 
 ROWS = 10_000  #: submitted, claimed and finished in one sample
 PAGE = 100  #: claimed or finished in one round trip
@@ -51,7 +51,7 @@ class Lane:
 
     def __init__(self, producer: Producer) -> None:
         self._producer = producer
-        self._desk = ClaimDesk(producer.redis, "bench", Lease(600_000, 3_000))
+        self._client = ClaimClient(producer.redis, "bench", Lease(600_000, 3_000))
         self._request = request_of(1024)
 
     async def submit(self, rows: int) -> float:
@@ -65,7 +65,7 @@ class Lane:
         claims: list[Claim] = []
         began = time.perf_counter()
         while len(claims) < ROWS:
-            claims += (await self._desk.claim([LANE], PAGE)).claims
+            claims += (await self._client.claim([LANE], PAGE)).claims
         return len(claims) / (time.perf_counter() - began), claims
 
     async def finish(self, claims: list[Claim]) -> float:

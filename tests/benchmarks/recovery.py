@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from windfall import CompletionRequest, Producer
-from windfall.broker import find_redis_server, redis_server
+from windfall.embedded.broker import find_redis_server, redis_server
 
 JOBS, LATENCY = 20, 3.0
 SETTINGS: dict[str, tuple[str, ...]] = {"defaults": (), "--lease 3": ("--lease", "3")}

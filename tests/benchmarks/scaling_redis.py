@@ -21,10 +21,10 @@ from _bench import OUT, fresh_redis, request_of
 from queue_million import LANE, finish
 
 from windfall import Producer
-from windfall.fleet import ServedModel, WorkerStatus, write_heartbeat
 from windfall.keys import CHANNEL_WAKE
+from windfall.queue.fleet import ServedModel, WorkerStatus, write_heartbeat
 from windfall.scripts import run_all
-from windfall_worker.claims import Claim, ClaimDesk, Lease
+from windfall_worker.queue.claims import Claim, ClaimClient, Lease
 
 ROWS = 4_000
 WANTS = (1, 8, 32)
@@ -65,15 +65,15 @@ async def rows(producer: Producer, costs: Costs, want: int) -> None:
     request = request_of(1024)
     async with costs.bytes("row", ROWS), costs.cpu("enqueue", ROWS):
         batch = await producer.enqueue_batch(request for _ in range(ROWS))
-    desk = ClaimDesk(producer.redis, "bench", Lease(600_000, 3_000))
+    claim_client = ClaimClient(producer.redis, "bench", Lease(600_000, 3_000))
     held: list[list[Claim]] = []
     async with costs.cpu(f"claim_{want}", ROWS):
         while sum(map(len, held)) < ROWS:
-            held.append(list((await desk.claim([LANE], want)).claims))
+            held.append(list((await claim_client.claim([LANE], want)).claims))
     some = [claim for page in held for claim in page][:32]
     async with costs.cpu("renew_32", 100):
         for _ in range(100):
-            await desk.renew(some)
+            await claim_client.renew(some)
     pages = [[finish(claim) for claim in page] for page in held]
     async with costs.bytes("finished_row", ROWS), costs.cpu(f"finish_{want}", ROWS):
         for page in pages:
@@ -85,10 +85,10 @@ async def rows(producer: Producer, costs: Costs, want: int) -> None:
 async def workers(producer: Producer, costs: Costs) -> None:
     """What a worker costs that has nothing to do."""
     redis: Any = producer.redis
-    desk = ClaimDesk(redis, "bench", Lease(10_000, 3_000))
+    claim_client = ClaimClient(redis, "bench", Lease(10_000, 3_000))
     async with costs.cpu("empty_claim", 500):
         for _ in range(500):
-            await desk.claim([LANE], 32)
+            await claim_client.claim([LANE], 32)
     status = WorkerStatus(
         id="bench", host="bench", pid=1, state="running", started_at=0, seen_at=0, version="0",
         models=(ServedModel(name="m", backends=("mlx",), slots=32),),

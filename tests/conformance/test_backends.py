@@ -10,8 +10,8 @@ import pytest
 
 from faultserver import FaultServer
 from faultserver.fixtures import fault_server
-from models import build_model
-from support import request
+from helpers.models import build_model
+from helpers.support import request
 from windfall import Delta
 from windfall.errors import BackendUnavailable
 from windfall_worker.backends.base import Backend, Call

@@ -16,8 +16,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from windfall import BrokerUnavailable, CompletionResult, Producer, keys
-from windfall.connection import OUTAGE
-from windfall.tasks import put_away
+from windfall.broker.connection import OUTAGE
+from windfall.tasks import cancel_all
 
 STATES = (b"queued", b"running", b"completed", b"failed", b"cancelled", b"expired")
 
@@ -61,7 +61,7 @@ async def watched(url: str, batch_id: str) -> AsyncIterator[Watch]:
     try:
         yield watch
     finally:
-        await put_away([task])
+        await cancel_all([task])
     assert watch.looks > 0
     assert not watch.wrong, f"{len(watch.wrong)} of {watch.looks} looks: {watch.wrong[0]}"
 
@@ -78,7 +78,7 @@ async def through_outages(url: str, ask: Callable[[Producer], Awaitable[Any]], *
 
 
 async def finished(url: str, batch_id: str, *, within: float = 60.0) -> None:
-    """Wait until a batch is done, whatever happens to Redis meanwhile."""
+    """Wait until a batch is done, whatever wait_for to Redis meanwhile."""
 
     async def done(producer: Producer) -> None:
         while not (await producer.batch(batch_id)).done:  # noqa: ASYNC110 - the faults may hit every way of being told

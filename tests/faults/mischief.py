@@ -18,7 +18,7 @@ from faults.invariants import Tally
 from faults.programs import program
 from faultserver.redis_process import RedisProcess
 from windfall import BrokerUnavailable, NotFound, Producer
-from windfall.connection import OUTAGE
+from windfall.broker.connection import OUTAGE
 
 Mischief = Callable[["Victims"], Awaitable[None]]
 

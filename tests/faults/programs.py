@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from processes import environment
+from helpers.processes import environment
 
 _FOLDER = Path(__file__).parent
 

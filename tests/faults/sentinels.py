@@ -10,7 +10,7 @@ from typing import Self
 import redis
 
 from faultserver.fixtures import until
-from windfall.broker import find_redis_server, free_port
+from windfall.embedded.broker import find_redis_server, free_port
 
 PASSWORD = "secret/word"  # noqa: S105 - of a Redis on loopback that lives for one test
 

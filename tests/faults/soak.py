@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from faults.invariants import Tally, Watch, finished
 from faults.mischief import MISCHIEF, Victims
 from windfall import Producer, keys
-from windfall.tasks import put_away
+from windfall.tasks import cancel_all
 
 WORKERS = 3
 #: Rows for every second of faults: about half of what three workers with eight slots of 0.5 s can do undisturbed.
@@ -115,7 +115,7 @@ async def soak(seconds: float, seed: int, every: float, folder: Path) -> Report:
         await finished(victims.redis.url, "b", within=REST)
         await tally_up(victims.redis.url, report)
     finally:
-        await put_away([watching])
+        await cancel_all([watching])
         victims.close()
     report.faults = Counter(name for _, name in history)
     report.waste = waste_by_fault(victims.tally, history)

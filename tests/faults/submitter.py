@@ -9,7 +9,8 @@ import signal
 import time
 from collections.abc import Iterator
 
-from windfall import CompletionRequest, Producer, submission
+from windfall import CompletionRequest, Producer
+from windfall.queue import submission
 
 
 def rows(count: int, die_at: int | None) -> Iterator[CompletionRequest]:

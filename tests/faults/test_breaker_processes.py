@@ -20,7 +20,7 @@ from faultserver import FaultServer
 from faultserver.fixtures import fault_server, model, until
 from faultserver.redis_process import RedisProcess
 from windfall.errors import BackendUnavailable
-from windfall_worker.breaker import Breaker, CircuitOpen, RedisLink
+from windfall_worker.guards.breaker import Breaker, CircuitOpen, RedisLink
 
 __all__ = ["fault_server", "model"]
 

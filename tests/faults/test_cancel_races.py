@@ -8,8 +8,8 @@ from pathlib import Path
 
 from faults.invariants import Tally, each_row_once, finished, watched
 from faults.programs import program
-from processes import workers_up
-from support import requests
+from helpers.processes import workers_up
+from helpers.support import requests
 from windfall import NotFound, Producer, keys
 
 ROWS = 400

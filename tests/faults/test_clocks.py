@@ -9,8 +9,8 @@ import pytest
 
 from faults.invariants import Tally, each_row_once, finished, watched
 from faults.programs import program
-from processes import kill, workers_up
-from support import request
+from helpers.processes import kill, workers_up
+from helpers.support import request
 from windfall import Producer
 
 HOUR = 3600.0

@@ -15,9 +15,9 @@ import pytest
 
 from faults.invariants import Tally, each_row_once, finished, watched
 from faults.programs import program
-from models import build_model
-from processes import children, worker_process
-from support import eventually, request, requests
+from helpers.models import build_model
+from helpers.processes import children, worker_process
+from helpers.support import eventually, request, requests
 from windfall import CompletionRequest, Producer
 
 #: Tokens that keep a row of the tiny model decoding for about a second.

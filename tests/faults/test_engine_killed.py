@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from models import build_model
-from processes import children, kill, worker_process, workers_up
-from support import eventually, requests
+from helpers.models import build_model
+from helpers.processes import children, kill, worker_process, workers_up
+from helpers.support import eventually, requests
 from windfall import Producer
 
 

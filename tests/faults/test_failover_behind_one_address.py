@@ -13,8 +13,8 @@ from faults.programs import program
 from faultserver.fixtures import until
 from faultserver.proxy import Proxy
 from faultserver.redis_process import RedisProcess
-from processes import workers_up
-from support import eventually, requests
+from helpers.processes import workers_up
+from helpers.support import eventually, requests
 from windfall import Producer
 
 ROWS = 60

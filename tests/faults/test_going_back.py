@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from batches import LANE, desk, finish, finish_some
 from faults.invariants import through_outages
 from faultserver.redis_process import RedisProcess
-from support import eventually, requests
+from helpers.batches import LANE, claim_client, finish, finish_some
+from helpers.support import eventually, requests
 from windfall import JobState, Producer, keys
 
 ROWS = 100
@@ -94,14 +94,14 @@ async def test_a_failed_row_comes_once_too_and_again_when_it_was_run_again(
     seen = [(await anext(found)).job_id for _ in range(80)]
     await back(server, producer)
     await finish_some(producer.redis, 20, JobState.FAILED)
-    claims = (await desk(producer.redis).claim([LANE], 20)).claims
+    claims = (await claim_client(producer.redis).claim([LANE], 20)).claims
     for claim in claims[1:]:
         await finish(producer.redis, claim)
     seen += [(await anext(found)).job_id for _ in range(19)]
     assert sorted(seen) == sorted(set(names(range(1, ROWS + 1))) - {claims[0].job_id})
 
     assert await producer.retry("b:61") == 1
-    (again,) = (await desk(producer.redis).claim([LANE], 1)).claims
+    (again,) = (await claim_client(producer.redis).claim([LANE], 1)).claims
     await finish(producer.redis, again)
     await finish(producer.redis, claims[0])
     assert [(result.job_id, result.ok) async for result in found] == [("b:61", True), (claims[0].job_id, True)]

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from faults.invariants import each_row_once, watched
-from processes import environment, kill, worker_process
-from protocol import LANE, desk
-from support import eventually, requests, simulated, worker
+from helpers.processes import environment, kill, worker_process
+from helpers.protocol import LANE, claim_client
+from helpers.support import eventually, requests, simulated, worker
 from windfall import Producer, keys
 
 ROWS = 8_000
@@ -31,7 +31,7 @@ async def parked(producer: Producer) -> int:
 
 async def park_all(producer: Producer) -> None:
     await producer.pause("batch", "b")
-    claiming = desk(producer.redis)
+    claiming = claim_client(producer.redis)
     while await parked(producer) < ROWS:
         await claiming.claim([LANE], 1)
 

@@ -10,7 +10,7 @@ import pytest
 
 from faults.invariants import Tally, each_row_once, finished, watched
 from faults.programs import program
-from processes import workers_up
+from helpers.processes import workers_up
 from windfall import Producer
 
 ROWS = 230

@@ -13,8 +13,8 @@ import pytest
 from faults.invariants import Tally, each_row_once, finished, through_outages, watched
 from faults.programs import program
 from faultserver.redis_process import RedisProcess
-from processes import workers_up
-from support import eventually, requests
+from helpers.processes import workers_up
+from helpers.support import eventually, requests
 from windfall import BrokerUnavailable, NotFound, Producer
 
 ROWS = 60

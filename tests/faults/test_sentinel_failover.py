@@ -11,11 +11,11 @@ import pytest
 from faults.invariants import Tally, each_row_once, finished
 from faults.programs import program
 from faults.sentinels import PASSWORD, SentinelFleet
-from processes import workers_up
-from support import eventually, requests
+from helpers.processes import workers_up
+from helpers.support import eventually, requests
 from windfall import BrokerUnavailable, ConfigError, Producer
-from windfall.broker import free_port
-from windfall.connection import connect
+from windfall.broker.connection import connect
+from windfall.embedded.broker import free_port
 
 ROWS = 60
 

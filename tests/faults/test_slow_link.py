@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from redis.asyncio.connection import parse_url
 
-from batches import in_state
 from faultserver.slow_link import slow_link
-from support import request, simulated, worker
+from helpers.batches import in_state
+from helpers.support import request, simulated, worker
 from windfall import Producer
-from windfall.connection import connect, disconnect
+from windfall.broker.connection import connect, disconnect
 
 ROWS = 24
 MEBIBYTE = 2**20
@@ -17,7 +17,7 @@ MEBIBYTE = 2**20
 
 async def test_large_rows_over_a_slow_link_all_complete(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # All rows in one answer would take three seconds, and an answer is waited for no longer than two.
-    monkeypatch.setattr("windfall.connection._ANSWER_WITHIN", 2.0)
+    monkeypatch.setattr("windfall.broker.connection._ANSWER_WITHIN", 2.0)
     async with Producer(redis_url) as producer:
         rows = [request(f"{n} {'x' * MEBIBYTE}") for n in range(ROWS)]
         await producer.enqueue_batch(rows, batch_id="b")

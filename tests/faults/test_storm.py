@@ -12,8 +12,8 @@ import pytest
 
 from faultserver import FaultServer
 from faultserver.fixtures import fault_server, model
-from processes import worker_process, workers_up
-from support import eventually, requests
+from helpers.processes import worker_process, workers_up
+from helpers.support import eventually, requests
 from windfall import Producer
 
 __all__ = ["fault_server", "model"]

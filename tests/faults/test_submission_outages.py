@@ -11,7 +11,7 @@ import pytest
 import redis as sync_redis
 
 from faultserver.redis_process import RedisProcess
-from support import eventually, requests
+from helpers.support import eventually, requests
 from windfall import BrokerUnavailable, CompletionRequest, Producer
 
 ROWS = 200
@@ -31,7 +31,7 @@ def server() -> Iterator[RedisProcess]:
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("windfall.submission.CHUNK_ROWS", 10)
+    monkeypatch.setattr("windfall.queue.submission.CHUNK_ROWS", 10)
 
 
 def ask(server: RedisProcess, *command: str) -> Any:
@@ -85,7 +85,7 @@ async def test_writes_that_are_refused_for_a_while_are_a_delay(server: RedisProc
 async def test_writes_that_stay_refused_end_it_with_the_reason(
     server: RedisProcess, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("windfall.patience.PATIENCE", 0.5)
+    monkeypatch.setattr("windfall.queue.patience.PATIENCE", 0.5)
     async with Producer(server.url) as producer:
         ask(server, *REFUSALS[kind][0])
         with pytest.raises(BrokerUnavailable, match="replica"):
@@ -95,7 +95,7 @@ async def test_writes_that_stay_refused_end_it_with_the_reason(
 async def test_an_outage_while_the_clock_is_read_is_a_delay(
     server: RedisProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("windfall.clock._FRESH", -1.0)  # it is read for every row
+    monkeypatch.setattr("windfall.broker.clock._FRESH", -1.0)  # it is read for every row
 
     async def rows() -> AsyncIterator[CompletionRequest]:
         for n, row in enumerate(requests(ROWS)):

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from processes import kill, worker_process, workers_up
-from support import eventually, requests
+from helpers.processes import kill, worker_process, workers_up
+from helpers.support import eventually, requests
 from windfall import CompletionResult, Producer
 
 

@@ -18,14 +18,15 @@ from typing import Any
 
 from windfall.result import Completion
 from windfall.scripts import Script, run_all
-from windfall_worker import fleet_worker, stations
+from windfall_worker import fleet_worker
 from windfall_worker.backends import mlx
+from windfall_worker.backends import opening as backends
 from windfall_worker.backends.base import Call
 from windfall_worker.backends.simulated import SimulatedBackend
-from windfall_worker.claims import ClaimDesk, Claimed
 from windfall_worker.engine.settings import EngineSettings
 from windfall_worker.main import run_worker
-from windfall_worker.outbox import Letter, Outbox
+from windfall_worker.queue.claims import ClaimClient, Claimed
+from windfall_worker.queue.outbox import Outbox, PendingStep
 from windfall_worker.settings import ModelSettings, WorkerSettings
 
 STEPS = ("claimed", "decoding", "completed", "half-finished", "finished")
@@ -71,7 +72,7 @@ class PoisonedBackend(mlx.MLXBackend):
         return await super().complete(call)
 
 
-class DyingDesk(ClaimDesk):
+class DyingDesk(ClaimClient):
     """Dies when Redis has given it jobs, before anything else knows of them."""
 
     async def claim(self, lanes: Sequence[str], want: int) -> Claimed:
@@ -85,11 +86,11 @@ class DyingDesk(ClaimDesk):
 class DyingBeforeFinish(Outbox):
     """Dies with the first result in its hands."""
 
-    def post(self, letter: Letter) -> None:
+    def post(self, pending: PendingStep) -> None:
         """Die instead of taking a result."""
-        if letter.step.script is Script.FINISH:
+        if pending.step.script is Script.FINISH:
             die()
-        super().post(letter)
+        super().post(pending)
 
 
 class DyingInFinish(Outbox):
@@ -97,8 +98,8 @@ class DyingInFinish(Outbox):
 
     share = 1.0
 
-    async def _deliver(self, page: list[Letter]) -> list[Letter]:
-        steps = [letter.step for letter in page]
+    async def _deliver(self, page: list[PendingStep]) -> list[PendingStep]:
+        steps = [pending.step for pending in page]
         await run_all(self._redis, steps[: max(1, int(len(steps) * self.share))])
         die()
         return []
@@ -107,7 +108,7 @@ class DyingInFinish(Outbox):
 def arm(step: str | None) -> None:
     """Make the worker die at this step."""
     if step == "claimed":
-        vars(fleet_worker)["ClaimDesk"] = DyingDesk
+        vars(fleet_worker)["ClaimClient"] = DyingDesk
     elif step == "decoding":
         CountingBackend.dies_decoding = True
     elif step == "completed":
@@ -135,7 +136,7 @@ def main() -> None:
         right = time.time
         time.time = lambda: right() + args.clock
     CountingBackend.tally = args.tally
-    vars(stations)["SimulatedBackend"] = CountingBackend
+    vars(backends)["SimulatedBackend"] = CountingBackend
     PoisonedBackend.tally, PoisonedBackend.step_timeout = args.tally, args.step_timeout
     vars(mlx)["MLXBackend"] = PoisonedBackend
     arm(args.die)

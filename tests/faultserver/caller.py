@@ -11,8 +11,8 @@ import sys
 from redis.asyncio import Redis
 
 from windfall.errors import BackendError
-from windfall_worker.breaker import CircuitOpen
 from windfall_worker.cloud import OpenAIClient
+from windfall_worker.guards.breaker import CircuitOpen
 
 
 async def main(redis_url: str, url: str, model: str, reset: float, retries: int) -> None:

@@ -7,7 +7,7 @@ import sys
 
 from redis.asyncio import Redis
 
-from windfall_worker.breaker import Breaker, CircuitOpen
+from windfall_worker.guards.breaker import Breaker, CircuitOpen
 
 
 async def main(redis_url: str, name: str, reset: float, lease: float) -> None:

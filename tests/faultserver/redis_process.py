@@ -12,7 +12,7 @@ from typing import Self
 import redis
 
 from faultserver.fixtures import until
-from windfall.broker import find_redis_server, free_port
+from windfall.embedded.broker import find_redis_server, free_port
 
 
 class RedisProcess:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import redis as sync_redis
 
-from users import documented_users
+from helpers.users import documented_users
 
 
 @pytest.fixture

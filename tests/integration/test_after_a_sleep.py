@@ -9,19 +9,19 @@ from collections.abc import Sequence
 import pytest
 from arq import ArqRedis
 
-from protocol import LANE
-from windfall.clock import RedisClock
-from windfall.steady import steady
-from windfall.tasks import happens, put_away
-from windfall_worker.capacity import Capacity
-from windfall_worker.claiming import Claiming
-from windfall_worker.claims import ClaimDesk, Claimed, Lease
-from windfall_worker.decide import Policy
-from windfall_worker.feeds import Feed
-from windfall_worker.gate import Gate
-from windfall_worker.job import Tools
-from windfall_worker.metrics.recorder import Recorder
-from windfall_worker.renewals import Renewals
+from helpers.protocol import LANE
+from windfall.boottime import boottime
+from windfall.broker.clock import RedisClock
+from windfall.tasks import cancel_all, wait_for
+from windfall_worker.backends.capacity import Capacity
+from windfall_worker.control import Gate
+from windfall_worker.jobs.decide import Policy
+from windfall_worker.jobs.job import WorkerContext
+from windfall_worker.queue.claiming import Claiming
+from windfall_worker.queue.claims import ClaimClient, Claimed, Lease
+from windfall_worker.queue.lanes import LaneGroup
+from windfall_worker.queue.renewals import Renewals
+from windfall_worker.recorder import Recorder
 
 HOUR = 3600.0
 
@@ -29,7 +29,7 @@ HOUR = 3600.0
 def test_while_the_machine_is_awake_the_clock_goes_as_others_do() -> None:
     times = []
     for _ in range(2):
-        times.append((time.monotonic(), steady(), time.monotonic()))
+        times.append((time.monotonic(), boottime(), time.monotonic()))
         time.sleep(0.05)
     (a, began, b), (c, ended, d) = times
     assert c - b - 0.001 < ended - began < d - a + 0.001
@@ -38,7 +38,7 @@ def test_while_the_machine_is_awake_the_clock_goes_as_others_do() -> None:
 async def test_redis_is_asked_for_its_time_again(redis: ArqRedis, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = RedisClock(redis)
     before = await clock.now()
-    monkeypatch.setattr("windfall.clock.steady", lambda: steady() + HOUR)
+    monkeypatch.setattr("windfall.broker.clock.boottime", lambda: boottime() + HOUR)
     assert clock.carried() - before > HOUR - 1  # as it would be in an hour
     assert await clock.now() - before < 10  # for Redis, no hour went by: this machine's clock is not believed
 
@@ -46,7 +46,7 @@ async def test_redis_is_asked_for_its_time_again(redis: ArqRedis, monkeypatch: p
 async def test_leases_are_renewed_once_where_it_is_late(redis: ArqRedis, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    class Desk(ClaimDesk):
+    class Desk(ClaimClient):
         async def renew(self, *claims: object) -> object:  # type: ignore[override]
             asked.append(claims)
             return await super().renew(*claims)  # type: ignore[arg-type]
@@ -54,7 +54,7 @@ async def test_leases_are_renewed_once_where_it_is_late(redis: ArqRedis, monkeyp
     renewals = Renewals(Desk(redis, "mac", Lease(10_000, 3_000)), {}, 3.0, Recorder())
     await renewals.if_late()
     assert asked == []
-    monkeypatch.setattr("windfall_worker.renewals.steady", lambda: steady() + HOUR)
+    monkeypatch.setattr("windfall_worker.queue.renewals.boottime", lambda: boottime() + HOUR)
     await renewals.if_late()
     assert len(asked) == 1
     await renewals.if_late()
@@ -64,7 +64,7 @@ async def test_leases_are_renewed_once_where_it_is_late(redis: ArqRedis, monkeyp
 async def test_leases_are_renewed_before_jobs_are_claimed(redis: ArqRedis, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    class Desk(ClaimDesk):
+    class Desk(ClaimClient):
         async def renew(self, *claims: object) -> object:  # type: ignore[override]
             asked.append("renew")
             return await super().renew(*claims)  # type: ignore[arg-type]
@@ -73,14 +73,14 @@ async def test_leases_are_renewed_before_jobs_are_claimed(redis: ArqRedis, monke
             asked.append("claim")
             return await super().claim(lanes, want)
 
-    desk = Desk(redis, "mac", Lease(10_000, 3_000))
-    renewals = Renewals(desk, {}, 3.0, Recorder())
-    monkeypatch.setattr("windfall_worker.renewals.steady", lambda: steady() + HOUR)
-    tools = Tools({}, RedisClock(redis), Policy(max_tries=1), "mac")
-    claiming = Claiming(desk, renewals, Gate(), tools, lambda _, __: None, renewal=3.0)
-    task = asyncio.create_task(claiming.run(Feed("m", Capacity(1), (LANE,), lambda: (LANE,))))
+    claim_client = Desk(redis, "mac", Lease(10_000, 3_000))
+    renewals = Renewals(claim_client, {}, 3.0, Recorder())
+    monkeypatch.setattr("windfall_worker.queue.renewals.boottime", lambda: boottime() + HOUR)
+    context = WorkerContext({}, RedisClock(redis), Policy(max_tries=1), "mac")
+    claiming = Claiming(claim_client, renewals, Gate(), context, lambda _, __: None, renewal=3.0)
+    task = asyncio.create_task(claiming.run(LaneGroup("m", Capacity(1), (LANE,), lambda: (LANE,))))
     try:
-        assert await happens(claiming.ready, within=20)
+        assert await wait_for(claiming.ready, within=20)
     finally:
-        await put_away([task])
+        await cancel_all([task])
     assert asked[:2] == ["renew", "claim"]

@@ -10,9 +10,9 @@ import pytest
 
 from faultserver.proxy import Proxy
 from faultserver.redis_process import RedisProcess
-from support import eventually
-from windfall.announcements import Announcements
-from windfall.connection import OUTAGE, connect, disconnect
+from helpers.support import eventually
+from windfall.broker.announcements import Announcements
+from windfall.broker.connection import OUTAGE, connect, disconnect
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ async def test_whoever_listens_is_woken_when_the_connection_comes_back(server: R
 async def test_a_connection_that_falls_silent_is_given_up_for_another(
     server: RedisProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("windfall.announcements._SILENCE", 0.2)
+    monkeypatch.setattr("windfall.broker.announcements._SILENCE", 0.2)
     with Proxy(server.port) as proxy:
         redis = await connect(proxy.url)
         announcements = Announcements(redis)
@@ -79,7 +79,7 @@ async def test_a_connection_that_falls_silent_is_given_up_for_another(
 async def test_a_connection_on_which_nothing_is_published_is_kept(
     server: RedisProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("windfall.announcements._SILENCE", 0.2)
+    monkeypatch.setattr("windfall.broker.announcements._SILENCE", 0.2)
     with Proxy(server.port) as proxy:
         redis = await connect(proxy.url)
         announcements = Announcements(redis)

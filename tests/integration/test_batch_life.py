@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from arq import ArqRedis
 
-from batches import LANE, desk, finish, finish_some, in_state, keys_of
-from support import eventually, request, requests, simulated, worker
+from helpers.batches import LANE, claim_client, finish, finish_some, in_state, keys_of
+from helpers.support import eventually, request, requests, simulated, worker
 from windfall import (
     BatchCancelled,
     CompletionRequest,
@@ -93,8 +93,8 @@ async def test_the_sweep_of_a_worker_that_serves_other_models_expires_jobs_too(
 
 async def test_a_running_job_is_left_to_its_worker_unless_that_is_dead(producer: Producer, redis: ArqRedis) -> None:
     batch = await producer.enqueue_batch(requests(2), deadline=0.3)
-    await desk(redis, 60_000).claim([LANE], 1)
-    await desk(redis, 200).claim([LANE], 1)
+    await claim_client(redis, 60_000).claim([LANE], 1)
+    await claim_client(redis, 200).claim([LANE], 1)
     status = await in_state(producer, batch.id, expired=1)
     assert (status.running, status.queued) == (1, 0)
 
@@ -103,13 +103,13 @@ async def test_many_running_overdue_jobs_do_not_hide_the_queued_ones_behind_them
     producer: Producer, redis: ArqRedis
 ) -> None:
     batch = await producer.enqueue_batch(requests(1100), deadline=1.0)
-    await desk(redis).claim([LANE], 1000)
+    await claim_client(redis).claim([LANE], 1000)
     assert (await in_state(producer, batch.id, expired=100)).running == 1000
 
 
 async def test_a_late_result_of_an_expired_job_is_refused(producer: Producer, redis: ArqRedis) -> None:
     batch = await producer.enqueue_batch(requests(1), deadline=0.2)
-    (claim,) = (await desk(redis, 100).claim([LANE], 1)).claims
+    (claim,) = (await claim_client(redis, 100).claim([LANE], 1)).claims
     await in_state(producer, batch.id, expired=1)
     assert await finish(redis, claim) == b"finished"
 
@@ -227,7 +227,7 @@ async def test_an_unfinished_batch_is_deleted_only_when_that_is_asked_for(produc
     await producer.enqueue_batch(requests(1200, deadline=600.0), batch_id="busy")
     other = await producer.enqueue(request())
     await finish_some(redis, 5)
-    owner = desk(redis)
+    owner = claim_client(redis)
     running = (await owner.claim([LANE], 5)).claims
     with pytest.raises(Unfinished, match="busy is unfinished"):
         await producer.delete("busy")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from arq import ArqRedis
 
-from batches import LANE, desk, finish, finish_some
-from support import request, requests
+from helpers.batches import LANE, claim_client, finish, finish_some
+from helpers.support import request, requests
 from windfall import (
     BatchFull,
     InvalidRequest,
@@ -19,7 +19,7 @@ from windfall import (
     NotFound,
     Producer,
 )
-from windfall.broker import free_port
+from windfall.embedded.broker import free_port
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ async def test_results_in_input_order_come_as_the_rows_stand_whatever_ended_firs
     producer: Producer, redis: ArqRedis
 ) -> None:
     batch = await producer.enqueue_batch(requests(450))
-    claims = (await desk(redis).claim([LANE], 450)).claims
+    claims = (await claim_client(redis).claim([LANE], 450)).claims
     seen: list[str] = []
 
     async def follow() -> None:
@@ -53,7 +53,7 @@ async def test_results_in_input_order_end_at_the_first_gap_and_go_on_behind_thei
     producer: Producer, redis: ArqRedis
 ) -> None:
     batch = await producer.enqueue_batch(requests(300))
-    claims = (await desk(redis).claim([LANE], 300)).claims
+    claims = (await claim_client(redis).claim([LANE], 300)).claims
     for claim in (*claims[:250], *claims[260:]):
         await finish(redis, claim)
     first = [pair async for pair in producer.results_with_cursor(batch.id, order="input", follow=False)]

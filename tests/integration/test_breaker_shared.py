@@ -11,7 +11,7 @@ from arq import ArqRedis
 
 from windfall.errors import BackendUnavailable, NotFound
 from windfall.keys import BREAKER
-from windfall_worker.breaker import (
+from windfall_worker.guards.breaker import (
     Breaker,
     CircuitOpen,
     RedisLink,

@@ -11,9 +11,9 @@ import redis as sync_redis
 
 from faultserver.proxy import Proxy
 from faultserver.redis_process import RedisProcess
-from support import eventually
-from windfall.announcements import Announcements
-from windfall.connection import connect, disconnect, translated
+from helpers.support import eventually
+from windfall.broker.announcements import Announcements
+from windfall.broker.connection import connect, disconnect, translated
 from windfall.errors import BrokerUnavailable
 
 
@@ -64,7 +64,7 @@ async def value_at(server: RedisProcess, key: str) -> bytes | None:
 async def test_who_only_listens_follows_when_another_has_met_the_replica(
     first: RedisProcess, second: RedisProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("windfall.announcements._SILENCE", 0.2)
+    monkeypatch.setattr("windfall.broker.announcements._SILENCE", 0.2)
     with Proxy(first.port) as proxy:
         redis: Any = await connect(proxy.url)
         announcements = Announcements(redis)

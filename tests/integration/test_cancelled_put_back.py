@@ -9,9 +9,9 @@ import pytest
 from arq import ArqRedis
 from arq.jobs import Job as ArqJob
 
-from batches import in_state
-from protocol import LANE, desk, finish, release
-from support import hold_jobs, let_jobs_wait_behind_one, request, requests, simulated, worker
+from helpers.batches import in_state
+from helpers.protocol import LANE, claim_client, finish, release
+from helpers.support import hold_jobs, let_jobs_wait_behind_one, request, requests, simulated, worker
 from windfall import JobState, Producer, keys
 from windfall.wire import job_deserializer
 
@@ -24,7 +24,7 @@ async def producer(redis: ArqRedis) -> Any:
 
 async def test_a_job_that_is_to_be_cancelled_does_not_go_back_to_its_lane(producer: Producer, redis: ArqRedis) -> None:
     name = await producer.enqueue(request())
-    (claim,) = (await desk(redis).claim([LANE], 1)).claims
+    (claim,) = (await claim_client(redis).claim([LANE], 1)).claims
     assert await producer.cancel(name) == 1
     assert await release(redis, claim, 30_000, "undo") == b"cancelled"
     assert await redis.get(keys.HOLDER + name) == claim.token.encode()
@@ -61,10 +61,10 @@ async def test_a_cancelled_job_of_a_newer_contract_is_not_put_back_for_ever(
 
 async def test_stock_abort_of_an_ended_job_does_not_cancel_its_later_retry(producer: Producer, redis: ArqRedis) -> None:
     name = await producer.enqueue(request())
-    (claim,) = (await desk(redis).claim([LANE], 1)).claims
+    (claim,) = (await claim_client(redis).claim([LANE], 1)).claims
     await finish(redis, claim, JobState.FAILED)
     with pytest.raises(Exception, match="no reason was recorded"):
         await ArqJob(name, redis, LANE, job_deserializer).abort(timeout=5)
     assert await producer.retry(name) == 1
-    (claim,) = (await desk(redis).claim([LANE], 1)).claims
+    (claim,) = (await claim_client(redis).claim([LANE], 1)).claims
     assert not claim.aborted

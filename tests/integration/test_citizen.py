@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 
 from faultserver.redis_process import RedisProcess
-from scraping import scrape
-from support import eventually, hold_jobs, let_jobs_wait_behind_one, request, requests, simulated
+from helpers.scraping import scrape
+from helpers.support import eventually, hold_jobs, let_jobs_wait_behind_one, request, requests, simulated
 from windfall import JobState, Producer
-from windfall.broker import free_port
-from windfall.fleet import WorkerStatus
+from windfall.embedded.broker import free_port
+from windfall.queue.fleet import WorkerStatus
 from windfall_worker.citizen.awake import Awake
 from windfall_worker.citizen.machine import Machine
 from windfall_worker.citizen.readings import ALL, FakeSensors, Readings
 from windfall_worker.citizen.sleep import FakeSleepWatch, SleepGuard
-from windfall_worker.claims import ClaimDesk, Claimed
 from windfall_worker.main import run_worker
+from windfall_worker.queue.claims import ClaimClient, Claimed
 from windfall_worker.settings import WorkerSettings
 
 
@@ -170,9 +170,9 @@ async def test_jobs_that_come_while_it_is_paused_go_back_without_having_begun(
     producer: Producer, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sensors = FakeSensors(Readings(on_ac=True))
-    claim = ClaimDesk.claim
+    claim = ClaimClient.claim
 
-    async def late(self: ClaimDesk, lanes: Sequence[str], want: int) -> Claimed:
+    async def late(self: ClaimClient, lanes: Sequence[str], want: int) -> Claimed:
         claimed = await claim(self, lanes, want)
         if claimed.claims:
             sensors.readings = Readings(on_ac=False)
@@ -184,7 +184,7 @@ async def test_jobs_that_come_while_it_is_paused_go_back_without_having_begun(
             await eventually(paused)
         return claimed
 
-    monkeypatch.setattr(ClaimDesk, "claim", late)
+    monkeypatch.setattr(ClaimClient, "claim", late)
     async with worker(simulated(on_ac=True, name="book"), redis_url, sensors):
         job = await producer.enqueue(request())
         await sees(producer, "book", lambda status: status.state == "paused")
@@ -230,10 +230,10 @@ async def test_a_job_that_ends_in_time_is_kept_when_the_machine_sleeps(producer:
 async def test_what_a_claim_brings_while_the_machine_falls_asleep_is_handed_back_before_it_does(
     producer: Producer, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claim, answered, book = ClaimDesk.claim, asyncio.Event(), FakeSleepWatch()
+    claim, answered, book = ClaimClient.claim, asyncio.Event(), FakeSleepWatch()
     sleeping: list[asyncio.Task[None]] = []
 
-    async def late(self: ClaimDesk, lanes: Sequence[str], want: int) -> Claimed:
+    async def late(self: ClaimClient, lanes: Sequence[str], want: int) -> Claimed:
         claimed = await claim(self, lanes, want)
         if claimed.claims:
             sleeping.append(asyncio.create_task(book.sleep()))
@@ -241,7 +241,7 @@ async def test_what_a_claim_brings_while_the_machine_falls_asleep_is_handed_back
             await asyncio.wait(sleeping, timeout=0.3)
         return claimed
 
-    monkeypatch.setattr(ClaimDesk, "claim", late)
+    monkeypatch.setattr(ClaimClient, "claim", late)
     port = free_port()
     async with worker(simulated(latency=60, name="book", metrics_port=port), redis_url, sleep=book):
         batch = await producer.enqueue_batch(requests(1))

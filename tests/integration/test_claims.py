@@ -9,10 +9,10 @@ import pytest
 from arq import ArqRedis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from protocol import LANE, SHORT, claimed_again, desk, finish, release
-from support import eventually, hold_jobs, request, requests, simulated, worker
+from helpers.protocol import LANE, SHORT, claim_client, claimed_again, finish, release
+from helpers.support import eventually, hold_jobs, request, requests, simulated, worker
 from windfall import JobState, Producer, keys
-from windfall_worker.claims import Claim, ClaimDesk, Renewed
+from windfall_worker.queue.claims import Claim, ClaimClient, Renewed
 
 MEBIBYTE = 2**20
 
@@ -31,7 +31,7 @@ async def test_a_claim_takes_no_more_than_four_mebibytes_and_one_row_at_least(
     producer: Producer, redis: ArqRedis
 ) -> None:
     await producer.enqueue_batch([*large(5, 1.5), *large(2, 6), *large(1, 0.1)], batch_id="b")
-    by = desk(redis)
+    by = claim_client(redis)
     taken = []
     for _ in range(5):
         claimed = await by.claim([LANE], 8)
@@ -45,7 +45,7 @@ async def test_large_rows_fill_all_slots_of_a_worker(
     producer: Producer, redis: ArqRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = hold_jobs(monkeypatch)
-    monkeypatch.setattr("windfall_worker.claiming._IDLE_POLL", 1000)
+    monkeypatch.setattr("windfall_worker.queue.claiming._IDLE_POLL", 1000)
     await producer.enqueue_batch(large(6, 2.5), batch_id="b")
 
     async def all_run() -> bool:
@@ -56,7 +56,7 @@ async def test_large_rows_fill_all_slots_of_a_worker(
         ended.set()
 
 
-class LosesAnswers(ClaimDesk):
+class LosesAnswers(ClaimClient):
     """A worker to which no answer to a claim comes."""
 
     async def claim(self, lanes: Any, want: int) -> Any:
@@ -86,11 +86,11 @@ async def lose(redis: ArqRedis, worker_id: str, name: str) -> None:
 
 async def test_a_claim_whose_answer_nobody_read_costs_its_job_no_delivery(producer: Producer, redis: ArqRedis) -> None:
     name = await producer.enqueue(request())
-    await desk(redis).renew([])
-    await desk(redis).claim(["windfall:lane:local:m"], 1)  # the scripts are there
+    await claim_client(redis).renew([])
+    await claim_client(redis).claim(["windfall:lane:local:m"], 1)  # the scripts are there
     for n in range(5):
         await lose(redis, f"unlucky{n}", name)
-    reader = desk(redis, "reader", SHORT)
+    reader = claim_client(redis, "reader", SHORT)
     (claim,) = (await claimed_again(redis, reader)).claims
     assert claim.deliveries == 1
     (line,) = claim.attempts()
@@ -103,13 +103,13 @@ async def test_a_claim_that_was_read_costs_a_delivery_though_its_worker_says_not
     producer: Producer, redis: ArqRedis
 ) -> None:
     await producer.enqueue(request())
-    await desk(redis, "w1", SHORT).claim([LANE], 1)
+    await claim_client(redis, "w1", SHORT).claim([LANE], 1)
 
     async def told() -> bool:
         return not await redis.keys(keys.ANSWER + "*")
 
     await eventually(told, what="the word that the answer was read")
-    (claim,) = (await claimed_again(redis, desk(redis, "w2"))).claims
+    (claim,) = (await claimed_again(redis, claim_client(redis, "w2"))).claims
     assert claim.deliveries == 2
     assert "may have been paid for" in str(claim.attempts()[0].moved_on)
 
@@ -121,19 +121,19 @@ async def test_a_renewal_says_that_the_answer_was_read_where_that_word_was_lost(
         raise RedisConnectionError("Connection reset by peer")
 
     await producer.enqueue(request())
-    owner = desk(redis, "w1", SHORT)
+    owner = claim_client(redis, "w1", SHORT)
     with monkeypatch.context() as patch:
         patch.setattr(redis, "delete", lost)
         (claim,) = (await owner.claim([LANE], 1)).claims
         await asyncio.sleep(0)
         await owner.renew([claim])
-    (claim,) = (await claimed_again(redis, desk(redis, "w2"))).claims
+    (claim,) = (await claimed_again(redis, claim_client(redis, "w2"))).claims
     assert claim.deliveries == 2
 
 
 async def put_back(producer: Producer, redis: ArqRedis, count: int) -> None:
     batch = await producer.enqueue_batch(requests(count), batch_id="back")
-    for claim in (await desk(redis).claim([LANE], batch.total)).claims:
+    for claim in (await claim_client(redis).claim([LANE], batch.total)).claims:
         await release(redis, claim, 0, "undo")
 
 
@@ -142,9 +142,9 @@ async def test_what_comes_back_takes_at_most_half_of_a_claim_while_new_rows_wait
 ) -> None:
     await put_back(producer, redis, 40)
     await producer.enqueue_batch(requests(10), batch_id="new")
-    claims = (await desk(redis).claim([LANE], 8)).claims
+    claims = (await claim_client(redis).claim([LANE], 8)).claims
     assert [claim.job_id[:3] for claim in claims] == ["bac"] * 4 + ["new"] * 4
-    rest = (await desk(redis, "w2").claim([LANE], 20)).claims
+    rest = (await claim_client(redis, "w2").claim([LANE], 20)).claims
     assert sum(claim.job_id.startswith("new") for claim in rest) == 6
     assert len(rest) == 20
 
@@ -152,14 +152,14 @@ async def test_what_comes_back_takes_at_most_half_of_a_claim_while_new_rows_wait
 async def test_nor_does_it_starve_new_rows_of_a_worker_with_one_slot(producer: Producer, redis: ArqRedis) -> None:
     await put_back(producer, redis, 40)
     await producer.enqueue_batch(requests(10), batch_id="new")
-    by = desk(redis)
+    by = claim_client(redis)
     taken = [(await by.claim([LANE], 1)).claims[0].job_id[:3] for _ in range(6)]
     assert taken == ["bac", "new"] * 3
 
 
 async def test_large_rows_that_come_back_do_not_fill_every_claim(producer: Producer, redis: ArqRedis) -> None:
     await producer.enqueue_batch(large(2, 3), batch_id="back")
-    by = desk(redis)
+    by = claim_client(redis)
     for _ in range(2):
         (claim,) = (await by.claim([LANE], 4)).claims
         await release(redis, claim, 0, "undo")
@@ -176,12 +176,12 @@ async def test_a_renewal_that_comes_after_a_release_sent_later_does_not_take_the
     producer: Producer, redis: ArqRedis
 ) -> None:
     batch = await producer.enqueue_batch(requests(1))
-    owner = desk(redis)
+    owner = claim_client(redis)
     (claim,) = (await owner.claim([LANE], 1)).claims
     await release(redis, claim, 0, "undo")
     assert await owner.renew([claim]) == Renewed([claim.job_id], [], [])
     assert await queued(redis, claim.job_id)
-    (again,) = (await desk(redis, "w2").claim([LANE], 1)).claims
+    (again,) = (await claim_client(redis, "w2").claim([LANE], 1)).claims
     assert (again.deliveries, again.attempts()) == (1, ())
     status = await producer.batch(batch.id)
     assert (status.queued, status.running) == (0, 1)
@@ -189,7 +189,7 @@ async def test_a_renewal_that_comes_after_a_release_sent_later_does_not_take_the
 
 async def test_nor_one_that_comes_after_a_whole_turn_of_another_worker(producer: Producer, redis: ArqRedis) -> None:
     await producer.enqueue(request())
-    owner, other = desk(redis), desk(redis, "w2")
+    owner, other = claim_client(redis), claim_client(redis, "w2")
     (claim,) = (await owner.claim([LANE], 1)).claims
     await release(redis, claim, 0, "undo")
     (theirs,) = (await other.claim([LANE], 1)).claims
@@ -200,7 +200,7 @@ async def test_nor_one_that_comes_after_a_whole_turn_of_another_worker(producer:
 
 async def test_nor_one_that_comes_after_the_job_failed_and_was_run_again(producer: Producer, redis: ArqRedis) -> None:
     name = await producer.enqueue(request())
-    owner = desk(redis)
+    owner = claim_client(redis)
     (claim,) = (await owner.claim([LANE], 1)).claims
     await finish(redis, claim, JobState.FAILED)
     await producer.retry(name)
@@ -212,7 +212,7 @@ async def test_a_claim_that_redis_forgot_is_taken_up_though_it_knows_of_earlier_
     producer: Producer, redis: ArqRedis
 ) -> None:
     batch = await producer.enqueue_batch(requests(1))
-    owner = desk(redis)
+    owner = claim_client(redis)
     (first,) = (await owner.claim([LANE], 1)).claims
     await release(redis, first, 0, "undo")
     known = await redis.hgetall(keys.JOB + first.job_id)  # type: ignore[misc]

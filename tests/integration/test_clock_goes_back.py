@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from arq import ArqRedis
 
-from protocol import LANE, desk, release
-from support import eventually, requests
+from helpers.protocol import LANE, claim_client, release
+from helpers.support import eventually, requests
 from windfall import Producer, keys
-from windfall_worker.claims import Claimed, Lease
+from windfall_worker.queue.claims import Claimed, Lease
 
 BACK = 600_000
 SHORT = Lease(1000, 100)
@@ -28,10 +28,10 @@ async def go_back(redis: ArqRedis) -> None:
 async def test_the_rows_of_a_dead_worker_come_back_when_their_lease_ends(redis: ArqRedis, redis_url: str) -> None:
     async with Producer(redis_url) as producer:
         await producer.enqueue_batch(requests(3), batch_id="b")
-    dead = await desk(redis, "dead", SHORT).claim([LANE], 10)
+    dead = await claim_client(redis, "dead", SHORT).claim([LANE], 10)
     assert len(dead.claims) == 3
     await go_back(redis)
-    other = desk(redis, "other", SHORT)
+    other = claim_client(redis, "other", SHORT)
 
     async def some() -> Claimed | None:
         claimed = await other.claim([LANE], 10)
@@ -45,7 +45,7 @@ async def test_a_live_worker_keeps_its_rows(redis: ArqRedis, redis_url: str) -> 
     async with Producer(redis_url) as producer:
         await producer.enqueue_batch(requests(3), batch_id="b")
     lease = Lease(60_000, 10_000)
-    live, other = desk(redis, "live", lease), desk(redis, "other", lease)
+    live, other = claim_client(redis, "live", lease), claim_client(redis, "other", lease)
     held = (await live.claim([LANE], 10)).claims
     await go_back(redis)
     for _ in range(5):
@@ -60,7 +60,7 @@ async def test_what_was_put_back_for_later_comes_no_later_than_that(
 ) -> None:
     async with Producer(redis_url) as producer:
         await producer.enqueue_batch(requests(700), batch_id="b")
-    worker = desk(redis, "w", SHORT)
+    worker = claim_client(redis, "w", SHORT)
     claims = (await worker.claim([LANE], 1000)).claims
     for claim in claims:
         await release(redis, claim, delay_ms, "undo")

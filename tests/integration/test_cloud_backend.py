@@ -147,7 +147,7 @@ async def test_tools_go_out_and_calls_come_back(fault_server: FaultServer, model
     answer = {"id": "m", "type": "message", "model": model, "content": [block], "stop_reason": "tool_use", "usage": {}}
     fault_server.plan(model, {"json": answer})
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
-    made = await ours.complete(call(tools=(tool,), tool_choice="required"))
+    made = await ours.complete(call(context=(tool,), tool_choice="required"))
     assert made.finish_reason == "tool_calls"
     assert made.tool_calls[0].function.arguments == '{"x": 1}'
     assert fault_server.seen(model)[0]["body"]["tool_choice"] == {"type": "any"}

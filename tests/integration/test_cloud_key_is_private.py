@@ -12,8 +12,8 @@ from arq import ArqRedis
 
 from faultserver import FaultServer
 from faultserver.fixtures import fault_server, model
-from windfall import logs
 from windfall.errors import BackendError
+from windfall.telemetry import logs
 from windfall_worker.cloud import AnthropicClient, CallOptions, CloudBackendClient, OpenAIClient
 
 __all__ = ["fault_server", "model"]

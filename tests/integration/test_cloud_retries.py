@@ -20,9 +20,9 @@ from windfall.errors import (
     RateLimited,
     RequestRejected,
 )
-from windfall_worker.breaker import CircuitOpen
 from windfall_worker.cloud import CallOptions, OpenAIClient
 from windfall_worker.cloud.trip import RETRIED
+from windfall_worker.guards.breaker import CircuitOpen
 
 __all__ = ["fault_server", "model"]
 

@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 from redis.exceptions import ResponseError
 
-from processes import children
-from support import eventually, requests, simulated, worker
-from windfall import Producer, broker
-from windfall.broker import EmbeddedBroker, find_redis_server
-from windfall.connection import connect
+from helpers.processes import children
+from helpers.support import eventually, requests, simulated, worker
+from windfall import Producer
+from windfall.broker.connection import connect
+from windfall.embedded import broker
+from windfall.embedded.broker import EmbeddedBroker, find_redis_server
 from windfall.errors import BrokerDenied, BrokerUnavailable, ConfigError
 
 #: Tries, as the user of this number, to open and to connect to what it finds in a folder; prints what succeeded.
@@ -133,7 +134,7 @@ async def test_a_folder_with_a_path_too_long_for_a_socket_is_no_obstacle(folder:
 async def test_after_kill_9_neither_the_server_nor_its_socket_is_left(folder: Path) -> None:
     deep = folder / ("x" * 120)
     code = (
-        "import asyncio, pathlib, sys\nfrom windfall.broker import EmbeddedBroker\n"
+        "import asyncio, pathlib, sys\nfrom windfall.embedded.broker import EmbeddedBroker\n"
         "async def main():\n"
         "    async with EmbeddedBroker.start(pathlib.Path(sys.argv[1])) as started:\n"
         "        print(started.redis.connection_pool.connection_kwargs['path'], flush=True)\n"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from models import build_model, token_id, until
+from helpers.models import build_model, token_id, until
 from windfall.errors import BackendUnavailable, ConfigError, EngineDied
 from windfall.request import CompletionRequest
 from windfall.result import Completion, Delta

@@ -12,7 +12,7 @@ import mlx.core as mx
 from mlx.nn.layers.linear import Linear
 from mlx_lm.utils import load
 
-from models import build_model
+from helpers.models import build_model
 from windfall_worker.engine.processor import suit_processor
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from models import build_model, token_id
+from helpers.models import build_model, token_id
 from windfall.request import CompletionRequest
 from windfall_worker.engine.protocol import Beat, Cancel, Done, Failed, Load, Message, Submit
 from windfall_worker.engine.settings import EngineSettings

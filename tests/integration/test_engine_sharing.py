@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from models import build_model, token_id, until
+from helpers.models import build_model, token_id, until
 from windfall.errors import RequestRejected
 from windfall.request import CompletionRequest
 from windfall.result import Completion

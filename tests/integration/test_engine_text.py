@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from models import build_model
+from helpers.models import build_model
 from windfall_worker.engine.text import TextRules, TextStream
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from arq import ArqRedis
 
-from support import eventually, requests
+from helpers.support import eventually, requests
 from windfall import Producer, keys
-from windfall.clock import RedisClock
-from windfall.housekeeping import Housekeeping
+from windfall.broker.clock import RedisClock
+from windfall.queue.housekeeping import Housekeeping
 
 ROWS = 1200
 

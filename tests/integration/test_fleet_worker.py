@@ -14,11 +14,11 @@ from arq.connections import create_pool
 from arq.jobs import Job as ArqJob
 from arq.jobs import JobStatus
 
-from support import eventually, let_jobs_wait_behind_one, request, requests, simulated, worker
+from helpers.support import eventually, let_jobs_wait_behind_one, request, requests, simulated, worker
 from windfall import BrokerFull, CompletionFailed, CompletionResult, JobState, Producer, keys
 from windfall.batch import BatchState
-from windfall.broker import free_port, redis_server
-from windfall.tasks import put_away
+from windfall.embedded.broker import free_port, redis_server
+from windfall.tasks import cancel_all
 from windfall.wire import JobMessage, decode_job, encode_job, job_deserializer, job_serializer
 from windfall_worker.backends.simulated import SimulatedBackend
 from windfall_worker.main import run_worker
@@ -294,7 +294,7 @@ async def test_a_worker_that_is_cancelled_hands_back_what_it_runs(producer: Prod
         return (await producer.batch(batch.id)).running == 3
 
     await eventually(all_running, what="three running jobs")
-    await put_away([running])
+    await cancel_all([running])
     assert (await producer.batch(batch.id)).queued == 3
 
 

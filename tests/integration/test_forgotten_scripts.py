@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from arq import ArqRedis
 
-from protocol import LANE, answer, desk
-from support import eventually, request
+from helpers.protocol import LANE, answer, claim_client
+from helpers.support import eventually, request
 from windfall import JobState, Producer
 from windfall.scripts import Arg, Script, Step, run
-from windfall.tasks import put_away
-from windfall_worker.metrics.recorder import SILENT
-from windfall_worker.outbox import Letter, Outbox
+from windfall.tasks import cancel_all
+from windfall_worker.queue.outbox import Outbox, PendingStep
+from windfall_worker.recorder import SILENT
 
 
 @pytest.fixture
@@ -51,19 +51,19 @@ async def test_a_result_waits_in_the_outbox_until_redis_keeps_its_scripts(
 ) -> None:
     async with Producer(redis) as producer:
         name = await producer.enqueue(request())
-        (claim,) = (await desk(redis).claim([LANE], 1)).claims
+        (claim,) = (await claim_client(redis).claim([LANE], 1)).claims
         end: list[Arg] = [name, claim.token, JobState.COMPLETED.value, answer(claim), 60_000, 1, 2, 0, 0, claim.digest]
         await redis.script_flush()
         forgetful(12)
         answers: list[bytes | None] = []
         outbox = Outbox(redis, SILENT)
         delivering = asyncio.create_task(outbox.run())
-        outbox.post(Letter(Step(Script.FINISH, [LANE], end), name, answers.append))
+        outbox.post(PendingStep(Step(Script.FINISH, [LANE], end), name, answers.append))
 
         async def answered() -> bool:
             return bool(answers)
 
         await eventually(answered, what="an answer to the result")
-        await put_away([delivering])
+        await cancel_all([delivering])
         assert answers == [b"ok"]
         assert (await producer.wait(name, timeout=5)).ok

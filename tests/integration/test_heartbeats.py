@@ -7,10 +7,10 @@ import threading
 import pytest
 from arq import ArqRedis
 
-from processes import workers_up
-from support import eventually, simulated, worker
+from helpers.processes import workers_up
+from helpers.support import eventually, simulated, worker
 from windfall import Producer, keys
-from windfall.fleet import WorkerStatus, read_fleet, worker_name, write_heartbeat
+from windfall.queue.fleet import WorkerStatus, read_fleet, worker_name, write_heartbeat
 
 
 async def test_the_worker_does_not_wait_for_what_its_machine_says_of_itself(
@@ -22,7 +22,7 @@ async def test_the_worker_does_not_wait_for_what_its_machine_says_of_itself(
         asked.append(threading.current_thread())
         return "Apple M4"
 
-    monkeypatch.setattr("windfall_worker.registry.chip", chip)
+    monkeypatch.setattr("windfall_worker.queue.heartbeat.chip", chip)
     async with worker(simulated(), redis_url), Producer(redis_url) as producer:
         await workers_up(producer, 1)
         (status,) = (await producer.fleet()).workers

@@ -12,7 +12,7 @@ from arq import ArqRedis
 from redis.exceptions import NoPermissionError
 
 from acceptance.commands import Shell, named_rows
-from mischief_of_producers import (
+from helpers.mischief_of_producers import (
     TYPES,
     Command,
     do,
@@ -25,11 +25,11 @@ from mischief_of_producers import (
     strange_names,
     strange_values,
 )
-from support import eventually, request, requests, simulated, worker
+from helpers.support import eventually, request, requests, simulated, worker
 from windfall import BatchStatus, Producer, keys
-from windfall.connection import connect, disconnect
+from windfall.broker.connection import connect, disconnect
 from windfall.errors import IdTaken, InvalidRequest, ScriptsMissing
-from windfall.quarantine import newest
+from windfall.queue.quarantine import newest
 from windfall.scripts import Script, run
 
 ROWS = 12

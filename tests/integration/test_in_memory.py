@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from support import eventually, request, requests, simulated, worker
+from helpers.support import eventually, request, requests, simulated, worker
 from windfall import CompletionRequest, JobState
-from windfall.broker import fake_redis
-from windfall.connection import disconnect
+from windfall.broker.connection import disconnect
+from windfall.embedded.broker import fake_redis
 from windfall.producer import Producer
 from windfall.testing import in_memory_producer
 

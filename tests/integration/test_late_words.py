@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 import pytest
 from arq import ArqRedis
 
-from protocol import LANE, desk, finish, release
-from support import request, requests
+from helpers.protocol import LANE, claim_client, finish, release
+from helpers.support import request, requests
 from windfall import Producer, keys
 from windfall.batch import BatchState
-from windfall_worker.claims import Lease
+from windfall_worker.queue.claims import Lease
 
 
 @pytest.fixture
@@ -25,13 +25,13 @@ async def test_a_renewal_does_not_take_back_a_job_whose_release_is_on_its_way(
     producer: Producer, redis: ArqRedis
 ) -> None:
     await producer.enqueue(request())
-    owner = desk(redis)
+    owner = claim_client(redis)
     (claim,) = (await owner.claim([LANE], 1)).claims
     await release(redis, claim, 0, "undo")
     renewed = await owner.renew([], releasing=[claim])
     assert (renewed.lost, renewed.gone) == ([], [])
     assert await redis.get(keys.HOLDER + claim.job_id) is None
-    (again,) = (await desk(redis, "w2").claim([LANE], 1)).claims
+    (again,) = (await claim_client(redis, "w2").claim([LANE], 1)).claims
     assert (again.deliveries, again.lost) == (1, "")
 
 
@@ -39,7 +39,7 @@ async def test_a_completion_is_not_given_to_another_job_that_has_its_id_now(
     producer: Producer, redis: ArqRedis
 ) -> None:
     await producer.enqueue_batch([request("the old row")], batch_id="b")
-    owner = desk(redis)
+    owner = claim_client(redis)
     (claim,) = (await owner.claim([LANE], 1)).claims
     await producer.delete("b", cancel=True)
     await producer.enqueue_batch([request("a new row")], batch_id="b")
@@ -50,7 +50,7 @@ async def test_a_completion_is_not_given_to_another_job_that_has_its_id_now(
 
 async def test_a_cancelled_job_whose_worker_is_gone_ends_without_another(producer: Producer, redis: ArqRedis) -> None:
     batch = await producer.enqueue_batch(requests(1))
-    await desk(redis, "w1", Lease(50, 10_000)).claim([LANE], 1)
+    await claim_client(redis, "w1", Lease(50, 10_000)).claim([LANE], 1)
     await asyncio.sleep(0.1)
     assert await producer.cancel(batch.id) == 1
     assert (await producer.batch(batch.id)).state is BatchState.CANCELLED
@@ -61,9 +61,9 @@ async def test_while_owners_have_time_to_come_back_nobody_is_told_to_ask_again_a
 ) -> None:
     await producer.enqueue(request())
     beat = Lease(100, 1000)
-    await desk(redis, "w1", beat).claim([LANE], 1)
+    await claim_client(redis, "w1", beat).claim([LANE], 1)
     await asyncio.sleep(1.7)  # longer than one and a half renewal periods
-    claimed = await desk(redis, "w2", beat).claim([LANE], 1)
+    claimed = await claim_client(redis, "w2", beat).claim([LANE], 1)
     assert claimed.claims == ()
     assert claimed.next_due is not None
     assert claimed.next_due - claimed.now > 1

@@ -15,24 +15,24 @@ from prometheus_client import CollectorRegistry, generate_latest
 from faultserver import FaultServer
 from faultserver.fixtures import fault_server, model
 from faultserver.redis_process import RedisProcess
-from protocol import LANE, desk, release
-from scraping import Scrape, scrape
-from support import eventually, request, requests, simulated, worker
+from helpers.protocol import LANE, claim_client, release
+from helpers.scraping import Scrape, scrape
+from helpers.support import eventually, request, requests, simulated, worker
 from windfall import ConfigError, Producer
-from windfall.broker import free_port
-from windfall.clock import RedisClock
+from windfall.broker.clock import RedisClock
+from windfall.embedded.broker import free_port
 from windfall.errors import BackendUnavailable
 from windfall.result import Completion
-from windfall.tasks import put_away
+from windfall.tasks import cancel_all
+from windfall_worker.backends.capacity import Capacity
+from windfall_worker.backends.routing import GuardedBackend, ModelBackends
 from windfall_worker.backends.simulated import SimulatedBackend
-from windfall_worker.capacity import Capacity
+from windfall_worker.control import Gate
 from windfall_worker.engine.protocol import Beat
-from windfall_worker.feeds import Feed, watch_backlogs
-from windfall_worker.gate import Gate
 from windfall_worker.main import run_worker
 from windfall_worker.metrics.observed import Observed
-from windfall_worker.metrics.recorder import Recorder
-from windfall_worker.routing import Station, Stations
+from windfall_worker.queue.lanes import LaneGroup, watch_backlogs
+from windfall_worker.recorder import Recorder
 from windfall_worker.settings import ModelSettings, ProviderSettings, WorkerSettings
 
 __all__ = ["fault_server", "model"]
@@ -92,12 +92,12 @@ async def test_what_runs_and_what_waits_is_told_while_it_does(producer: Producer
 
 async def test_what_was_put_back_is_in_the_backlog_once_it_is_due(producer: Producer, redis: ArqRedis) -> None:
     await producer.enqueue_batch(requests(4))
-    later, due, _running = (await desk(redis).claim([LANE], 3)).claims
+    later, due, _running = (await claim_client(redis).claim([LANE], 3)).claims
     await release(redis, later, 60_000, "undo")
     await release(redis, due, 0, "undo")
     capacity = Capacity(4)
-    feeds = (Feed("m", capacity, (LANE,), lambda: (LANE,)),)
-    watching = asyncio.create_task(watch_backlogs(redis, RedisClock(redis), feeds, Recorder()))
+    groups = (LaneGroup("m", capacity, (LANE,), lambda: (LANE,)),)
+    watching = asyncio.create_task(watch_backlogs(redis, RedisClock(redis), groups, Recorder()))
 
     async def told() -> int:
         return capacity.backlog
@@ -105,7 +105,7 @@ async def test_what_was_put_back_is_in_the_backlog_once_it_is_due(producer: Prod
     try:
         assert await eventually(told, what="a backlog") == 2  # the one that was never claimed, and the one that is due
     finally:
-        await put_away([watching])
+        await cancel_all([watching])
 
 
 async def test_an_outage_of_redis_shows() -> None:
@@ -211,7 +211,7 @@ class _Engine(SimulatedBackend):
 
 @dataclass
 class _Worker:
-    feeds: tuple[Feed, ...]
+    groups: tuple[LaneGroup, ...]
     draining: bool = False
     gate: Gate = field(default_factory=Gate)
     ends_waiting: int = 2
@@ -219,8 +219,8 @@ class _Worker:
 
 def test_an_engine_is_told_of_by_its_last_beat_and_a_pause_by_its_reason_also_when_it_is_over() -> None:
     capacity = Capacity(4)
-    found = Stations(Station(_Engine(0), capacity, asyncio.Semaphore(4)))
-    watched = _Worker((Feed("m", capacity, ("x",), lambda: ()),))
+    found = ModelBackends(GuardedBackend(_Engine(0), capacity, asyncio.Semaphore(4)))
+    watched = _Worker((LaneGroup("m", capacity, ("x",), lambda: ()),))
     registry = CollectorRegistry()
     registry.register(Observed(watched, {"m": found}))
     watched.gate.shut("battery", "the battery is at 30 %")

@@ -10,8 +10,8 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from faultserver.fixtures import until
-from scraping import scrape_now
-from windfall.broker import free_port
+from helpers.scraping import scrape_now
+from windfall.embedded.broker import free_port
 from windfall_worker.metrics import server
 from windfall_worker.metrics.server import BoundedServer, served
 

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 import pytest
 from arq import ArqRedis
 
-from processes import workers_up
-from support import eventually, hold_jobs, requests, simulated, worker
+from helpers.processes import workers_up
+from helpers.support import eventually, hold_jobs, requests, simulated, worker
 from windfall import NotFound, Producer, keys
-from windfall.fleet import WorkerStatus, write_heartbeat
+from windfall.queue.fleet import WorkerStatus, write_heartbeat
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Pausing and resuming lanes, batches and workers on a real Redis, and what happens to what is paused."""
+"""Pausing and resuming lanes, batches and workers on a real Redis, and what wait_for to what is paused."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 from arq import ArqRedis
 
 from faults.invariants import watched
-from protocol import LANE, LONG, SHORT, claimed_again, finish, release
-from protocol import desk as desk_of
-from support import eventually, request, requests
+from helpers.protocol import LANE, LONG, SHORT, claimed_again, finish, release
+from helpers.protocol import claim_client as desk_of
+from helpers.support import eventually, request, requests
 from windfall import JobState, NotFound, Producer, Route, keys
 from windfall.batch import BatchState
-from windfall.housekeeping import Housekeeping
+from windfall.queue.housekeeping import Housekeeping
 from windfall.scripts import Script, run
-from windfall_worker.claims import ClaimDesk, Lease
+from windfall_worker.queue.claims import ClaimClient, Lease
 
 LOCAL = keys.lane_queue("m", "local")
 #: Ends within a test, and not before the test has come to what is to happen under it.
@@ -31,7 +31,7 @@ async def producer(redis: ArqRedis) -> Any:
         yield producer
 
 
-def desk(redis: ArqRedis, worker: str | None = None, lease: Lease = LONG) -> ClaimDesk:
+def claim_client(redis: ArqRedis, worker: str | None = None, lease: Lease = LONG) -> ClaimClient:
     """Of a worker that nobody else is, unless it is named."""
     return desk_of(redis, worker or f"worker-{next(_numbers)}", lease)
 
@@ -42,7 +42,7 @@ async def parked(redis: ArqRedis) -> int:
 
 
 async def ids(redis: ArqRedis, want: int, lanes: tuple[str, ...] = (LANE,)) -> list[str]:
-    return [claim.job_id for claim in (await desk(redis).claim(lanes, want)).claims]
+    return [claim.job_id for claim in (await claim_client(redis).claim(lanes, want)).claims]
 
 
 # Lanes.
@@ -53,7 +53,7 @@ async def test_nothing_is_claimed_from_a_paused_lane_and_nobody_is_told_that_som
 ) -> None:
     await producer.enqueue_batch(requests(3), batch_id="b")
     assert await producer.pause("lane", "m") == ("local", "auto", "cloud")
-    claimed = await desk(redis).claim([LANE, LOCAL], 3)
+    claimed = await claim_client(redis).claim([LANE, LOCAL], 3)
     assert (claimed.claims, claimed.next_due) == ((), None)
     assert await producer.resume("lane", "m") == ("local", "auto", "cloud")
     assert len(await ids(redis, 3)) == 3
@@ -87,10 +87,10 @@ async def test_what_was_cancelled_and_lost_with_its_worker_is_ended_though_its_l
     producer: Producer, redis: ArqRedis
 ) -> None:
     await producer.enqueue_batch(requests(3), batch_id="b")
-    cancelled, _lost = (await desk(redis, "w1", NOT_SO_SHORT).claim([LANE], 2)).claims
+    cancelled, _lost = (await claim_client(redis, "w1", NOT_SO_SHORT).claim([LANE], 2)).claims
     await producer.pause("lane", "m")
     assert await producer.cancel(cancelled.job_id) == 1
-    (ending,) = (await claimed_again(redis, desk(redis, "w2"))).claims
+    (ending,) = (await claimed_again(redis, claim_client(redis, "w2"))).claims
     assert (ending.job_id, ending.aborted) == (cancelled.job_id, True)
 
 
@@ -112,7 +112,7 @@ async def test_a_paused_batch_stays_queued_and_comes_back_in_its_order(
     async with watched(redis_url, "b"):
         assert await producer.pause("batch", "b") == ("b",)
         assert await producer.pause("batch", "b") == ()
-        assert (await desk(redis).claim([LANE], 3)).claims == ()
+        assert (await claim_client(redis).claim([LANE], 3)).claims == ()
         status = await producer.batch("b")
         assert (status.queued, status.paused, status.state) == (700, True, BatchState.RUNNING)
         assert await producer.resume("batch", "b") == ("b",)
@@ -129,7 +129,7 @@ async def test_behind_twenty_thousand_rows_of_a_paused_batch_another_is_served_a
     await producer.enqueue_batch(requests(20_000), batch_id="big")
     await producer.pause("batch", "big")
     other = await producer.enqueue_batch(requests(2), batch_id="small")
-    worker, calls, claimed = desk(redis), 0, await desk(redis, "w0").claim([LANE], 1)
+    worker, calls, claimed = claim_client(redis), 0, await claim_client(redis, "w0").claim([LANE], 1)
     while not claimed.claims:
         # A worker asks again at once for as long as something is due.
         assert claimed.next_due is not None
@@ -159,7 +159,7 @@ async def test_what_runs_when_its_batch_is_paused_goes_on_and_what_it_puts_back_
     producer: Producer, redis: ArqRedis
 ) -> None:
     await producer.enqueue_batch(requests(3), batch_id="b")
-    worker = desk(redis)
+    worker = claim_client(redis)
     one, two = (await worker.claim([LANE], 2)).claims
     await producer.pause("batch", "b")
     assert (await worker.renew([one, two])).lost == []
@@ -177,9 +177,9 @@ async def test_a_lost_lease_of_a_paused_batch_is_parked_and_its_late_result_is_s
 ) -> None:
     await producer.enqueue_batch(requests(2), batch_id="b")
     async with watched(redis_url, "b"):
-        late, dead = (await desk(redis, "w1", SHORT).claim([LANE], 2)).claims
+        late, dead = (await claim_client(redis, "w1", SHORT).claim([LANE], 2)).claims
         await producer.pause("batch", "b")
-        other = desk(redis, "w2", SHORT)
+        other = claim_client(redis, "w2", SHORT)
 
         async def both_parked() -> bool:
             assert (await other.claim([LANE], 5)).claims == ()
@@ -189,7 +189,7 @@ async def test_a_lost_lease_of_a_paused_batch_is_parked_and_its_late_result_is_s
         assert (await producer.batch("b")).queued == 2
         assert await finish(redis, late) == b"ok"
         await producer.resume("batch", "b")
-        (again,) = (await claimed_again(redis, desk(redis, "w3", LONG))).claims
+        (again,) = (await claimed_again(redis, claim_client(redis, "w3", LONG))).claims
         assert (again.job_id, again.deliveries, [lost.worker for lost in again.attempts()]) == (dead.job_id, 2, ["w1"])
 
 
@@ -197,10 +197,10 @@ async def test_the_owner_of_a_parked_job_that_was_only_late_has_it_back_by_renew
     producer: Producer, redis: ArqRedis
 ) -> None:
     await producer.enqueue_batch(requests(1), batch_id="b")
-    owner = desk(redis, "w1", SHORT)
+    owner = claim_client(redis, "w1", SHORT)
     (claim,) = (await owner.claim([LANE], 1)).claims
     await producer.pause("batch", "b")
-    other = desk(redis, "w2", SHORT)
+    other = claim_client(redis, "w2", SHORT)
 
     async def is_parked() -> bool:
         await other.claim([LANE], 1)
@@ -217,12 +217,12 @@ async def test_a_paused_batch_is_cancelled_with_what_is_parked(
 ) -> None:
     await producer.enqueue_batch(requests(30), batch_id="b")
     async with watched(redis_url, "b"):
-        (running,) = (await desk(redis, "w1", NOT_SO_SHORT).claim([LANE], 1)).claims
+        (running,) = (await claim_client(redis, "w1", NOT_SO_SHORT).claim([LANE], 1)).claims
         await producer.pause("batch", "b")
         await ids(redis, 5)
         assert await producer.cancel("b") == 30
     # The worker of the one that ran died: it goes to another in spite of the pause, and is ended there.
-    (ending,) = (await claimed_again(redis, desk(redis, "w2"))).claims
+    (ending,) = (await claimed_again(redis, claim_client(redis, "w2"))).claims
     assert (ending.job_id, ending.aborted) == (running.job_id, True)
     assert await finish(redis, ending) == b"ok"
     status = await producer.batch("b")
@@ -264,7 +264,7 @@ async def test_rows_may_be_submitted_into_a_paused_batch_and_wait_there(producer
 
 async def test_what_failed_of_a_paused_batch_and_is_run_again_waits_too(producer: Producer, redis: ArqRedis) -> None:
     await producer.enqueue_batch(requests(2), batch_id="b")
-    (claim,) = (await desk(redis).claim([LANE], 1)).claims
+    (claim,) = (await claim_client(redis).claim([LANE], 1)).claims
     await finish(redis, claim, JobState.FAILED)
     await producer.pause("batch", "b")
     assert await producer.retry("b") == 1
@@ -274,7 +274,7 @@ async def test_what_failed_of_a_paused_batch_and_is_run_again_waits_too(producer
 
 async def test_what_has_ended_is_paused_no_longer_and_cannot_be_paused(producer: Producer, redis: ArqRedis) -> None:
     await producer.enqueue_batch(requests(1), batch_id="b")
-    (claim,) = (await desk(redis).claim([LANE], 1)).claims
+    (claim,) = (await claim_client(redis).claim([LANE], 1)).claims
     await producer.pause("batch", "b")
     await finish(redis, claim)
     assert not (await producer.batch("b")).paused
@@ -323,7 +323,7 @@ async def test_pauses_and_resumptions_between_claims_lose_nothing_and_run_nothin
     working = True
 
     async def work(name: str) -> None:
-        worker = desk(redis, name)
+        worker = claim_client(redis, name)
         while working:
             for claim in (await worker.claim([LANE], 7)).claims:
                 taken.append(claim.job_id)

@@ -12,8 +12,8 @@ from arq import ArqRedis
 from arq.jobs import Job as ArqJob
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from protocol import LANE, SHORT, claimed_again, desk, finish, release
-from support import eventually, request, requests
+from helpers.protocol import LANE, SHORT, claim_client, claimed_again, finish, release
+from helpers.support import eventually, request, requests
 from windfall import (
     BatchCancelled,
     BatchDiffers,
@@ -28,7 +28,7 @@ from windfall import (
 from windfall.batch import BatchState
 from windfall.row import Row
 from windfall.wire import job_deserializer
-from windfall_worker.claims import Claim, Lease, Renewed
+from windfall_worker.queue.claims import Claim, Lease, Renewed
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ async def test_rows_are_known_again_as_payloads_as_results_and_as_rejections(
     bad = InvalidRow("bad", 4, InvalidRequest("wrong", line=4))
     rows: list[Row] = [*requests(3), bad]
     await producer.enqueue_batch(rows, batch_id="b")
-    (claim,) = (await desk(redis).claim([LANE], 1)).claims
+    (claim,) = (await claim_client(redis).claim([LANE], 1)).claims
     await finish(redis, claim)
     assert (await producer.enqueue_batch([*rows, request("new")], batch_id="b")).total == 5
 
@@ -70,7 +70,7 @@ async def test_a_batch_takes_no_rows_of_a_file_that_was_edited(
 ) -> None:
     await producer.enqueue_batch(requests(120), batch_id="b")
     if ended:
-        for claim in (await desk(redis).claim([LANE], 200)).claims:
+        for claim in (await claim_client(redis).claim([LANE], 200)).claims:
             await finish(redis, claim)
     before = await producer.batch("b")
     with pytest.raises(BatchDiffers, match="nothing was added"):
@@ -81,7 +81,7 @@ async def test_a_batch_takes_no_rows_of_a_file_that_was_edited(
 
 async def test_rows_are_claimed_in_the_order_of_the_file(producer: Producer, redis: ArqRedis) -> None:
     await producer.enqueue_batch(requests(600), batch_id="b")
-    claims = (await desk(redis).claim([LANE], 600)).claims
+    claims = (await claim_client(redis).claim([LANE], 600)).claims
     assert [claim.job_id for claim in claims] == [f"b:{n}" for n in range(1, 601)]
 
 
@@ -92,15 +92,15 @@ async def test_high_priority_goes_first_across_lanes_and_low_priority_is_visible
     normal = await producer.enqueue(request())
     high = await producer.enqueue(request(priority=9, route="local"))
     lanes = [LANE, keys.lane_queue("m", "local")]
-    assert [claim.job_id for claim in (await desk(redis).claim(lanes, 5)).claims] == [high, normal, low]
+    assert [claim.job_id for claim in (await claim_client(redis).claim(lanes, 5)).claims] == [high, normal, low]
 
 
 async def test_a_claimed_job_is_invisible_until_its_lease_ends_and_then_tells_who_lost_it(
     producer: Producer, redis: ArqRedis
 ) -> None:
     name = await producer.enqueue(request())
-    (first,) = (await desk(redis, "w1", SHORT).claim([LANE], 5)).claims
-    second = desk(redis, "w2", SHORT)
+    (first,) = (await claim_client(redis, "w1", SHORT).claim([LANE], 5)).claims
+    second = claim_client(redis, "w2", SHORT)
     assert (await second.claim([LANE], 5)).claims == ()
     (again,) = (await claimed_again(redis, second)).claims
     assert (again.job_id, again.deliveries) == (name, 2)
@@ -110,8 +110,8 @@ async def test_a_claimed_job_is_invisible_until_its_lease_ends_and_then_tells_wh
 
 async def test_a_second_claim_passes_over_what_the_first_took(producer: Producer, redis: ArqRedis) -> None:
     await producer.enqueue_batch(requests(6), batch_id="b")
-    first = (await desk(redis, "w1").claim([LANE], 3)).claims
-    second = (await desk(redis, "w2").claim([LANE], 3)).claims
+    first = (await claim_client(redis, "w1").claim([LANE], 3)).claims
+    second = (await claim_client(redis, "w2").claim([LANE], 3)).claims
     assert [claim.job_id for claim in (*first, *second)] == [f"b:{n}" for n in range(1, 7)]
 
 
@@ -119,7 +119,7 @@ async def test_a_claim_whose_answer_was_lost_on_the_way_is_answered_again_with_t
     producer: Producer, redis: ArqRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await producer.enqueue_batch(requests(6), batch_id="b")
-    worker = desk(redis)
+    worker = claim_client(redis)
     with monkeypatch.context() as patch:
         evalsha = redis.evalsha
 
@@ -141,10 +141,10 @@ async def test_a_claim_whose_answer_was_lost_on_the_way_is_answered_again_with_t
 
 async def test_a_lost_lease_is_reclaimed_before_a_long_backlog(producer: Producer, redis: ArqRedis) -> None:
     first = await producer.enqueue(request())
-    await desk(redis, "w1", SHORT).claim([LANE], 1)
+    await claim_client(redis, "w1", SHORT).claim([LANE], 1)
     await producer.enqueue_batch(requests(50))
     await asyncio.sleep(0.2)
-    (claim,) = (await desk(redis, "w2").claim([LANE], 1)).claims
+    (claim,) = (await claim_client(redis, "w2").claim([LANE], 1)).claims
     assert claim.job_id == first
 
 
@@ -152,8 +152,8 @@ async def test_a_result_under_another_token_is_refused_and_the_holders_is_taken_
     producer: Producer, redis: ArqRedis
 ) -> None:
     batch = await producer.enqueue_batch(requests(1))
-    (late,) = (await desk(redis, "w1", SHORT).claim([LANE], 1)).claims
-    (holder,) = (await claimed_again(redis, desk(redis, "w2"))).claims
+    (late,) = (await claim_client(redis, "w1", SHORT).claim([LANE], 1)).claims
+    (holder,) = (await claimed_again(redis, claim_client(redis, "w2"))).claims
     assert await finish(redis, late, text="late") == b"held"
     assert await finish(redis, holder, text="held") == b"ok"
     assert await finish(redis, late, text="late") == b"finished"
@@ -162,7 +162,7 @@ async def test_a_result_under_another_token_is_refused_and_the_holders_is_taken_
 
 async def test_a_late_result_is_taken_when_nobody_holds_the_job(producer: Producer, redis: ArqRedis) -> None:
     batch = await producer.enqueue_batch(requests(1))
-    (claim,) = (await desk(redis).claim([LANE], 1)).claims
+    (claim,) = (await claim_client(redis).claim([LANE], 1)).claims
     await release(redis, claim, 60_000, "undo")
     assert await finish(redis, claim) == b"ok"
     status = await producer.batch(batch.id)
@@ -176,10 +176,10 @@ async def test_a_result_for_a_job_that_is_not_there_is_refused(redis: ArqRedis) 
 
 async def test_a_renewed_lease_holds_and_a_lost_one_is_reported(producer: Producer, redis: ArqRedis) -> None:
     await producer.enqueue(request())
-    owner = desk(redis, "w1", SHORT)
+    owner = claim_client(redis, "w1", SHORT)
     (claim,) = (await owner.claim([LANE], 1)).claims
     assert await owner.renew([claim]) == Renewed([], [], [])
-    other = desk(redis, "w2", SHORT)
+    other = claim_client(redis, "w2", SHORT)
     await claimed_again(redis, other)
     assert await owner.renew([claim]) == Renewed([claim.job_id], [], [])
 
@@ -188,7 +188,7 @@ async def test_a_claim_that_redis_forgot_is_taken_up_again_by_its_owners_renewal
     producer: Producer, redis: ArqRedis
 ) -> None:
     batch = await producer.enqueue_batch(requests(1))
-    owner = desk(redis)
+    owner = claim_client(redis)
     (claim,) = (await owner.claim([LANE], 1)).claims
     # What the last second of an append-only file loses: the claim, not the job.
     await redis.delete(keys.HOLDER + claim.job_id, keys.JOB + claim.job_id)
@@ -203,18 +203,18 @@ async def test_after_an_outage_nobody_reclaims_before_the_owner_had_a_renewal_pe
 ) -> None:
     await producer.enqueue(request())
     beat = Lease(200, 400)
-    (claim,) = (await desk(redis, "w1", beat).claim([LANE], 1)).claims
+    (claim,) = (await claim_client(redis, "w1", beat).claim([LANE], 1)).claims
     await asyncio.sleep(0.8)  # nobody calls: longer than one and a half renewal periods
-    other = desk(redis, "w2", beat)
+    other = claim_client(redis, "w2", beat)
     assert (await other.claim([LANE], 1)).claims == ()
-    assert await desk(redis, "w1", beat).renew([claim]) == Renewed([], [], [])
+    assert await claim_client(redis, "w1", beat).renew([claim]) == Renewed([], [], [])
 
 
 async def test_put_back_jobs_return_after_their_delay_and_pay_as_the_reason_says(
     producer: Producer, redis: ArqRedis
 ) -> None:
     await producer.enqueue(request())
-    worker = desk(redis)
+    worker = claim_client(redis)
     (claim,) = (await worker.claim([LANE], 1)).claims
     assert await release(redis, claim, 100, "undo") == b"ok"
     assert (await worker.claim([LANE], 1)).claims == ()
@@ -230,7 +230,7 @@ async def test_put_back_jobs_return_after_their_delay_and_pay_as_the_reason_says
 
 async def test_the_claim_says_when_the_next_job_is_due(producer: Producer, redis: ArqRedis) -> None:
     await producer.enqueue(request())
-    worker = desk(redis)
+    worker = claim_client(redis)
     (claim,) = (await worker.claim([LANE], 1)).claims
     await release(redis, claim, 5_000, "undo")
     claimed = await worker.claim([LANE], 1)
@@ -242,7 +242,7 @@ async def test_cancelling_a_batch_ends_queued_rows_and_tells_the_worker_of_runni
     producer: Producer, redis: ArqRedis
 ) -> None:
     batch = await producer.enqueue_batch(requests(1200))
-    worker = desk(redis)
+    worker = claim_client(redis)
     running = (await worker.claim([LANE], 3)).claims
     assert await producer.cancel(batch.id) == 1200
     status = await producer.batch(batch.id)
@@ -255,9 +255,9 @@ async def test_cancelling_a_batch_ends_queued_rows_and_tells_the_worker_of_runni
 
 async def test_a_cancelled_job_of_a_dead_worker_is_handed_out_as_cancelled(producer: Producer, redis: ArqRedis) -> None:
     name = await producer.enqueue(request())
-    await desk(redis, "w1", SHORT).claim([LANE], 1)
+    await claim_client(redis, "w1", SHORT).claim([LANE], 1)
     assert await producer.cancel(name) == 1
-    (claim,) = (await claimed_again(redis, desk(redis, "w2"))).claims
+    (claim,) = (await claimed_again(redis, claim_client(redis, "w2"))).claims
     assert claim.aborted
 
 
@@ -272,7 +272,7 @@ async def test_a_cancelled_batch_takes_no_more_rows(producer: Producer) -> None:
 
 async def test_retry_runs_again_only_what_failed_and_reports_each_row_once(producer: Producer, redis: ArqRedis) -> None:
     batch = await producer.enqueue_batch(requests(3))
-    worker = desk(redis)
+    worker = claim_client(redis)
     for claim in (await worker.claim([LANE], 3)).claims:
         await finish(redis, claim, JobState.FAILED if claim.job_id.endswith(":2") else JobState.COMPLETED)
     assert (await producer.batch(batch.id)).state is BatchState.FINISHED
@@ -311,7 +311,7 @@ async def test_the_counts_add_up_at_every_instant(producer: Producer, redis: Arq
 
     watching = asyncio.create_task(watch())
     submitting = asyncio.create_task(producer.enqueue_batch(requests(2000), batch_id="b"))
-    worker = desk(redis)
+    worker = claim_client(redis)
     ended = 0
     while ended < 1000:
         for claim in (await worker.claim([LANE], 50)).claims:
@@ -329,7 +329,7 @@ async def test_the_counts_add_up_at_every_instant(producer: Producer, redis: Arq
 
 async def test_results_resume_behind_a_cursor(producer: Producer, redis: ArqRedis) -> None:
     batch = await producer.enqueue_batch(requests(10))
-    for claim in (await desk(redis).claim([LANE], 10)).claims:
+    for claim in (await claim_client(redis).claim([LANE], 10)).claims:
         await finish(redis, claim)
     seen = [pair async for pair in producer.results_with_cursor(batch.id)]
     rest = [result.job_id async for result in producer.results(batch.id, after=seen[6][0])]
@@ -345,7 +345,7 @@ async def test_wait_is_told_and_a_late_one_times_out(
         await producer.wait(name, timeout=0.05)
     waiting = asyncio.create_task(producer.wait(name, timeout=10))
     await asyncio.sleep(0.2)  # until it has subscribed, looked, and heard that it is subscribed
-    (claim,) = (await desk(redis).claim([LANE], 1)).claims
+    (claim,) = (await claim_client(redis).claim([LANE], 1)).claims
     await finish(redis, claim, text="told")
     assert (await waiting).text == "told"
 
@@ -360,12 +360,12 @@ async def test_stock_abort_does_not_expose_a_running_job_to_a_second_worker(
     producer: Producer, redis: ArqRedis
 ) -> None:
     name = await producer.enqueue(request())
-    owner = desk(redis)
+    owner = claim_client(redis)
     (claim,) = (await owner.claim([LANE], 1)).claims
     job = ArqJob(name, redis, LANE, job_deserializer)
     aborting = asyncio.create_task(job.abort(timeout=5, poll_delay=0.02))
     await eventually(lambda: redis.zscore(keys.ABORT, name))
-    assert (await desk(redis, "w2").claim([LANE], 1)).claims == ()
+    assert (await claim_client(redis, "w2").claim([LANE], 1)).claims == ()
     assert (await owner.renew([claim])).aborted == [name]
     await finish(redis, claim, JobState.CANCELLED)
     with pytest.raises(Exception, match="cancelled"):
@@ -387,7 +387,7 @@ async def test_redis_forgetting_its_scripts_is_not_noticed(producer: Producer, r
     await redis.script_flush()
     await producer.enqueue_batch(requests(3))
     await redis.script_flush()
-    assert len((await desk(redis).claim([LANE], 10)).claims) == 4
+    assert len((await claim_client(redis).claim([LANE], 10)).claims) == 4
 
 
 async def test_a_queued_row_costs_little_more_than_its_payload(producer: Producer, redis: ArqRedis) -> None:
@@ -405,7 +405,7 @@ async def test_a_dead_letter_keeps_its_request_until_it_is_run_again_or_purged(
     producer: Producer, redis: ArqRedis
 ) -> None:
     names = [await producer.enqueue(request(f"text {n}")) for n in range(3)]
-    for claim in (await desk(redis).claim([LANE], 3)).claims:
+    for claim in (await claim_client(redis).claim([LANE], 3)).claims:
         await finish(redis, claim, JobState.FAILED)
     letters = {letter.job_id: letter async for letter in producer.dead_letters()}
     assert set(letters) == set(names)
@@ -422,7 +422,7 @@ async def test_a_dead_letter_keeps_its_request_until_it_is_run_again_or_purged(
 async def test_a_job_can_be_asked_for_its_state(producer: Producer, redis: ArqRedis) -> None:
     name = await producer.enqueue(request())
     assert await producer.state(name) is JobState.QUEUED
-    (claim,) = (await desk(redis).claim([LANE], 1)).claims
+    (claim,) = (await claim_client(redis).claim([LANE], 1)).claims
     assert await producer.state(name) is JobState.RUNNING
     await finish(redis, claim)
     assert await producer.state(name) is JobState.COMPLETED
@@ -432,7 +432,7 @@ async def test_a_job_can_be_asked_for_its_state(producer: Producer, redis: ArqRe
 
 async def test_cancelling_a_finished_batch_changes_nothing(producer: Producer, redis: ArqRedis) -> None:
     batch = await producer.enqueue_batch(requests(1))
-    (claim,) = (await desk(redis).claim([LANE], 1)).claims
+    (claim,) = (await claim_client(redis).claim([LANE], 1)).claims
     await finish(redis, claim)
     assert await producer.cancel(batch.id) == 0
     assert (await producer.batch(batch.id)).state is BatchState.FINISHED

@@ -7,21 +7,10 @@ from typing import Any
 import pytest
 from arq import ArqRedis
 
-from batches import LANE, desk, finish, finish_some, keys_of
-from support import eventually, request, requests
-from windfall import (
-    BatchCancelled,
-    JobState,
-    NotFound,
-    Producer,
-    cancelling,
-    downloading,
-    housekeeping,
-    keys,
-    reading,
-    steering,
-    unfinished,
-)
+from helpers.batches import LANE, claim_client, finish, finish_some, keys_of
+from helpers.support import eventually, request, requests
+from windfall import BatchCancelled, JobState, NotFound, Producer, keys
+from windfall.queue import cancelling, downloading, housekeeping, reading, steering, unfinished
 from windfall.scripts import Arg, Script, Step, run, run_all
 
 
@@ -53,7 +42,7 @@ async def test_a_row_in_the_order_of_the_input_that_is_run_again_meanwhile_is_wa
     producer: Producer, redis: ArqRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = (await producer.enqueue_batch(requests(3))).id
-    first, second, third = (await desk(redis).claim([LANE], 3)).claims
+    first, second, third = (await claim_client(redis).claim([LANE], 3)).claims
     await finish(redis, first)
     await finish(redis, second, JobState.FAILED)
     await finish(redis, third)
@@ -78,7 +67,7 @@ async def test_between_the_pages_of_a_deletion_nothing_is_run_again_or_added(
 ) -> None:
     await producer.enqueue_batch(requests(150), batch_id="half-gone")
     await finish_some(redis, 149, JobState.FAILED)
-    (running,) = (await desk(redis).claim([LANE], 1)).claims
+    (running,) = (await claim_client(redis).claim([LANE], 1)).claims
     left = await run(redis, Script.DELETE, [keys.BATCHES], ["half-gone", "any", 100])
     assert left == 50
 

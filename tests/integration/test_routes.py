@@ -12,7 +12,7 @@ from arq import ArqRedis
 
 from faultserver import FaultServer
 from faultserver.fixtures import fault_server, model
-from support import eventually, request, requests, worker
+from helpers.support import eventually, request, requests, worker
 from windfall import CompletionResult, ConfigError, JobState, Producer, keys
 from windfall_worker.main import run_worker
 from windfall_worker.settings import ModelSettings, ProviderSettings, WorkerSettings

@@ -19,8 +19,8 @@ import redis as sync_redis
 from arq import ArqRedis
 
 from acceptance.commands import Shell, named_rows
-from support import eventually, request, requests, simulated, worker
-from users import refused
+from helpers.support import eventually, request, requests, simulated, worker
+from helpers.users import refused
 from windfall import (
     BatchStatus,
     BrokerDenied,
@@ -31,8 +31,8 @@ from windfall import (
     Producer,
     keys,
 )
-from windfall.broker import free_port
-from windfall.connection import connect, disconnect
+from windfall.broker.connection import connect, disconnect
+from windfall.embedded.broker import free_port
 from windfall.errors import UnknownContract, WireError
 from windfall.wire import decode_job, encode_job
 

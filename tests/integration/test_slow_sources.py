@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from arq import ArqRedis
 
-from batches import finish_some, in_state
-from support import eventually, request
+from helpers.batches import finish_some, in_state
+from helpers.support import eventually, request
 from windfall import BatchCancelled, CompletionRequest, Producer, keys
 
 PATIENCE = 30.0

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from arq import ArqRedis
 
-from protocol import LANE, SHORT, desk, finish
-from support import eventually, request, requests
-from windfall import JobState, Producer, housekeeping, keys
+from helpers.protocol import LANE, SHORT, claim_client, finish
+from helpers.support import eventually, request, requests
+from windfall import JobState, Producer, keys
 from windfall.batch import BatchState
-from windfall.clock import RedisClock
-from windfall.housekeeping import Housekeeping
-from windfall.unfinished import read_unended
+from windfall.broker.clock import RedisClock
+from windfall.queue import housekeeping
+from windfall.queue.housekeeping import Housekeeping
+from windfall.queue.unfinished import read_unended
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ async def test_cancelling_that_was_cut_off_is_gone_on_with(
         return await read_unended(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr("windfall.cancelling.read_unended", dies_on_its_second_page)
+        patch.setattr("windfall.queue.cancelling.read_unended", dies_on_its_second_page)
         with pytest.raises(Killed):
             await producer.cancel(batch.id)
     assert await redis.hget(keys.BATCH + batch.id, "queued") == b"800"  # type: ignore[misc]
@@ -72,7 +73,7 @@ async def test_a_cancelled_job_whose_worker_died_ends_without_another(
 ) -> None:
     monkeypatch.setattr(housekeeping, "_ABORT_PATIENCE", 0)
     name = await producer.enqueue(request())
-    await desk(redis, "w1", SHORT).claim([LANE], 1)
+    await claim_client(redis, "w1", SHORT).claim([LANE], 1)
     assert await producer.cancel(name) == 1
 
     async def ended() -> bool:
@@ -87,7 +88,7 @@ async def test_words_to_cancel_what_has_ended_do_not_gather_and_other_programs_j
 ) -> None:
     monkeypatch.setattr(housekeeping, "_ABORT_PATIENCE", 0)
     name = await producer.enqueue(request())
-    (claim,) = (await desk(redis).claim([LANE], 1)).claims
+    (claim,) = (await claim_client(redis).claim([LANE], 1)).claims
     await finish(redis, claim)
     await redis.set(keys.PAYLOAD + "theirs", b"\x80\x04a pickle")
     await redis.zadd("arq:queue", {"theirs": 1})
@@ -100,7 +101,7 @@ async def test_words_to_cancel_what_has_ended_do_not_gather_and_other_programs_j
 async def test_dead_letters_that_expired_leave_the_index(producer: Producer, redis: ArqRedis) -> None:
     names = [await producer.enqueue(request()) for _ in range(20)]
     kept = await producer.enqueue_batch(requests(1))
-    for claim in (await desk(redis).claim([LANE], 21)).claims:
+    for claim in (await claim_client(redis).claim([LANE], 21)).claims:
         await finish(redis, claim, JobState.FAILED)
     assert await redis.zcard(keys.DEAD_INDEX) == 21
     await redis.delete(*(keys.DEAD + name for name in names))  # as their expiry does
@@ -112,7 +113,7 @@ async def test_dead_letters_that_expired_leave_the_index(producer: Producer, red
 
 async def test_a_dead_letter_that_is_run_again_or_purged_is_not_waited_for(producer: Producer, redis: ArqRedis) -> None:
     names = [await producer.enqueue(request()) for _ in range(2)]
-    for claim in (await desk(redis).claim([LANE], 2)).claims:
+    for claim in (await claim_client(redis).claim([LANE], 2)).claims:
         await finish(redis, claim, JobState.FAILED)
     assert await redis.zcard(keys.LETTERS) == 2
     await producer.retry(names[0])
@@ -125,7 +126,7 @@ async def test_a_lane_without_jobs_for_long_goes_and_comes_back_with_its_next_jo
 ) -> None:
     monkeypatch.setattr(housekeeping, "_LANE_IDLE", 1)
     names = [await producer.enqueue(request(model=model)) for model in ("m", "other")]
-    (claim,) = (await desk(redis).claim([LANE], 1)).claims
+    (claim,) = (await claim_client(redis).claim([LANE], 1)).claims
     await finish(redis, claim)
 
     async def gone() -> bool:
@@ -142,7 +143,7 @@ async def test_a_lane_without_jobs_for_long_goes_and_comes_back_with_its_next_jo
 
 async def test_a_lane_that_was_idle_and_has_jobs_again_stays(producer: Producer, redis: ArqRedis) -> None:
     name = await producer.enqueue(request())
-    (claim,) = (await desk(redis).claim([LANE], 1)).claims
+    (claim,) = (await claim_client(redis).claim([LANE], 1)).claims
     await finish(redis, claim)
     await sweeper(redis).sweep()
     assert await redis.zcard(keys.IDLE_LANES) == 1

@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from faultserver import FaultServer
 from faultserver.fixtures import fault_server, model
-from support import eventually, request, requests, simulated, worker
+from helpers.support import eventually, request, requests, simulated, worker
 from windfall import CompletionRequest, Producer, keys
 from windfall.errors import BackendUnavailable
 from windfall.wire import decode_job, encode_job
@@ -169,7 +169,7 @@ async def test_where_nobody_traces_a_job_is_the_same_to_the_byte(producer: Produ
 
 def test_a_program_that_does_not_trace_loads_nothing_of_opentelemetry() -> None:
     program = (
-        "import sys, windfall.cli, windfall_worker.main, windfall.tracing as tracing\n"
+        "import sys, windfall.cli, windfall_worker.main, windfall.telemetry.tracing as tracing\n"
         "assert tracing.tracer() is None and tracing.carrier() is None\n"
         "print([name for name in sys.modules if name.startswith('opentelemetry')])"
     )

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from support import requests, simulated, worker
+from helpers.support import requests, simulated, worker
 from windfall import Producer
-from windfall.connection import connect, disconnect
+from windfall.broker.connection import connect, disconnect
 from windfall.errors import BrokerDenied, BrokerUnavailable, ConfigError
 
 

@@ -15,9 +15,9 @@ from xml.etree import ElementTree as ET
 from rich.console import Console, RenderableType
 
 from windfall import BatchStatus
-from windfall.cli.fleet_page import FleetView, page
-from windfall.cli.progress import RowsDone
-from windfall.fleet import FleetStatus
+from windfall.cli.screen.fleet_page import FleetView, page
+from windfall.cli.screen.progress import RowsDone
+from windfall.queue.fleet import FleetStatus
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 

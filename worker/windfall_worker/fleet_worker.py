@@ -20,30 +20,30 @@ from arq import ArqRedis, Worker
 from arq.worker import Function
 from structlog.contextvars import bind_contextvars
 
-from windfall.announcements import Announcements
+from windfall.broker.announcements import Announcements
 from windfall.errors import UnknownContract, WireError
 from windfall.keys import CHANNEL_WAKE, CHANNEL_WORKER
 from windfall.limits import ENVELOPE_BYTES, size
 from windfall.result import CompletionResult, JobState
 from windfall.scripts import Script, Step
-from windfall.tasks import happens, put_away
+from windfall.tasks import cancel_all, wait_for
 from windfall.wire import JobMessage, decode_job, encode_attempts, encode_result
-from windfall_worker import endings
-from windfall_worker.capacity import Seat
-from windfall_worker.claiming import Claiming
-from windfall_worker.claims import Claim, ClaimDesk, Lease
-from windfall_worker.complete import PutBack, complete
-from windfall_worker.decide import Requeue, Retry, Snooze
-from windfall_worker.feeds import Feed
-from windfall_worker.gate import Gate
-from windfall_worker.isolation import company
-from windfall_worker.job import Job, Tools
-from windfall_worker.orders import Orders
-from windfall_worker.outbox import Letter, Outbox
-from windfall_worker.renewals import Renewals
-from windfall_worker.running import Running, Stop
+from windfall_worker.backends.capacity import Slot
+from windfall_worker.backends.sharing import sharing
+from windfall_worker.control import Gate
+from windfall_worker.jobs.complete import PutBack, complete
+from windfall_worker.jobs.decide import Requeue, Retry, Snooze
+from windfall_worker.jobs.job import Job, WorkerContext
+from windfall_worker.queue import endings
+from windfall_worker.queue.claiming import Claiming
+from windfall_worker.queue.claims import Claim, ClaimClient, Lease
+from windfall_worker.queue.lanes import LaneGroup
+from windfall_worker.queue.orders import Orders
+from windfall_worker.queue.outbox import Outbox, PendingStep
+from windfall_worker.queue.renewals import Renewals
+from windfall_worker.queue.running import Running, Stop
+from windfall_worker.queue.throughput import Throughput
 from windfall_worker.settings import WorkerSettings
-from windfall_worker.throughput import Throughput
 
 logger = logging.getLogger("windfall.worker")
 
@@ -56,42 +56,42 @@ _LAST_WORDS = 10.0
 
 
 class FleetWorker(Worker):
-    """Runs `complete` for the jobs of its feeds until it is told to stop."""
+    """Runs `complete` for the jobs of its groups until it is told to stop."""
 
     def __init__(
         self,
         redis: ArqRedis,
-        feeds: tuple[Feed, ...],
+        groups: tuple[LaneGroup, ...],
         settings: WorkerSettings,
-        tools: Tools,
+        context: WorkerContext,
         *,
         function: Callable[..., Coroutine[Any, Any, CompletionResult]] = complete,
         handle_signals: bool = True,
     ) -> None:
         super().__init__(
             [Function("complete", function, None, None, None, None)],
-            queue_name=feeds[0].wakes[0],
+            queue_name=groups[0].wakes[0],
             redis_pool=redis,
             handle_signals=handle_signals,
-            max_jobs=sum(feed.capacity.slots for feed in feeds),
-            ctx={"tools": tools, "redis": redis},
+            max_jobs=sum(group.capacity.slots for group in groups),
+            ctx={"context": context, "redis": redis},
             log_results=False,
         )
-        self.id = tools.worker
-        self.feeds = feeds
+        self.id = context.worker
+        self.groups = groups
         self.settings = settings
-        self.tools = tools
+        self.context = context
         self.running: dict[str, Running] = {}
         self.draining = False
         self.gate = Gate()
         self.throughput = Throughput()
         lease = Lease(round(settings.lease * 1000), round(settings.renewal * 1000))
-        desk = ClaimDesk(redis, self.id, lease)
-        self._outbox = Outbox(redis, tools.record)
+        client = ClaimClient(redis, self.id, lease)
+        self._outbox = Outbox(redis, context.record)
         self._announcements = Announcements(redis)
         self._orders = Orders(redis, self, socket.gethostname())
-        self._renewals = Renewals(desk, self.running, settings.renewal, tools.record)
-        self._claiming = Claiming(desk, self._renewals, self.gate, tools, self._start, renewal=settings.renewal)
+        self._renewals = Renewals(client, self.running, settings.renewal, context.record)
+        self._claiming = Claiming(client, self._renewals, self.gate, context, self._start, renewal=settings.renewal)
         self._unread, self._told_of_unread = 0, float("-inf")
         self._told_to_drain = asyncio.Event()
 
@@ -112,15 +112,15 @@ class FleetWorker(Worker):
 
     async def main(self) -> None:
         """Work until drained. Raises what ended it, where that is a bug."""
-        await self.tools.clock.now()
+        await self.context.clock.now()
         await self._orders.begin()
         background: list[Coroutine[Any, Any, None]] = [self._outbox.run(), self._renewals.run()]
         # A word on its own channel: some of its jobs are to be cancelled, and a renewal says which.
         hear = self._announcements.hear
         background += [hear(CHANNEL_WORKER + self.id, self._renewals.once), self._orders.run(self._announcements)]
-        background += [hear(CHANNEL_WAKE + lane, feed.wake) for feed in self.feeds for lane in feed.wakes]
+        background += [hear(CHANNEL_WAKE + lane, group.wake) for group in self.groups for lane in group.wakes]
         tasks = [asyncio.create_task(each) for each in background]
-        claims = [asyncio.create_task(self._claiming.run(feed)) for feed in self.feeds]
+        claims = [asyncio.create_task(self._claiming.run(group)) for group in self.groups]
         drained = asyncio.create_task(self._drain_when_told())
         try:
             done, _ = await asyncio.wait([*tasks, *claims, drained], return_when=asyncio.FIRST_COMPLETED)
@@ -129,9 +129,9 @@ class FleetWorker(Worker):
         finally:
             # What runs is stopped first and its way back to Redis last, or nothing of it would be handed back.
             self.hand_back()
-            await put_away([drained, *claims, *self._tasks()])
+            await cancel_all([drained, *claims, *self._tasks()])
             await self._outbox.flush(_LAST_WORDS)
-            await put_away(tasks)
+            await cancel_all(tasks)
             await self._announcements.close()
 
     def handle_sig(self, signum: signal.Signals) -> None:
@@ -182,11 +182,11 @@ class FleetWorker(Worker):
         Returns whether Redis has all of them.
         """
         # What a claim under way brings goes back at once, but not before it is here.
-        await happens(self._claiming.quiet, within=_LAST_CLAIM)
+        await wait_for(self._claiming.quiet, within=_LAST_CLAIM)
         if tasks := self._tasks():
             await asyncio.wait(tasks, timeout=within)
         self._stop_all()
-        await put_away(self._tasks())
+        await cancel_all(self._tasks())
         return await self._outbox.flush(_LAST_WORDS)
 
     def _tasks(self) -> list[asyncio.Task[None]]:
@@ -200,33 +200,33 @@ class FleetWorker(Worker):
         await self._told_to_drain.wait()
         self.look_again()
         # A claim that is under way may still bring jobs.
-        await happens(self._claiming.ended, within=_LAST_CLAIM)
+        await wait_for(self._claiming.ended, within=_LAST_CLAIM)
         if tasks := self._tasks():
             await asyncio.wait(tasks, timeout=self.settings.drain_timeout)
         self.hand_back()
-        await put_away(self._tasks())
+        await cancel_all(self._tasks())
         if not await self._outbox.flush(_LAST_WORDS):
             logger.error("Redis did not take the last results; their jobs run again when their leases end")
 
     def look_again(self) -> None:
         """There may be something to claim."""
-        for feed in self.feeds:
-            feed.capacity.hear()
+        for group in self.groups:
+            group.capacity.hear()
 
     async def close(self) -> None:
         """Nothing of arq's to close: whoever made the connection closes it."""
 
-    def _start(self, claim: Claim, feed: Feed) -> None:
+    def _start(self, claim: Claim, group: LaneGroup) -> None:
         if before := self.running.get(claim.job_id):
             # This worker slept past its lease, or Redis forgot its claim, and it has claimed its own job again.
             if before.go_on_under(claim):
                 return
             before.stop(Stop.LOST)
-        held = self.running[claim.job_id] = Running(claim, feed, Seat(feed.capacity))
+        held = self.running[claim.job_id] = Running(claim, group, Slot(group.capacity))
         if self.draining or not self.gate.open:  # it was told so while Redis answered
             # A task cancelled before its first step would never come to hand the job back.
             self._put_back(held, Snooze(0.0), "drain")
-            held.seat.leave(ended=False)
+            held.slot.leave(ended=False)
         else:
             held.task = asyncio.create_task(self._run(held))
 
@@ -246,9 +246,11 @@ class FleetWorker(Worker):
             logger.exception("job %s failed in the worker itself", held.claim.job_id)
             # Not the exception's text: it may quote the prompt. The log has it.
             message = f"the worker failed on it ({type(exc).__name__}); its log says more"
-            self._post(held, endings.failed(held.claim, held.job, held.request, self.tools, "internal_error", message))
+            self._post(
+                held, endings.failed(held.claim, held.job, held.request, self.context, "internal_error", message)
+            )
         finally:
-            held.seat.leave(ended=ended)
+            held.slot.leave(ended=ended)
 
     async def _outcome(self, held: Running) -> CompletionResult:
         claim = held.claim
@@ -264,13 +266,13 @@ class FleetWorker(Worker):
             raise PutBack(Snooze(_LEAVE_TO_OTHERS)) from exc
         except WireError as exc:
             kind = "invalid_payload" if claim.payload else "payload_lost"
-            return endings.failed(claim, None, held.request, self.tools, kind, str(exc))
+            return endings.failed(claim, None, held.request, self.context, kind, str(exc))
         if claim.deliveries > self.settings.max_deliveries:
             return endings.worker_lost(held.job, message.request, self.settings.max_deliveries)
         function = self.functions.get(message.f)
         if function is None:
             unknown = f"no function {message.f!r}"
-            return endings.failed(claim, held.job, message.request, self.tools, "unknown_function", unknown)
+            return endings.failed(claim, held.job, message.request, self.context, "unknown_function", unknown)
         try:
             ctx = {**self.ctx, "job": held.job, "job_id": claim.job_id}
             result: CompletionResult = await function.coroutine(ctx, message.request)
@@ -302,12 +304,12 @@ class FleetWorker(Worker):
             lane=claim.lane,
             attempts=list(attempts),
             enqueued_at=message.et / 1000,
-            started_at=self.tools.clock.carried(),
-            tools=self.tools,
-            seat=held.seat,
+            started_at=self.context.clock.carried(),
+            context=self.context,
+            slot=held.slot,
             trace=message.trace,
-            spilled=held.feed.cloud,
-            company=company(claim.deliveries, self.settings.max_deliveries, attempts),
+            spilled=held.group.cloud,
+            sharing=sharing(claim.deliveries, self.settings.max_deliveries, attempts),
         )
 
     def _post(self, held: Running, result: CompletionResult) -> None:
@@ -351,7 +353,7 @@ class FleetWorker(Worker):
         held.releasing = True
         self._send(held, Step(Script.RELEASE, [claim.lane], [claim.job_id, claim.token, delay_ms, ledger, fate]))
         self.jobs_retried += 1
-        self.tools.record.returned(claim.lane, why)
+        self.context.record.returned(claim.lane, why)
         logger.info("job %s goes back to its lane for %.1f s", claim.job_id, delay_ms / 1000)
 
     def _cancelled(self, held: Running) -> CompletionResult:
@@ -359,7 +361,7 @@ class FleetWorker(Worker):
             with suppress(WireError):
                 message = decode_job(held.claim.payload)
                 held.request, held.job = message.request, self._job(held, message)
-        return endings.cancelled(held.claim, held.job, held.request, self.tools)
+        return endings.cancelled(held.claim, held.job, held.request, self.context)
 
     def _send(self, held: Running, step: Step, state: JobState | None = None) -> None:
         """Post an end. The lease is renewed until Redis has taken it."""
@@ -371,10 +373,10 @@ class FleetWorker(Worker):
                 return
             self._forget(held)
             if answer == b"ok" and state:
-                self.tools.record.finished(held.claim.lane, state)
+                self.context.record.finished(held.claim.lane, state)
             elif answer not in (b"ok", None):
-                self.tools.record.refused(answer.decode())
+                self.context.record.refused(answer.decode())
                 about = held.claim.about
                 logger.warning("job %s: its end was refused (%s)", about["job"], answer.decode(), extra=about)
 
-        self._outbox.post(Letter(step, held.claim.job_id, taken))
+        self._outbox.post(PendingStep(step, held.claim.job_id, taken))

@@ -1,4 +1,4 @@
-"""The worker on one page: settings -> backends -> feeds -> the fleet worker."""
+"""The worker on one page: settings -> backends -> groups -> the fleet worker."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from contextlib import AsyncExitStack
 from arq import ArqRedis
 from structlog.contextvars import bound_contextvars
 
-from windfall.clock import RedisClock
-from windfall.connection import connect, disconnect
-from windfall.fleet import ServedModel
-from windfall.housekeeping import Housekeeping
-from windfall.tasks import put_away
+from windfall.broker.clock import RedisClock
+from windfall.broker.connection import connect, disconnect
+from windfall.queue.fleet import ServedModel
+from windfall.queue.housekeeping import Housekeeping
+from windfall.tasks import cancel_all
+from windfall_worker.backends.opening import open_backends
+from windfall_worker.backends.routing import ModelBackends
 from windfall_worker.citizen.machine import Machine, this_machine
 from windfall_worker.citizen.watchers import watch_machine
-from windfall_worker.decide import Policy
-from windfall_worker.feeds import Spill, make_feeds, watch_backlogs
 from windfall_worker.fleet_worker import FleetWorker
-from windfall_worker.job import Tools
+from windfall_worker.jobs.decide import Policy
+from windfall_worker.jobs.job import WorkerContext
 from windfall_worker.metrics.endpoint import open_endpoint
-from windfall_worker.namesake import look_for_namesake
-from windfall_worker.registry import Heartbeat
-from windfall_worker.routing import Stations
-from windfall_worker.script_keeper import keep_scripts
+from windfall_worker.queue.heartbeat import Heartbeat
+from windfall_worker.queue.lanes import Spill, make_lane_groups, watch_backlogs
+from windfall_worker.queue.namesake import look_for_namesake
+from windfall_worker.queue.script_keeper import keep_scripts
+from windfall_worker.queue.throughput import Throughput
 from windfall_worker.settings import WorkerSettings
-from windfall_worker.stations import open_stations
-from windfall_worker.throughput import Throughput
 
 logger = logging.getLogger("windfall.worker")
 
@@ -57,18 +57,18 @@ async def run_worker(
         if isinstance(redis, str):
             stack.push_async_callback(disconnect, pool)
         await look_for_namesake(pool, settings, worker_id)
-        stations = await open_stations(settings, pool, stack)
+        backends = await open_backends(settings, pool, stack)
         clock = RedisClock(pool)
-        tools = Tools(stations, clock, Policy(max_tries=settings.max_tries), worker_id, metrics.recorder)
+        context = WorkerContext(backends, clock, Policy(max_tries=settings.max_tries), worker_id, metrics.recorder)
         spill = Spill(pool, {model.name: model.local for model in settings.models if model.cloud}, settings.spill_after)
-        feeds = make_feeds(stations, spill)
-        worker = FleetWorker(pool, feeds, settings, tools, handle_signals=handle_signals)
-        metrics.watch(worker, stations)
+        groups = make_lane_groups(backends, spill)
+        worker = FleetWorker(pool, groups, settings, context, handle_signals=handle_signals)
+        metrics.watch(worker, backends)
         watching = await watch_machine(worker, settings.rules, machine or this_machine())
         watchers = [
             asyncio.create_task(spill.run(worker.look_again)),
-            asyncio.create_task(watch_backlogs(pool, clock, feeds, tools.record)),
-            asyncio.create_task(_heartbeat(pool, clock, worker, stations).run()),
+            asyncio.create_task(watch_backlogs(pool, clock, groups, context.record)),
+            asyncio.create_task(_heartbeat(pool, clock, worker, backends).run()),
             asyncio.create_task(keep_scripts(pool)),
             asyncio.create_task(Housekeeping(pool, clock, round(settings.keep * 1000)).run()),
             *[asyncio.create_task(each) for each in watching],
@@ -77,8 +77,8 @@ async def run_worker(
             watchers.append(asyncio.create_task(_forward(worker.ready, ready)))
         if stop:
             watchers.append(asyncio.create_task(_drain_at(stop, worker)))
-        stack.push_async_callback(put_away, watchers)
-        logger.info("worker %s serves %s", worker.id, ", ".join(stations))
+        stack.push_async_callback(cancel_all, watchers)
+        logger.info("worker %s serves %s", worker.id, ", ".join(backends))
         await _until_one_ends(asyncio.create_task(worker.async_run()), watchers)
 
 
@@ -91,18 +91,20 @@ async def _until_one_ends(working: asyncio.Task[None], watchers: Sequence[asynci
             for task in done:
                 task.result()
     finally:
-        await put_away([working])
+        await cancel_all([working])
 
 
-def _heartbeat(redis: ArqRedis, clock: RedisClock, worker: FleetWorker, stations: Mapping[str, Stations]) -> Heartbeat:
+def _heartbeat(
+    redis: ArqRedis, clock: RedisClock, worker: FleetWorker, backends: Mapping[str, ModelBackends]
+) -> Heartbeat:
     return Heartbeat(
         redis,
         clock,
         worker.id,
         state=lambda: _state(worker),
-        models=lambda: tuple(_served(model, found, worker.throughput) for model, found in stations.items()),
+        models=lambda: tuple(_served(model, found, worker.throughput) for model, found in backends.items()),
         counts=lambda: (worker.jobs_complete, worker.jobs_failed),
-        record=worker.tools.record,
+        record=worker.context.record,
     )
 
 
@@ -113,15 +115,15 @@ def _state(worker: FleetWorker) -> tuple[str, str | None]:
     return ("running" if worker.gate.open else "paused"), worker.gate.why
 
 
-def _served(model: str, stations: Stations, throughput: Throughput) -> ServedModel:
-    capacities = {id(station.capacity): station.capacity for station in stations.all()}.values()
+def _served(model: str, backends: ModelBackends, throughput: Throughput) -> ServedModel:
+    capacities = {id(guarded.capacity): guarded.capacity for guarded in backends.all()}.values()
     return ServedModel(
         name=model,
-        backends=tuple(station.backend.name for station in stations.all()),
-        local=stations.local is not None,
+        backends=tuple(guarded.backend.name for guarded in backends.all()),
+        local=backends.local is not None,
         slots=sum(capacity.slots for capacity in capacities),
         running=sum(min(capacity.held, capacity.slots) for capacity in capacities),
-        tokens_per_second=stations.local.backend.tokens_per_second if stations.local else None,
+        tokens_per_second=backends.local.backend.tokens_per_second if backends.local else None,
         rates=throughput.rates(model),
     )
 

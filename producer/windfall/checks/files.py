@@ -8,9 +8,9 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from windfall.checks.finding import Finding
-from windfall.env_file import read_env_file
+from windfall.config.env_file import read_env_file
+from windfall.config.private import open_to_others
 from windfall.errors import ConfigError
-from windfall.private import open_to_others
 
 
 def check_settings_file(path: Path | None) -> Iterator[Finding]:

@@ -10,8 +10,8 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from windfall.broker import HOW_TO_INSTALL, find_redis_server
 from windfall.checks.finding import Finding
+from windfall.embedded.broker import HOW_TO_INSTALL, find_redis_server
 from windfall.errors import ConfigError
 from windfall.extras import DISTRIBUTION, NO_WORKER
 from windfall.service.choice import service_manager

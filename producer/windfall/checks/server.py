@@ -13,13 +13,13 @@ from arq import ArqRedis
 from redis.exceptions import NoPermissionError, RedisError
 
 from windfall import keys
+from windfall.broker.connection import connect, disconnect, redact
 from windfall.checks.finding import Finding
 from windfall.checks.holes import check_holes, server_name
-from windfall.connection import connect, disconnect, redact
 from windfall.errors import BrokerDenied, ScriptsMissing, WindfallError
-from windfall.fleet import FleetStatus
 from windfall.producer import Producer
-from windfall.quarantine import PutAside, newest
+from windfall.queue.fleet import FleetStatus
+from windfall.queue.quarantine import PutAside, newest
 from windfall.scripts import Script, load_missing, run
 
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1", None)

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from windfall.cli import batches, breaker, dead, demo, doctor, fleet, pause, poll, results, run, steer, submit, worker
-from windfall.cli.console import complain, say
+from windfall.cli.screen.console import complain, say
 from windfall.cli.session import Terminated
 from windfall.errors import WindfallError
 from windfall.extras import DISTRIBUTION

@@ -8,9 +8,9 @@ from rich.console import Console
 
 from windfall.batch import BatchStatus
 from windfall.cli import options
-from windfall.cli.batch_facts import as_json as facts_of
-from windfall.cli.console import note, say_json
-from windfall.cli.fleet_page import batch_section
+from windfall.cli.screen.batch_facts import as_json as facts_of
+from windfall.cli.screen.console import note, say_json
+from windfall.cli.screen.fleet_page import batch_section
 from windfall.cli.session import producer, run_async
 from windfall.producer import Producer
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from windfall import keys
+from windfall.broker.connection import connect, disconnect, translated
 from windfall.cli import options
-from windfall.cli.console import say, say_json, say_table
+from windfall.cli.screen.console import say, say_json, say_table
 from windfall.cli.session import run_async
-from windfall.connection import connect, disconnect, translated
-from windfall.settings import load_settings
+from windfall.config.settings import load_settings
 
 if TYPE_CHECKING:
-    from windfall_worker.breaker_shared import BreakerStatus
+    from windfall_worker.guards.circuit import BreakerStatus
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ def open_(
     config: options.Config = None,
 ) -> None:
     """Let no call through to an endpoint, on any worker."""
-    from windfall_worker.breaker_shared import open_breaker  # noqa: PLC0415 - a producer does not load the worker
+    from windfall_worker.guards.circuit import open_breaker  # noqa: PLC0415 - a producer does not load the worker
 
     run_async(_on_redis(redis, config, lambda found: open_breaker(found, name, seconds)))
     say(f"{name} is open" + (f" for {seconds:g} s" if seconds else "; windfall breaker close closes it again"))
@@ -56,8 +56,8 @@ def open_(
 @app.command("close")
 def close(name: Name, redis: options.RedisUrl = None, config: options.Config = None) -> None:
     """Let calls through to an endpoint again, at once and on every worker; its cool-down ends too."""
-    from windfall_worker.breaker_shared import close_breaker  # noqa: PLC0415 - a producer does not load the worker
-    from windfall_worker.cloud.cooldown import end_cooldown  # noqa: PLC0415
+    from windfall_worker.guards.circuit import close_breaker  # noqa: PLC0415 - a producer does not load the worker
+    from windfall_worker.guards.cooldown import end_cooldown  # noqa: PLC0415
 
     async def close_both(found: Any) -> None:
         await close_breaker(found, name)
@@ -69,7 +69,7 @@ def close(name: Name, redis: options.RedisUrl = None, config: options.Config = N
 
 async def read_breakers(redis: Any) -> tuple[list[BreakerStatus], dict[str, float]]:
     """Every breaker, and every cool-down with the seconds that are left of it."""
-    from windfall_worker.breaker_shared import list_breakers  # noqa: PLC0415 - a producer does not load the worker
+    from windfall_worker.guards.circuit import list_breakers  # noqa: PLC0415 - a producer does not load the worker
 
     with translated():
         breakers = await list_breakers(redis)

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from windfall.cli import options
-from windfall.cli.console import duration, note, say, say_json, say_table
+from windfall.cli.screen.console import duration, note, say, say_json, say_table
 from windfall.cli.session import producer, run_async
-from windfall.dead import DeadLetter
 from windfall.errors import ConfigError
 from windfall.producer import Producer
+from windfall.queue.dead import DeadLetter
 
 app = typer.Typer(help="Look at dead letters (jobs that failed for good), run them again, or forget them.")
 

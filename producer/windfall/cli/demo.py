@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from windfall.cli.console import note, say, say_table
 from windfall.cli.models import model_for_run, require_worker, worker_package
 from windfall.cli.run import run_file
-from windfall.private import create_private
-from windfall.settings import Settings
+from windfall.cli.screen.console import note, say, say_table
+from windfall.config.private import create_private
+from windfall.config.settings import Settings
 
 if TYPE_CHECKING:
     from windfall_worker.demo.tasks import Row

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from windfall.broker.connection import without_passwords
 from windfall.checks.files import check_env_file, check_settings_file
 from windfall.checks.finding import Finding
 from windfall.checks.machine import check_embedded, check_installation, check_port, check_service
 from windfall.checks.server import check_server
 from windfall.checks.serving import check_serving
 from windfall.cli import options
-from windfall.cli.console import say, say_json
 from windfall.cli.models import models_for, worker_settings
+from windfall.cli.screen.console import say, say_json
 from windfall.cli.session import run_async
-from windfall.connection import without_passwords
+from windfall.config.settings import Settings, find_config, load_settings
 from windfall.errors import ConfigError
 from windfall.service.plan import env_file
-from windfall.settings import Settings, find_config, load_settings
 
 if TYPE_CHECKING:
     from windfall_worker.settings import WorkerSettings

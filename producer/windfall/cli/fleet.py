@@ -12,15 +12,15 @@ import typer
 from rich.console import Console
 
 from windfall.cli import options
-from windfall.cli.batch_facts import Paces
 from windfall.cli.breaker import read_breakers
-from windfall.cli.console import duration, note, say, say_json
-from windfall.cli.fleet_page import FleetView, page, sections
-from windfall.cli.live_page import LivePage
+from windfall.cli.screen.batch_facts import Paces
+from windfall.cli.screen.console import duration, note, say, say_json
+from windfall.cli.screen.fleet_page import FleetView, page, sections
+from windfall.cli.screen.live_page import LivePage
 from windfall.cli.session import producer, run_async
 from windfall.errors import BrokerDenied, BrokerUnavailable
-from windfall.fleet import FleetStatus
 from windfall.producer import Producer
+from windfall.queue.fleet import FleetStatus
 
 _PERIOD: Final = 2.0  # seconds between two looks
 

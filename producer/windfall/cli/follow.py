@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from windfall.batch import BatchStatus
-from windfall.cli.console import duration, note
-from windfall.cli.progress import RowProgress
+from windfall.cli.screen.console import duration, note
+from windfall.cli.screen.progress import RowProgress
 from windfall.formats import OutputFile
 from windfall.formats.output_file import by_job_id
 from windfall.keys import job_id

@@ -10,16 +10,16 @@ from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from windfall.broker import EmbeddedBroker
 from windfall.cli.models import worker_package
-from windfall.cli.progress import RowProgress
 from windfall.cli.run_folder import run_folder
+from windfall.cli.screen.progress import RowProgress
+from windfall.embedded.broker import EmbeddedBroker
 from windfall.errors import WindfallError
 from windfall.formats import OutputFile
 from windfall.producer import Producer
 from windfall.result import CompletionResult
 from windfall.row import Row
-from windfall.visible import VisibleFormatter
+from windfall.telemetry.visible import VisibleFormatter
 
 if TYPE_CHECKING:
     from windfall_worker.settings import ModelSettings

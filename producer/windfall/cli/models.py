@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from windfall.cli.console import named_number
+from windfall.cli.screen.console import named_number
+from windfall.config.settings import Settings
 from windfall.errors import ConfigError
+from windfall.explain import explain, vocabulary
 from windfall.extras import NO_WORKER
-from windfall.formats.explain import explain, vocabulary
-from windfall.settings import Settings
 
 if TYPE_CHECKING:
     from windfall_worker.settings import ModelSettings, ProviderSettings, WorkerSettings
@@ -79,7 +79,7 @@ def providers_of(settings: Settings) -> dict[str, ProviderSettings]:
     Raises `ConfigError`, also for one that would send a key where no file may send it.
     """
     with worker_package():
-        from windfall_worker.key_origins import check_key_origin  # noqa: PLC0415 - an extra
+        from windfall_worker.cloud.key_origins import check_key_origin  # noqa: PLC0415 - an extra
         from windfall_worker.settings import BUILT_IN, ProviderSettings  # noqa: PLC0415 - an extra
     found = {
         name: checked(

@@ -7,9 +7,9 @@ from typing import Annotated, Final
 
 import typer
 
-from windfall.cli.console import note
-from windfall.connection import redact
-from windfall.durations import parse_duration
+from windfall.broker.connection import redact
+from windfall.cli.screen.console import note
+from windfall.config.durations import parse_duration
 from windfall.errors import ConfigError
 from windfall.request import Route
 

@@ -8,12 +8,12 @@ from typing import Annotated, Final
 import typer
 
 from windfall.cli import options
-from windfall.cli.console import note, say, say_json
+from windfall.cli.screen.console import note, say, say_json
 from windfall.cli.session import producer, run_async
 from windfall.errors import BrokerUnavailable, ConfigError
-from windfall.fleet import worker_name
-from windfall.pausing import Pausable
 from windfall.producer import Producer
+from windfall.queue.fleet import worker_name
+from windfall.queue.pausing import Pausable
 from windfall.request import Route
 
 _PERIOD: Final = 0.5  # seconds between two looks at who is still there

@@ -13,10 +13,10 @@ import typer
 
 from windfall.batch import BatchStatus
 from windfall.cli import options
-from windfall.cli.batch_facts import as_json as facts_of
-from windfall.cli.console import duration, note, printable, say, say_json
 from windfall.cli.follow import conclude, outcomes
-from windfall.cli.progress import RowProgress
+from windfall.cli.screen.batch_facts import as_json as facts_of
+from windfall.cli.screen.console import duration, note, printable, say, say_json
+from windfall.cli.screen.progress import RowProgress
 from windfall.cli.session import producer, run_async
 from windfall.errors import BrokerUnavailable, NotFound, RequestRejected
 from windfall.keys import batch_of

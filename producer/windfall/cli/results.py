@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from windfall.cli import options
-from windfall.cli.console import complain, note, say, say_json
 from windfall.cli.follow import Wanted, outcomes, write_results
+from windfall.cli.screen.console import complain, note, say, say_json
 from windfall.cli.session import producer, run_async
 from windfall.errors import InvalidRequest, NotFound
 from windfall.formats import OutputFile

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from windfall.cli import options
-from windfall.cli.console import duration, note
 from windfall.cli.files import InputFile, opened, refuse_same_file
 from windfall.cli.local import Tally, run_rows
 from windfall.cli.models import model_for_run, require_worker
+from windfall.cli.screen.console import duration, note
 from windfall.cli.session import Terminated, run_async
+from windfall.config.settings import Settings, load_settings
 from windfall.formats import OutputFile, Overrides
 from windfall.formats.matching import Key, key_of_line, key_of_real_line, key_of_row, match
 from windfall.request import Route
 from windfall.row import Row
-from windfall.settings import Settings, load_settings
-from windfall.trace_export import exporting
+from windfall.telemetry.trace_export import exporting
 
 if TYPE_CHECKING:
     from windfall_worker.settings import ModelSettings

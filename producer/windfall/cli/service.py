@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from windfall.cli.console import duration, note, say
-from windfall.cli.log_line import readable
+from windfall.broker.connection import without_passwords
+from windfall.cli.screen.console import duration, note, say
+from windfall.cli.screen.log_line import readable
 from windfall.cli.service_settings import service_settings
-from windfall.connection import without_passwords
+from windfall.config.private import create_private
 from windfall.errors import ConfigError
-from windfall.private import create_private
 from windfall.service.choice import service_manager
 from windfall.service.plan import EMPTY_ENV_FILE, Plan, env_file, settings_file
 from windfall.service.state import State, running_for

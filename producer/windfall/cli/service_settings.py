@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from windfall.broker.connection import redact
 from windfall.cli.models import models_for, worker_package, worker_settings
-from windfall.connection import redact
-from windfall.env_file import read_env_file
+from windfall.config.env_file import read_env_file
+from windfall.config.settings import DEFAULT_REDIS, Settings, load_settings
 from windfall.errors import ConfigError
-from windfall.settings import DEFAULT_REDIS, Settings, load_settings
 
 if TYPE_CHECKING:
     from windfall_worker.settings import WorkerSettings

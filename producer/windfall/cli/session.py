@@ -8,10 +8,10 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from windfall.cli.console import note
-from windfall.connection import redact
+from windfall.broker.connection import redact
+from windfall.cli.screen.console import note
+from windfall.config.settings import Settings, load_settings
 from windfall.producer import Producer
-from windfall.settings import Settings, load_settings
 
 T = TypeVar("T")
 

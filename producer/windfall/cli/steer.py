@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from windfall.cli import options
-from windfall.cli.console import say, say_json
+from windfall.cli.screen.console import say, say_json
 from windfall.cli.session import producer, run_async
 from windfall.producer import Producer
 

@@ -13,10 +13,10 @@ import typer
 
 from windfall.batch import BatchStatus
 from windfall.cli import options
-from windfall.cli.console import complain, note, say, say_json
 from windfall.cli.files import fingerprint, refuse_same_file, rows_of
 from windfall.cli.follow import follow_batch
-from windfall.cli.progress import RowProgress
+from windfall.cli.screen.console import complain, note, say, say_json
+from windfall.cli.screen.progress import RowProgress
 from windfall.cli.session import Terminated, run_async, settings_told
 from windfall.errors import BrokerError, ConfigError, InvalidRequest
 from windfall.formats import OutputFile, Overrides
@@ -26,7 +26,7 @@ from windfall.keys import checked_batch_id
 from windfall.producer import Producer
 from windfall.request import Route
 from windfall.row import InvalidRow, Row
-from windfall.trace_export import exporting
+from windfall.telemetry.trace_export import exporting
 
 _LOOKED_AT = 10  # rows at the beginning of a file, before its batch is opened
 _LANES_WATCHED = 20  # of models and routes; of a file with more the rest is not warned of

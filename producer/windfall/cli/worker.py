@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from windfall.broker.connection import redact
 from windfall.cli import options, options_watch, options_worker, service
 from windfall.cli.models import models_for, worker_package, worker_settings
 from windfall.cli.worker_log import WorkerLog
-from windfall.connection import redact
-from windfall.env_file import into_environment, read_env_file
+from windfall.config.env_file import into_environment, read_env_file
+from windfall.config.settings import load_settings
 from windfall.errors import ConfigError
-from windfall.settings import load_settings
-from windfall.trace_export import exporting
+from windfall.telemetry.trace_export import exporting
 
 if TYPE_CHECKING:
     from windfall_worker.settings import ModelSettings, WorkerSettings

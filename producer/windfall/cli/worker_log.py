@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from windfall.cli.console import note
+from windfall.broker.connection import without_passwords
 from windfall.cli.models import worker_package
-from windfall.cli.quiet import Repeats
-from windfall.connection import without_passwords
+from windfall.cli.screen.console import note
+from windfall.cli.screen.quiet import Repeats
 from windfall.errors import WindfallError
-from windfall.log_file import log_file_handler, trim_stderr
 from windfall.service.launchd import Launchd
+from windfall.telemetry.log_file import log_file_handler, trim_stderr
 
 logger = logging.getLogger("windfall.cli.worker")
 
@@ -28,7 +28,7 @@ class WorkerLog:
 
     def __init__(self, file: Path | None) -> None:
         with worker_package():
-            from windfall import logs  # noqa: PLC0415 - structlog comes with the worker
+            from windfall.telemetry import logs  # noqa: PLC0415 - structlog comes with the worker
         self._logs = logs
         self._file = file
         if file:

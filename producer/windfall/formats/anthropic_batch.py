@@ -13,6 +13,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from windfall.errors import InvalidRequest
+from windfall.explain import explain, unknown_field, vocabulary
 from windfall.fields import ANTHROPIC, Verdict, without_empty_refused
 from windfall.formats.anthropic_params import (
     AnthropicMessage,
@@ -28,7 +29,6 @@ from windfall.formats.anthropic_params import (
     ToolResultBlock,
     ToolUseBlock,
 )
-from windfall.formats.explain import explain, unknown_field, vocabulary
 
 _ENVELOPE: Final = frozenset({"custom_id", "params"})
 _PASSED_OVER: Final = tuple(name for name, (verdict, _) in ANTHROPIC.items() if verdict is Verdict.PASSED_OVER)

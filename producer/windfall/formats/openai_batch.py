@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from windfall.errors import InvalidRequest
-from windfall.formats.explain import unknown_field
+from windfall.explain import unknown_field
 
 _URL: Final = "/v1/chat/completions"
 _ENVELOPE: Final = frozenset({"custom_id", "method", "url", "body"})

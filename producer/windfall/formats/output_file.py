@@ -14,11 +14,11 @@ from typing import IO, Any, Final, Self
 
 from pydantic_core import from_json
 
+from windfall.config.private import append_private, open_private, replacement
 from windfall.errors import ConfigError
 from windfall.formats.digests import Digests
 from windfall.formats.output_line import encode_row, output_row
 from windfall.keys import batch_of
-from windfall.private import append_private, open_private, replacement
 from windfall.result import CompletionResult
 
 #: What tells one row from another in an output file.

@@ -20,7 +20,7 @@ from typing import Any, Final
 from pydantic_core import to_json
 
 from windfall.result import CompletionResult, ErrorInfo, JobState, openai_body
-from windfall.visible import visible_json_bytes
+from windfall.telemetry.visible import visible_json_bytes
 
 #: The status with which OpenAI's API answers errors of these types.
 _STATUS: Final = {

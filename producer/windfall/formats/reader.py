@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from windfall.errors import InvalidRequest
+from windfall.explain import explain, vocabulary
 from windfall.fields import without_empty_refused
 from windfall.formats import anthropic_batch, openai_batch
 from windfall.formats.digests import Digests
-from windfall.formats.explain import explain, vocabulary
 from windfall.formats.lines import split_lines
 from windfall.formats.looks_like import HEAD_BYTES, looks_like
 from windfall.formats.overrides import NO_OVERRIDES, Overrides

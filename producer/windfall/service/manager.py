@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from windfall.config.private import open_private
 from windfall.errors import ConfigError
-from windfall.log_file import make_log_folder
-from windfall.private import open_private
 from windfall.service.plan import Plan
 from windfall.service.programs import Command, Run, must, run_program
 from windfall.service.state import State
+from windfall.telemetry.log_file import make_log_folder
 
 
 class ServiceManager(ABC):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from windfall.settings import FILE_NAME, config_home
+from windfall.config.settings import FILE_NAME, config_home
 
 NAME: Final = "windfall-worker"
 

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from windfall.child_environment import system_environment
+from windfall.config.child_environment import system_environment
 from windfall.errors import ConfigError
 
 Command = tuple[str, ...]

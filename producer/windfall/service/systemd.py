@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Final
 
+from windfall.config.settings import config_home, state_home
 from windfall.service.manager import ServiceManager
 from windfall.service.plan import NAME, Plan
 from windfall.service.programs import Command, must
 from windfall.service.state import State
-from windfall.settings import config_home, state_home
 
 UNIT: Final = f"{NAME}.service"
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from windfall.child_environment import system_environment
+from windfall.config.child_environment import system_environment
 
 logger = logging.getLogger("windfall.citizen")
 

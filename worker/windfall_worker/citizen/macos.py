@@ -7,7 +7,7 @@ from asyncio.subprocess import DEVNULL, PIPE
 from contextlib import suppress
 from typing import Final
 
-from windfall.child_environment import system_environment
+from windfall.config.child_environment import system_environment
 from windfall_worker.citizen.ioreg import parse_idle
 from windfall_worker.citizen.notifyutil import PRESSURE, parse_pressure
 from windfall_worker.citizen.pmset import parse_batt, parse_therm

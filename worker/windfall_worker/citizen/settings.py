@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from windfall.durations import parse_duration
+from windfall.config.durations import parse_duration
 from windfall.errors import ConfigError
 from windfall_worker.citizen.hours import Hours
 from windfall_worker.citizen.readings import Thermal

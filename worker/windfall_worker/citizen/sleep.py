@@ -9,9 +9,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from windfall.tasks import put_away
+from windfall.tasks import cancel_all
+from windfall_worker.control import Who
 from windfall_worker.fleet_worker import FleetWorker
-from windfall_worker.gate import Who
 
 logger = logging.getLogger("windfall.citizen")
 
@@ -77,7 +77,7 @@ class SleepGuard:
         try:
             await self._watch.run(self._sleeps, self._wakes)
         finally:
-            await put_away([waking])
+            await cancel_all([waking])
 
     async def _sleeps(self) -> None:
         self._slept_at = time.monotonic()

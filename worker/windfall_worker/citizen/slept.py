@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from windfall.steady import steady
+from windfall.boottime import boottime
 
 logger = logging.getLogger("windfall.citizen")
 
@@ -22,7 +22,7 @@ async def tell_of_sleep(
     *,
     period: float = _PERIOD,
     awake: Callable[[], float] = time.monotonic,
-    always: Callable[[], float] = steady,
+    always: Callable[[], float] = boottime,
 ) -> None:
     """Write into the log, for ever, for how long the machine slept."""
     before = always() - awake()

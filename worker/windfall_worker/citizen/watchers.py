@@ -11,8 +11,8 @@ from windfall_worker.citizen.machine import Machine
 from windfall_worker.citizen.rules import Rule
 from windfall_worker.citizen.sleep import SleepGuard
 from windfall_worker.citizen.slept import tell_of_sleep
+from windfall_worker.control import Who
 from windfall_worker.fleet_worker import FleetWorker
-from windfall_worker.gate import Who
 
 
 async def watch_machine(

@@ -17,16 +17,16 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from windfall.errors import AmbiguousOutcome, BackendUnavailable, ConfigError, RateLimited, RequestRejected
-from windfall_worker.breaker import Breaker, RedisLink
 from windfall_worker.cloud.answer_limits import ACCEPT_ENCODING, DEFAULT_LIMITS, AnswerLimits
 from windfall_worker.cloud.answers import OutOfTime, Progress, decoded, drain, sse_lines
-from windfall_worker.cloud.budget import RetryBudget
-from windfall_worker.cloud.cooldown import UNNAMED, Cooldown
 from windfall_worker.cloud.mapping import ErrorMapper, request_id_of
 from windfall_worker.cloud.options import CallOptions
 from windfall_worker.cloud.proxy import proxy_for
 from windfall_worker.cloud.transport import TripRetry, retrying_transport
 from windfall_worker.cloud.trip import Trip
+from windfall_worker.guards.breaker import Breaker, RedisLink
+from windfall_worker.guards.cooldown import UNNAMED, Cooldown
+from windfall_worker.guards.retry_budget import RetryBudget
 
 #: Everything that httpx and httpx-sse raise; `mapping.py` says what becomes of each.
 _FOREIGN: Final = (

@@ -13,9 +13,9 @@ import httpx
 
 from windfall.errors import AmbiguousOutcome, BackendError, BackendUnavailable, QuotaExhausted
 from windfall_worker.cloud.answer_limits import AnswerLimits
-from windfall_worker.cloud.budget import RetryBudget
 from windfall_worker.cloud.mapping import ErrorMapper, is_closed_unanswered, is_never_sent
 from windfall_worker.cloud.options import CallOptions
+from windfall_worker.guards.retry_budget import RetryBudget
 
 logger = logging.getLogger(__name__)
 

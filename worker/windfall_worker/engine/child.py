@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
-from windfall.child_environment import forget_download_secrets
+from windfall.config.child_environment import forget_download_secrets
 from windfall.errors import BackendError, ConfigError, RequestRejected
-from windfall.tracebacks import without_words
+from windfall.telemetry.tracebacks import without_words
 from windfall_worker.engine.protocol import (
     Cancel,
     Decoder,

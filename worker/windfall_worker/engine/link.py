@@ -18,7 +18,7 @@ from typing import Final, Self, TypeVar
 
 import windfall
 import windfall_worker
-from windfall.child_environment import engine_environment
+from windfall.config.child_environment import engine_environment
 from windfall.errors import (
     BackendError,
     BackendUnavailable,

@@ -20,7 +20,7 @@ import mlx.core as mx
 from mlx_lm.generate import BatchGenerator
 
 from windfall.errors import BackendUnavailable, EngineDied
-from windfall.tracebacks import without_words
+from windfall.telemetry.tracebacks import without_words
 from windfall_worker.engine.loading import Model
 from windfall_worker.engine.logprobs import LogprobReader
 from windfall_worker.engine.prefix import PrefixCache

@@ -1,4 +1,4 @@
-"""What is counted as it happens. All names and labels of these metrics are in this file."""
+"""What is counted as it wait_for. All names and labels of these metrics are in this file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from windfall.errors import BackendError
 from windfall.keys import lane_parts
 from windfall.result import Attempt, JobState
-from windfall_worker.metrics.recorder import Recorder, Step
+from windfall_worker.recorder import Recorder, Step
 
 _WAITS: Final = (0.01, 0.1, 1, 10, 60, 300, 1800, 3600, 4 * 3600, 12 * 3600, 24 * 3600)  # seconds, as all of these
 _ATTEMPTS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)

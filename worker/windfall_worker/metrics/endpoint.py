@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from windfall.errors import ConfigError
 from windfall.extras import how_to_install
-from windfall_worker.metrics.recorder import SILENT, Recorder
-from windfall_worker.routing import Stations
+from windfall_worker.backends.routing import ModelBackends
+from windfall_worker.recorder import SILENT, Recorder
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -29,12 +29,12 @@ class Endpoint:
     recorder: Recorder = SILENT
     registry: CollectorRegistry | None = None
 
-    def watch(self, worker: Watched, stations: Mapping[str, Stations]) -> None:
+    def watch(self, worker: Watched, backends: Mapping[str, ModelBackends]) -> None:
         """From now on look at this worker, too, whenever somebody asks."""
         if self.registry is not None:
             from windfall_worker.metrics.observed import Observed  # noqa: PLC0415 - an extra
 
-            self.registry.register(Observed(worker, stations))
+            self.registry.register(Observed(worker, backends))
 
 
 @asynccontextmanager

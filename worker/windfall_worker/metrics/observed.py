@@ -14,10 +14,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from windfall.extras import DISTRIBUTION
-from windfall_worker.breaker import Breaker
-from windfall_worker.feeds import Feed
-from windfall_worker.gate import Gate
-from windfall_worker.routing import Station, Stations
+from windfall_worker.backends.routing import GuardedBackend, ModelBackends
+from windfall_worker.control import Gate
+from windfall_worker.guards.breaker import Breaker
+from windfall_worker.queue.lanes import LaneGroup
 
 _STATES: Final = ("closed", "half-open", "open")
 
@@ -25,7 +25,7 @@ _STATES: Final = ("closed", "half-open", "open")
 class Watched(Protocol):
     """What is looked at of the fleet worker."""
 
-    feeds: tuple[Feed, ...]
+    groups: tuple[LaneGroup, ...]
     draining: bool
     gate: Gate
 
@@ -37,9 +37,9 @@ class Watched(Protocol):
 class Observed(Collector):
     """The state of one worker."""
 
-    def __init__(self, worker: Watched, stations: Mapping[str, Stations]) -> None:
+    def __init__(self, worker: Watched, backends: Mapping[str, ModelBackends]) -> None:
         self._worker = worker
-        self._stations = stations
+        self._stations = backends
         self._reasons: set[str] = set()  # that there ever were: an alert ends with a 0, and not with silence
 
     def describe(self) -> Iterable[Metric]:
@@ -53,8 +53,8 @@ class Observed(Collector):
         self._look_at_worker(families)
         seen: set[str] = set()
         for model, found in self._stations.items():
-            for station in found.all():
-                breaker = station.breaker
+            for guarded in found.all():
+                breaker = guarded.breaker
                 if breaker and breaker.name not in seen:
                     seen.add(breaker.name)
                     _look_at_breaker(breaker, families)
@@ -63,9 +63,9 @@ class Observed(Collector):
         yield from families.all()
 
     def _look_at_worker(self, families: _Families) -> None:
-        for feed in self._worker.feeds:
-            labels = [feed.model, "cloud" if feed.cloud else "local"]
-            capacity = feed.capacity
+        for group in self._worker.groups:
+            labels = [group.model, "cloud" if group.cloud else "local"]
+            capacity = group.capacity
             families.slots.add_metric(labels, capacity.slots)
             families.used.add_metric(labels, min(capacity.held, capacity.slots))
             families.free.add_metric(labels, max(0, capacity.slots - capacity.held))
@@ -83,9 +83,9 @@ def _look_at_breaker(breaker: Breaker, families: _Families) -> None:
         families.breakers.add_metric([breaker.name, state], int(breaker.state == state))
 
 
-def _look_at_engine(model: str, station: Station, families: _Families) -> None:
-    families.up.add_metric([model], int(station.backend.available))
-    beat = station.backend.beat
+def _look_at_engine(model: str, guarded: GuardedBackend, families: _Families) -> None:
+    families.up.add_metric([model], int(guarded.backend.available))
+    beat = guarded.backend.beat
     if beat is None:
         return
     families.steps.add_metric([model], beat.step)

@@ -1,0 +1,89 @@
+"""Printing: rich in a terminal, plain lines without control characters anywhere else."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from windfall.broker.connection import without_passwords
+from windfall.errors import ConfigError
+from windfall.telemetry.visible import visible, visible_json
+
+
+def say(text: str = "") -> None:
+    """A line on stdout: what the command was asked for, as it is in a pipe, and without control codes in a terminal."""
+    sys.stdout.write(f"{visible(text) if sys.stdout.isatty() else text}\n")
+    sys.stdout.flush()
+
+
+def say_json(value: Any) -> None:
+    """A JSON object on a line of its own."""
+    say(visible_json(json.dumps(value, ensure_ascii=False)))
+
+
+def note(text: str) -> None:
+    """A line on stderr: what a person may want to know besides."""
+    sys.stderr.write(f"{visible(without_passwords(text))}\n")
+    sys.stderr.flush()
+
+
+def complain(text: str) -> None:
+    """Why a command did not do what it was asked to do."""
+    note("windfall: " + " ".join(text.split()))
+
+
+def say_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> None:
+    """A table; the columns in `right` hold numbers. Never a control character, whatever the cells hold."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for column in columns:
+            table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        for row in cells:
+            table.add_row(*(Text(cell, _style(cell)) for cell in row))
+        Console().print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    for row in [list(columns), *cells]:
+        padded = [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, cell, width in zip(columns, row, widths, strict=True)
+        ]
+        say("  ".join(padded).rstrip())
+
+
+def printable(text: str) -> str:
+    """The text on one line, with control characters written out."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def named_number(text: str, flag: str) -> tuple[str, float]:
+    """`NAME=NUMBER` in two. Raises `ConfigError`."""
+    name, _, number = text.rpartition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = -1.0
+    if not name or not 0 <= value < float("inf"):
+        raise ConfigError(f"{flag} takes NAME=SECONDS, such as {flag} test=0.1, not {text!r}")
+    return name, value
+
+
+def _style(cell: str) -> str:
+    return {"✓": "green", "✗": "red"}.get(cell, "")

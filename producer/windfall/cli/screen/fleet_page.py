@@ -1,0 +1,207 @@
+"""The fleet on a page: what is known of it in, sections and a page that fits the terminal out. Nothing here asks Redis.
+
+Where a terminal is narrow, columns go in this order: of workers UP, DONE, MEMORY, CHIP, BACKEND, SEEN; of lanes PARKED,
+RATE, WAITED, RUNNING; of batches RATE, FAILED; of breakers FAILURES. Where it is low, the longest list is shortened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from windfall.batch import BatchState, BatchStatus
+from windfall.cli.screen.batch_facts import as_json, pace_of
+from windfall.cli.screen.console import duration, printable
+from windfall.cli.screen.section import Column, Section, Share
+from windfall.queue.fleet import FleetStatus, LaneStatus, ServedModel, WorkerStatus
+
+if TYPE_CHECKING:
+    from windfall_worker.guards.circuit import BreakerStatus
+
+_FEWEST_ROWS, _FEWEST_NOTES = 3, 1
+_KEYS: Final = "q or Ctrl-C ends"
+
+_WORKERS: Final = (
+    Column("WORKER"), Column("STATE"), Column("MODEL"), Column("BACKEND", drop=5), Column("SLOTS", right=True),
+    Column("TOKENS/S", right=True), Column("DONE", right=True, drop=2), Column("CHIP", drop=4),
+    Column("MEMORY", right=True, drop=3), Column("SEEN", right=True, drop=6), Column("UP", right=True, drop=1),
+)  # fmt: skip
+_LANES: Final = (
+    Column("LANE"), Column("ROUTE"), Column("QUEUED", right=True), Column("RUNNING", right=True, drop=4),
+    Column("PARKED", right=True, drop=1), Column("WAITED", right=True, drop=3), Column("RATE", right=True, drop=2),
+    Column("LEFT", right=True),
+)  # fmt: skip
+_BATCHES: Final = (
+    Column("BATCH"), Column("PROGRESS"), Column("ROWS", right=True), Column("FAILED", right=True, drop=2),
+    Column("RATE", right=True, drop=1), Column("LEFT", right=True),
+)  # fmt: skip
+_BREAKERS: Final = (
+    Column("BREAKER"), Column("STATE"), Column("FAILURES", right=True, drop=1), Column("TRY AGAIN IN", right=True),
+    Column("COOL-DOWN", right=True),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class FleetView:
+    """All that a look at the fleet brought.
+
+    `paces` are rows a second of late, by batch; `away` says why there was no newer look.
+    """
+
+    fleet: FleetStatus
+    batches: Sequence[BatchStatus] = ()
+    breakers: Sequence[BreakerStatus] = ()
+    cooldowns: Mapping[str, float] = field(default_factory=dict)
+    paces: Mapping[str, float] = field(default_factory=dict)
+    away: str | None = None
+
+    def missing(self, why: str) -> FleetView:
+        """The same, when a newer look was not to be had."""
+        return replace(self, away=why)
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        lanes = [lane.model_dump(mode="json") | {"eta": lane.eta} for lane in self.fleet.lanes]
+        return self.fleet.model_dump(mode="json") | {
+            "lanes": lanes,
+            "batches": [as_json(batch) for batch in self.batches],
+            "breakers": [asdict(each) for each in self.breakers],
+            "cooldowns": dict(self.cooldowns),
+        }
+
+
+def page(view: FleetView, width: int, height: int | None = None, *, keys: str = _KEYS) -> RenderableType:
+    """The page for a terminal of this size; without a height it is as long as it is."""
+    parts = sections(view)
+    head: list[RenderableType] = [_headline(view)]
+    if view.away:
+        head.append(Text(printable(view.away), "bold red", no_wrap=True, overflow="ellipsis"))
+    if not view.fleet.workers:
+        start = "no worker is live; start one with windfall worker --model NAME=PATH"
+        head.append(Text(start, "yellow", no_wrap=True, overflow="ellipsis"))
+    if height is not None:
+        parts = _shortened(parts, height - len(head) - len(_footer(keys)))
+    drawn = [line for part in parts for line in (Text(), part.fitted(width))]
+    return Group(*head, *drawn, *_footer(keys))
+
+
+def _footer(keys: str) -> list[Text]:
+    return [Text(), Text(keys, "dim", no_wrap=True, overflow="ellipsis")] if keys else []
+
+
+def sections(view: FleetView) -> list[Section]:
+    """The workers, the lanes in which something is, the unfinished batches, the breakers; only what there is."""
+    lanes = [lane for lane in view.fleet.lanes if lane.queued or lane.running or lane.parked or lane.paused]
+    found = [
+        Section(_WORKERS, _worker_rows(view.fleet), _why(view.fleet.workers)),
+        Section(_LANES, [_lane_row(lane, view.fleet.now) for lane in lanes], _unserved(view.fleet)),
+        batch_section(view.batches, view.paces),
+        Section(_BREAKERS, [_breaker_row(each, view.cooldowns.get(each.name, 0.0)) for each in view.breakers]),
+    ]
+    return [section for section in found if section.rows]
+
+
+def batch_section(batches: Sequence[BatchStatus], paces: Mapping[str, float] | None = None) -> Section:
+    """The batches by themselves."""
+    return Section(_BATCHES, [_batch_row(batch, (paces or {}).get(batch.id)) for batch in batches])
+
+
+def _shortened(parts: list[Section], height: int) -> list[Section]:
+    """Each has a blank line above it. The longest list, of rows or of remarks, loses some first, and none its last."""
+    while sum(part.height + 1 for part in parts) > height:
+        rows = [(len(part.rows), index, part.with_fewer_rows) for index, part in enumerate(parts)]
+        notes = [(len(part.notes), index, part.with_fewer_notes) for index, part in enumerate(parts)]
+        lists = [each for each in rows if each[0] > _FEWEST_ROWS] + [each for each in notes if each[0] > _FEWEST_NOTES]
+        if not lists:
+            return parts
+        # The line that says how many are left out takes the place of one.
+        _, index, shortened = max(lists, key=lambda each: each[0])
+        parts[index] = shortened()
+    return parts
+
+
+def _headline(view: FleetView) -> Text:
+    workers, models = view.fleet.workers, [served for worker in view.fleet.workers for served in worker.models]
+    slots, running = sum(served.slots for served in models), sum(served.running for served in models)
+    tokens = sum(served.tokens_per_second or 0.0 for served in models)
+    rate = sum(rate for served in models for rate in served.rates.values())
+    facts = ["1 worker" if len(workers) == 1 else f"{len(workers)} workers"]
+    if models:
+        facts += [f"{running:,} of {slots:,} slots", f"{rate:,.1f} jobs/s"]
+        facts += [f"{tokens:,.0f} tokens/s"] if tokens else []
+    return Text(" · ".join(["windfall fleet", *facts]), "bold", no_wrap=True, overflow="ellipsis")
+
+
+def _worker_rows(fleet: FleetStatus) -> list[list[str]]:
+    """One for each model; what is said of the worker itself stands in its first."""
+    rows = []
+    for worker in fleet.workers:
+        about = _about(worker, fleet.now)
+        for served in worker.models:
+            rows.append([*about[:2], *_served(served), *about[2:]])
+            about = [worker.id, *[""] * (len(about) - 1)]
+    return rows
+
+
+def _about(worker: WorkerStatus, now: float) -> list[str]:
+    memory = f"{worker.memory_bytes / 2**30:,.0f} GiB" if worker.memory_bytes else ""
+    seen, up = duration(max(0.0, now - worker.seen_at)), duration(max(0.0, now - worker.started_at))
+    return [worker.id, worker.state, f"{worker.completed:,}", worker.chip or "", memory, seen, up]
+
+
+def _served(served: ServedModel) -> list[str]:
+    tokens = "" if served.tokens_per_second is None else f"{served.tokens_per_second:,.0f}"
+    return [served.name, "+".join(served.backends), f"{served.running}/{served.slots}", tokens]
+
+
+def _why(workers: Sequence[WorkerStatus]) -> list[str]:
+    """A line for each reason: at noon many workers wait for the same hours."""
+    ids: dict[str, list[str]] = {}
+    for worker in workers:
+        if worker.why:
+            ids.setdefault(worker.why, []).append(worker.id)
+    return [
+        f"{len(who)} workers take no new jobs: {why} ({', '.join(who)})" if len(who) > 1 else
+        f"{who[0]} takes no new jobs: {why}"
+        for why, who in ids.items()
+    ]  # fmt: skip
+
+
+def _unserved(fleet: FleetStatus) -> list[str]:
+    """A line for each; where there is no worker at all, the page says so already."""
+    return [f"no live worker serves {model}" for model in fleet.unserved()] if fleet.workers else []
+
+
+def _lane_row(lane: LaneStatus, now: float) -> list[str]:
+    waited = "" if lane.waiting_since is None else duration(max(0.0, now - lane.waiting_since))
+    left = "paused" if lane.paused else _left(lane.eta)
+    parked = f"{lane.parked:,}" if lane.parked else ""
+    about = [lane.model, lane.route.value, f"{lane.queued:,}", f"{lane.running:,}"]
+    return [*about, parked, waited, _rate(lane.rate), left]
+
+
+def _batch_row(batch: BatchStatus, pace: float | None) -> list[str | Share]:
+    rate, left = pace_of(batch, pace)
+    failed = batch.finished - batch.completed
+    state = "paused" if batch.paused else "submitting" if batch.state is BatchState.SUBMITTING else _left(left)
+    return [
+        batch.id, Share(batch.finished, batch.total), f"{batch.finished:,}/{batch.total:,}",
+        f"{failed:,}" if failed else "", _rate(rate), state,
+    ]  # fmt: skip
+
+
+def _breaker_row(each: BreakerStatus, cooldown: float) -> list[str]:
+    again = "when closed by hand" if each.held else duration(each.retry_after) if each.retry_after else ""
+    return [each.name, each.state, str(each.failures), again, duration(cooldown) if cooldown else ""]
+
+
+def _rate(rate: float | None) -> str:
+    return f"{rate:,.1f}/s" if rate else ""
+
+
+def _left(seconds: float | None) -> str:
+    return "" if seconds is None else duration(seconds)

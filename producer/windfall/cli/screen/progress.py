@@ -1,0 +1,109 @@
+"""A progress bar on stderr, where that is a terminal, and nothing otherwise."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Final, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from windfall.cli.screen.console import duration, printable
+from windfall.cli.screen.pace import Pace
+
+#: Columns below which the rate is not shown, and then the time left.
+_WIDE: Final = 72
+_MIDDLE: Final = 48
+_PER_SECOND: Final = 8  # drawings
+
+
+@dataclass(frozen=True, slots=True)
+class RowsDone:
+    """How far something is. `total` is None for as long as nobody knows it; `rate` is in rows a second."""
+
+    what: str
+    done: int = 0
+    total: int | None = None
+    failed: int = 0
+    rate: float | None = None
+    paused: bool = False
+    remark: str = ""  #: what else is to be said, on a line of its own
+
+    def drawn(self, width: int) -> RenderableType:
+        """The bar, and the remark below it. Nothing wraps; a narrow terminal shows less."""
+        of_total = f"{self.done:,}/{self.total:,}" if self.total is not None else f"{self.done:,}"
+        facts = [of_total]
+        if self.paused:
+            facts.append("paused")
+        elif self.rate is not None:
+            facts += [f"{self.rate:,.1f} rows/s"] if width >= _WIDE else []
+            if self.rate and self.total and self.done < self.total and width >= _MIDDLE:
+                facts.append(f"{duration((self.total - self.done) / self.rate)} left")
+        grid = Table.grid(padding=(0, 1), expand=True)
+        grid.add_column(no_wrap=True, overflow="ellipsis", max_width=width // 3)
+        grid.add_column(ratio=1)
+        for _ in facts:
+            grid.add_column(no_wrap=True, justify="right")
+        bar = ProgressBar(total=self.total, completed=self.done, pulse=self.total is None, complete_style="cyan")
+        failed = [Text(f"{self.failed:,} failed", "red")] if self.failed else []
+        if failed:
+            grid.add_column(no_wrap=True)
+        grid.add_row(Text(printable(self.what)), bar, *(Text(fact) for fact in facts), *failed)
+        below = [Text(printable(self.remark), "red", no_wrap=True, overflow="ellipsis")] if self.remark else []
+        return Group(grid, *below)
+
+
+class RowProgress:
+    """Rows finished of a total that may still be unknown, rows a second of late, time left, failures."""
+
+    def __init__(self, what: str, *, done: int = 0, beside_stdout: bool = False) -> None:
+        # Rows that go to the same terminal as the bar would tear it apart.
+        self._shown = sys.stderr.isatty() and not (beside_stdout and sys.stdout.isatty())
+        self._start = done
+        self._rows = RowsDone(what, done)
+        self._pace = Pace()
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        if self._shown:
+            console = Console(stderr=True)
+            self._live = Live(
+                get_renderable=lambda: self.drawn(console.width), console=console, transient=True,
+                refresh_per_second=_PER_SECOND,
+            )  # fmt: skip
+            self._pace.note(time.monotonic(), self._start)
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        if self._live is not None:
+            self._live.refresh()  # what came last is seen, too
+            self._live.stop()
+
+    def drawn(self, width: int) -> RenderableType:
+        """What is shown now."""
+        return replace(self._rows, rate=self._pace.at(time.monotonic())).drawn(width)
+
+    def begin(self, what: str) -> None:
+        """Say what is going on now, and count the time from here."""
+        self._rows = RowsDone(what, self._start)
+        self._pace = Pace()
+        self._pace.note(time.monotonic(), self._start)
+
+    def update(self, done: int, total: int | None, failed: int, *, paused: bool = False) -> None:
+        """Show these numbers. `total` is None for as long as nobody knows it."""
+        if paused:
+            self._pace.stop()  # what ends in a pause is no look either: the next one comes when it is over
+        else:
+            self._pace.note(time.monotonic(), done)
+        self._rows = replace(self._rows, done=done, total=total, failed=failed, paused=paused)
+
+    def remark(self, text: str) -> None:
+        """Show this below the bar, until the next remark."""
+        self._rows = replace(self._rows, remark=text)

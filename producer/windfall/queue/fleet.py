@@ -1,0 +1,233 @@
+"""The fleet: the live workers of one Redis, what they serve, and what waits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from arq import ArqRedis
+from pydantic import Field, ValidationError
+
+from windfall import keys
+from windfall.queue.quarantine import MOST, answers, put_aside, readable
+from windfall.request import Record, Route
+from windfall.wire import HEAD_BYTES, enqueued_at
+
+#: What makes a worker's id of its name: its process id, and a random part.
+_NUMBERS = re.compile(r"-\d+-[0-9a-f]{6}$")
+
+
+def worker_name(worker_id: str) -> str:
+    """The name of the worker that has this id."""
+    return _NUMBERS.sub("", worker_id)
+
+
+def worker_names(worker_id: str, host: str) -> tuple[str, ...]:
+    """All that a worker may be called: by its id it alone, by its name or its host also the next one there."""
+    return tuple(dict.fromkeys((worker_id, worker_name(worker_id), host, host.removesuffix(".local"))))
+
+
+# What a heartbeat may say: it is read by everybody, and written by whoever may write there.
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Speed = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+Moment = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]
+
+
+class ServedModel(Record):
+    """A model that a worker serves."""
+
+    name: str
+    backends: tuple[str, ...]
+    local: bool = True  #: whether the worker's own machine completes it
+    slots: Count
+    running: Count = 0
+    tokens_per_second: Speed | None = None
+    rates: dict[Route, Speed] = Field(default_factory=dict)  #: jobs that ended a second of late, by their lane's route
+
+
+class WorkerStatus(Record):
+    """A worker's heartbeat."""
+
+    id: str
+    name: str | None = None  #: what people call it; older workers leave it out
+    host: str
+    pid: int = Field(gt=0, lt=2**31)  #: also what namesakes are looked for by
+    state: str  #: running, paused or draining
+    why: str | None = None  #: why it is paused
+    started_at: Moment  #: Unix seconds on Redis' clock
+    seen_at: Moment
+    version: str
+    models: tuple[ServedModel, ...] = ()
+    completed: Count = 0
+    failed: Count = 0
+    chip: str | None = None  #: what computes there
+    memory_bytes: Count | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that it may be called."""
+        return worker_names(self.id, self.host)
+
+
+class LaneStatus(Record):
+    """A lane and its backlog."""
+
+    model: str
+    route: Route
+    queued: int  #: jobs that wait, those put back for later among them
+    running: int
+    parked: int = 0  #: jobs that wait for their batch to be resumed
+    paused: bool = False
+    waiting_since: float | None = None  #: when the job that is next was enqueued (Unix seconds); None where none waits
+    rate: float | None = None  #: jobs that ended a second of late; None where no live worker tells
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds until it is empty if the rate holds, or None where nothing can be said."""
+        return (self.queued + self.running) / self.rate if self.rate and not self.paused else None
+
+
+class FleetStatus(Record):
+    """The fleet at one instant."""
+
+    workers: tuple[WorkerStatus, ...] = ()
+    lanes: tuple[LaneStatus, ...] = ()
+    now: float = Field(description="Unix seconds on Redis' clock")
+
+    def serves(self, model: str) -> bool:
+        """Whether a live worker serves this model."""
+        return any(served.name == model for worker in self.workers for served in worker.models)
+
+    def unserved(self) -> list[str]:
+        """The models that queued jobs wait for, and no live worker serves."""
+        waiting = dict.fromkeys(lane.model for lane in self.lanes if lane.queued)
+        return [model for model in waiting if not self.serves(model)]
+
+    def serves_locally(self, model: str) -> bool:
+        """Whether a live worker completes this model on its own machine."""
+        return any(served.name == model and served.local for worker in self.workers for served in worker.models)
+
+
+#: Milliseconds after which a silent worker's heartbeat is gone.
+HEARTBEAT_TTL = 15_000
+
+#: Held jobs of a lane that are looked at: more than any fleet runs.
+_HELD_MOST = 100_000
+
+#: Bytes of a heartbeat that are read.
+_LONGEST_BEAT = 256 * 1024
+
+#: Seconds after which a worker that was told something by its id, and is silent since, will not come back.
+_LONGEST_SLEEP = 2 * 24 * 3600
+
+
+async def write_heartbeat(redis: ArqRedis, status: WorkerStatus) -> None:
+    """Say that a worker lives."""
+    client: Any = redis
+    async with client.pipeline(transaction=False) as pipe:
+        pipe.set(keys.WORKER + status.id, status.model_dump_json(), px=HEARTBEAT_TTL)
+        pipe.zadd(keys.WORKERS, {status.id: round(status.seen_at * 1000)})
+        _, listed = await answers(redis, pipe)
+    if listed is None:
+        await put_aside(redis, [keys.WORKERS])
+
+
+async def remove_heartbeat(redis: ArqRedis, worker_id: str) -> None:
+    """Say that a worker has ended. What it was told to do as this one process is of no interest any more."""
+    client: Any = redis
+    async with client.pipeline(transaction=False) as pipe:
+        pipe.delete(keys.WORKER + worker_id, keys.DRAIN + worker_id)
+        pipe.zrem(keys.WORKERS, worker_id)
+        pipe.srem(keys.PAUSED, keys.WORKER + worker_id)
+        await pipe.execute()
+
+
+async def read_fleet(redis: ArqRedis) -> FleetStatus:
+    """The live workers and the lanes."""
+    client: Any = redis
+    async with client.pipeline(transaction=False) as pipe:
+        pipe.time()
+        pipe.zrange(keys.WORKERS, 0, MOST - 1, withscores=True)
+        # All of a set that has no more; what somebody fills beyond measure is not read whole.
+        pipe.srandmember(keys.LANES, MOST)
+        pipe.srandmember(keys.PAUSED, MOST)
+        (seconds, micros), beats, queues, paused = await answers(redis, pipe, keys.SHARED)
+    now = seconds + micros / 1e6
+    names = set(await readable(redis, keys.PAUSED, paused))
+    seen = {raw: at / 1000 for raw, at in beats or ()}
+    live = await readable(redis, keys.WORKERS, seen)
+    workers = await _workers(redis, {name: seen[name.encode()] for name in live}, names, now)
+    known = set(await readable(redis, keys.LANES, queues))
+    lanes = await _lanes(redis, known, names, round(now * 1000))
+    told = [lane.model_copy(update={"rate": _rate(lane, workers)}) for lane in lanes]
+    return FleetStatus(workers=workers, lanes=tuple(told), now=now)
+
+
+async def _workers(redis: ArqRedis, seen: dict[str, float], paused: set[str], now: float) -> tuple[WorkerStatus, ...]:
+    """`seen`: the ids, and when each was last heard of. One that was paused by its id may be asleep for a while."""
+    client: Any = redis
+    async with client.pipeline(transaction=False) as pipe:
+        for name in seen:
+            pipe.getrange(keys.WORKER + name, 0, _LONGEST_BEAT)
+        beats = await answers(redis, pipe) if seen else []
+    gone = [
+        name
+        for (name, at), beat in zip(seen.items(), beats, strict=True)
+        if not beat and (keys.WORKER + name not in paused or now - at > _LONGEST_SLEEP)
+    ]
+    if gone:
+        await client.zrem(keys.WORKERS, *gone)
+        await client.srem(keys.PAUSED, *(keys.WORKER + name for name in gone))
+    # A heartbeat speaks for the worker under whose name it stands, and for no other.
+    told = [(name, _read_heartbeat(beat)) for name, beat in zip(seen, beats, strict=True)]
+    known = [status for name, status in told if status is not None and status.id == name]
+    return tuple(sorted(known, key=lambda status: status.id))  # on a page each keeps its place
+
+
+def _read_heartbeat(beat: bytes | None) -> WorkerStatus | None:
+    """None for a worker that has ended, or that speaks of itself in a way that this version does not know."""
+    try:
+        return WorkerStatus.model_validate_json(beat) if beat else None
+    except ValidationError:
+        return None
+
+
+async def _lanes(redis: ArqRedis, queues: set[str], paused: set[str], now_ms: int) -> list[LaneStatus]:
+    client: Any = redis
+    parts = {name: keys.lane_parts(name) for name in sorted(queues | paused)}
+    known = {name: found for name, found in parts.items() if found is not None}
+    async with client.pipeline(transaction=False) as pipe:
+        for name in known:
+            pipe.zcard(name)
+            # Held are the running jobs, those that were put back for later, and beyond them the parked ones.
+            pipe.zrangebyscore(name + keys.HELD_SUFFIX, "-inf", f"({keys.PARKED}", start=0, num=_HELD_MOST)
+            pipe.zcount(name + keys.HELD_SUFFIX, keys.PARKED, "+inf")
+            pipe.zrangebyscore(name, "-inf", now_ms, start=0, num=1)
+        found = await answers(redis, pipe)
+    looks = list(zip(found[::4], found[1::4], found[2::4], found[3::4], strict=True))
+    async with client.pipeline(transaction=False) as pipe:
+        for _, held, _, head in looks:
+            # EXISTS takes one name at least; this one is of no job.
+            pipe.exists(keys.HOLDER, *(keys.HOLDER.encode() + name for name in held or ()))
+            pipe.getrange(keys.PAYLOAD.encode() + (head[0] if head else b""), 0, HEAD_BYTES - 1)
+        heads = await answers(redis, pipe)
+    return [
+        LaneStatus(
+            model=model,
+            route=route,
+            queued=max(0, (total or 0) - running - (parked or 0)),
+            running=running,
+            parked=parked or 0,
+            paused=name in paused,
+            waiting_since=enqueued_at(payload or b""),
+        )
+        for (name, (model, route)), (total, _, parked, _), running, payload in zip(
+            known.items(), looks, heads[::2], heads[1::2], strict=True
+        )
+    ]
+
+
+def _rate(lane: LaneStatus, workers: Iterable[WorkerStatus]) -> float | None:
+    told = [served for worker in workers for served in worker.models if served.name == lane.model]
+    return sum(served.rates.get(lane.route, 0.0) for served in told) if told else None

@@ -1,0 +1,158 @@
+"""Rows as they come from their source, which may be slow: whoever takes them is never held up by it.
+
+An async iterable is read by a task and a plain one by a thread, each a few rows ahead. The thread is a daemon: one that
+is blocked in its source, a pipe perhaps, does not keep the program from ending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from typing import Protocol
+
+from windfall.row import Row
+from windfall.tasks import cancel_all, wait_for
+
+#: Rows that are read ahead; each may be as large as the limit allows.
+_AHEAD = 16
+
+
+class Incoming(Protocol):
+    """Rows, one after the other."""
+
+    async def take(self, within: float) -> Row | None:
+        """The next row, or None where none came within so many seconds. Raises `StopAsyncIteration` at the end.
+
+        What the source raises is raised here.
+        """
+
+
+@asynccontextmanager
+async def incoming(rows: Iterable[Row] | AsyncIterable[Row]) -> AsyncIterator[Incoming]:
+    """Read rows for as long as the body lasts."""
+    if isinstance(rows, AsyncIterable):
+        handed = _Handed()
+        task = asyncio.create_task(_read(rows, handed))
+        try:
+            yield handed
+        finally:
+            await cancel_all([task])
+    elif isinstance(rows, list | tuple):
+        yield _Listed(rows)
+    else:
+        handed = _Handed()
+        reader = threading.Thread(target=_read_in_thread, args=(rows, handed), name="windfall-rows", daemon=True)
+        reader.start()
+        try:
+            yield handed
+        finally:
+            handed.close()
+
+
+class _Listed:
+    """Rows that are there already."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self._rows = iter(rows)
+
+    async def take(self, within: float) -> Row | None:  # noqa: ARG002 - nothing is waited for
+        for row in self._rows:
+            return row
+        raise StopAsyncIteration
+
+
+class _Handed:
+    """Rows on their way from a reader, a task or a thread, to the one that takes them."""
+
+    def __init__(self) -> None:
+        self._rows: deque[Row | BaseException] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._come = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room_in_thread = threading.Semaphore(_AHEAD)
+        self._waiting = False
+        self._closed = False
+
+    async def take(self, within: float) -> Row | None:
+        if not self._rows:
+            await self._next(within)
+        if not self._rows:
+            return None
+        row = self._rows.popleft()
+        if isinstance(row, BaseException):
+            raise row
+        self._room.set()
+        self._room_in_thread.release()
+        return row
+
+    async def _next(self, within: float) -> None:
+        self._come.clear()
+        self._waiting = True
+        try:
+            # Looked at again: what was put before it was known that somebody waits has woken nobody.
+            if not self._rows:
+                await wait_for(self._come, within=within)
+        finally:
+            self._waiting = False
+
+    async def put(self, row: Row) -> None:
+        """For a task: as soon as there is room."""
+        while len(self._rows) >= _AHEAD:
+            self._room.clear()
+            await self._room.wait()
+        self._rows.append(row)
+        self._come.set()
+
+    def end(self, why: BaseException) -> None:
+        """For a task: no more rows come; this is raised behind the last."""
+        self._rows.append(why)
+        self._come.set()
+
+    def put_from_thread(self, row: Row) -> bool:
+        """For a thread: as soon as there is room; False when no rows are taken any more."""
+        self._room_in_thread.acquire()
+        return self._hand_over(row)
+
+    def end_from_thread(self, why: BaseException) -> None:
+        """For a thread, as `end`."""
+        self._hand_over(why)
+
+    def close(self) -> None:
+        """No rows are taken any more: a thread that waits for room ends."""
+        self._closed = True
+        self._room_in_thread.release()
+
+    def _hand_over(self, row: Row | BaseException) -> bool:
+        if self._closed:
+            return False
+        self._rows.append(row)
+        if self._waiting:
+            with suppress(RuntimeError):  # the loop was closed in this very moment
+                self._loop.call_soon_threadsafe(self._come.set)
+        return True
+
+
+async def _read(rows: AsyncIterable[Row], handed: _Handed) -> None:
+    try:
+        async for row in rows:
+            await handed.put(row)
+    except BaseException as exc:
+        handed.end(exc)  # raised where the rows are taken
+        if not isinstance(exc, Exception):
+            raise
+    else:
+        handed.end(StopAsyncIteration())
+
+
+def _read_in_thread(rows: Iterable[Row], handed: _Handed) -> None:
+    end: BaseException = StopAsyncIteration()
+    try:
+        for row in rows:
+            if not handed.put_from_thread(row):
+                return
+    except BaseException as exc:  # noqa: BLE001 - raised where the rows are taken
+        end = exc
+    handed.end_from_thread(end)

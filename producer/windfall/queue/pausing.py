@@ -1,0 +1,157 @@
+"""Pausing and resuming lanes, batches and workers, and draining workers, from anywhere.
+
+All of it lies in Redis, so that it holds for workers which start later. `docs/protocol.md` has the keys. What runs goes
+on in any case: a pause keeps new jobs from being claimed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import Any
+
+from arq import ArqRedis
+
+from windfall import keys
+from windfall.errors import NotFound
+from windfall.queue.fleet import FleetStatus, WorkerStatus, read_fleet, worker_name
+from windfall.queue.housekeeping import go_on_with
+from windfall.request import Route
+from windfall.scripts import Script, run
+
+_NO_BATCH, _ENDED = -1, -2  # answers of pause_batch.lua
+_PAGE = 500
+
+#: Seconds for which the order to drain is kept, should the word that tells of it be lost.
+ORDER_LIFE = 600
+
+
+class Pausable(StrEnum):
+    """What can be paused."""
+
+    LANE = "lane"
+    BATCH = "batch"
+    WORKER = "worker"
+
+
+async def pause(redis: ArqRedis, what: Pausable, name: str, route: Route | None) -> tuple[str, ...]:
+    """Returns which were not paused before: routes of a lane, the id of a batch, ids of workers (or their name)."""
+    if what is Pausable.BATCH:
+        return await _pause_batch(redis, name)
+    if what is Pausable.LANE:
+        return await _pause_lane(redis, name, route)
+    return await _pause_worker(redis, name)
+
+
+async def resume(redis: ArqRedis, what: Pausable, name: str, route: Route | None) -> tuple[str, ...]:
+    """Returns which were paused before, in the same words. Raises `NotFound` for what neither is nor was paused."""
+    if what is Pausable.BATCH:
+        return await _resume_batch(redis, name)
+    if what is Pausable.LANE:
+        return await _resume_lane(redis, name, route)
+    return await _resume_worker(redis, name)
+
+
+async def _pause_batch(redis: ArqRedis, name: str) -> tuple[str, ...]:
+    answer = await run(redis, Script.PAUSE_BATCH, [keys.BATCH + name], [])
+    if answer == _NO_BATCH:
+        raise _no_batch(name)
+    if answer == _ENDED:
+        raise NotFound(f"nothing of batch {name} is left to pause: it has ended")
+    return (name,) if answer else ()
+
+
+async def _resume_batch(redis: ArqRedis, name: str) -> tuple[str, ...]:
+    left, was_paused = await run(redis, Script.RESUME_BATCH, [], [name, _PAGE, 1])
+    if left == _NO_BATCH:
+        raise _no_batch(name)
+    if left > 0:
+        await go_on_with(redis, name)
+    return (name,) if was_paused else ()
+
+
+def _no_batch(name: str) -> NotFound:
+    return NotFound(f"no batch {name!r}: it never was, or it was kept no longer")
+
+
+async def _pause_lane(redis: ArqRedis, model: str, route: Route | None) -> tuple[str, ...]:
+    await _require_lane(redis, model)
+    return await _each(redis, "sadd", _lanes(model, route))
+
+
+async def _resume_lane(redis: ArqRedis, model: str, route: Route | None) -> tuple[str, ...]:
+    lanes = _lanes(model, route)
+    changed = await _each(redis, "srem", lanes)
+    for each in changed:
+        await redis.publish(keys.CHANNEL_WAKE + lanes[each], 1)
+    if not changed:
+        await _require_lane(redis, model)
+    return changed
+
+
+async def _require_lane(redis: ArqRedis, model: str) -> None:
+    fleet = await read_fleet(redis)
+    known = {lane.model for lane in fleet.lanes} | {served.name for worker in fleet.workers for served in worker.models}
+    if model not in known:
+        there_are = f"there are: {', '.join(sorted(known))}" if known else "no worker is live, and there was no job"
+        raise NotFound(f"no lane of a model {model!r}: {there_are}")
+
+
+def _lanes(model: str, route: Route | None) -> dict[str, str]:
+    return {each.value: keys.lane_queue(model, each) for each in ([route] if route else Route)}
+
+
+async def _pause_worker(redis: ArqRedis, name: str) -> tuple[str, ...]:
+    fleet = await read_fleet(redis)
+    meant = _meant(fleet, name)
+    changed = await _each(redis, "sadd", {name: keys.WORKER + name})
+    await _tell(redis, meant)
+    return changed
+
+
+async def _resume_worker(redis: ArqRedis, name: str) -> tuple[str, ...]:
+    """Whichever of its names a worker was paused by; one that it shares is resumed for all that have it."""
+    client: Any = redis
+    fleet = await read_fleet(redis)
+    called = [worker for worker in fleet.workers if name in worker.names]
+    paused = {key.decode().removeprefix(keys.WORKER) for key in await client.smembers(keys.PAUSED)}
+    mine = {each for each in paused if name in (each, worker_name(each))}
+    mine |= {each for worker in called for each in worker.names} & paused
+    if not mine:
+        _meant(fleet, name)
+    changed = await _each(redis, "srem", {each: keys.WORKER + each for each in sorted(mine)})
+    await _tell(redis, [worker for worker in fleet.workers if mine.intersection(worker.names)])
+    return changed
+
+
+async def drain(redis: ArqRedis, name: str) -> tuple[str, ...]:
+    """Tell a worker, or all of a name, to end as on SIGTERM; returns their ids. Raises `NotFound`."""
+    meant = _meant(await read_fleet(redis), name)
+    for worker in meant:
+        await redis.set(keys.DRAIN + worker.id, 1, ex=ORDER_LIFE)
+    await _tell(redis, meant)
+    return tuple(worker.id for worker in meant)
+
+
+def _meant(fleet: FleetStatus, name: str) -> list[WorkerStatus]:
+    meant = [worker for worker in fleet.workers if name in worker.names]
+    if not meant:
+        live = ", ".join(worker.id for worker in fleet.workers)
+        raise NotFound(f"no live worker is called {name!r}; " + (f"there are: {live}" if live else "none is live"))
+    return meant
+
+
+async def _tell(redis: ArqRedis, workers: Iterable[WorkerStatus]) -> None:
+    """They look by themselves every other second; this is sooner."""
+    for worker in workers:
+        await redis.publish(keys.CHANNEL_WORKER + worker.id, "orders")
+
+
+async def _each(redis: ArqRedis, command: str, members: dict[str, str]) -> tuple[str, ...]:
+    """Add these members to what is paused, or take them out; returns the names of those for which that was news."""
+    client: Any = redis
+    async with client.pipeline(transaction=True) as pipe:
+        for member in members.values():
+            getattr(pipe, command)(keys.PAUSED, member)
+        answers: Sequence[int] = await pipe.execute()
+    return tuple(name for name, changed in zip(members, answers, strict=True) if changed)

@@ -1,0 +1,191 @@
+"""Reading results, batches and deltas out of Redis."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from arq import ArqRedis
+from pydantic import TypeAdapter, ValidationError
+
+from windfall import keys
+from windfall.batch import BatchStatus
+from windfall.errors import NotFound
+from windfall.queue.quarantine import answers, readable
+from windfall.queue.quarantine import number as as_number
+from windfall.result import CompletionResult, Delta, JobState, Usage
+from windfall.wire import decode_result
+
+#: Results fetched in one round trip.
+_PAGE = 200
+#: Batches that are looked at for unfinished ones.
+_RECENT = 1000
+#: Milliseconds for which one blocking read of a stream waits.
+_BLOCK = 1000
+
+_described = TypeAdapter(dict[str, str])
+
+
+async def result(redis: ArqRedis, job_id: str) -> CompletionResult | None:
+    """A job's result, None while it is unfinished; raises `NotFound`."""
+    client: Any = redis
+    # The payload is read first: a job that ends between the two is found by its result.
+    async with client.pipeline(transaction=False) as pipe:
+        pipe.exists(keys.PAYLOAD + job_id, keys.HOLDER + job_id)
+        pipe.get(keys.RESULT + job_id)
+        unfinished, data = await pipe.execute()
+    if data is not None:
+        return decode_result(data)
+    if not unfinished:
+        raise _no_job(job_id)
+    return None
+
+
+async def state(redis: ArqRedis, job_id: str) -> JobState:
+    """Where in its life a job is; raises `NotFound`."""
+    client: Any = redis
+    async with client.pipeline(transaction=True) as pipe:
+        pipe.get(keys.RESULT + job_id)
+        pipe.exists(keys.HOLDER + job_id)
+        pipe.exists(keys.PAYLOAD + job_id)
+        data, running, known = await pipe.execute()
+    if data is not None:
+        return decode_result(data).state
+    if not known and not running:
+        raise _no_job(job_id)
+    return JobState.RUNNING if running else JobState.QUEUED
+
+
+def _no_job(job_id: str) -> NotFound:
+    return NotFound(f"no job {job_id!r}: it never was, or its result was kept no longer")
+
+
+async def is_batch(redis: ArqRedis, batch_id: str) -> bool:
+    """Whether there is a batch of that id."""
+    client: Any = redis
+    return bool(await client.exists(keys.BATCH + batch_id))
+
+
+async def batch(redis: ArqRedis, batch_id: str) -> BatchStatus:
+    """A batch at one instant; raises `NotFound`."""
+    client: Any = redis
+    async with client.pipeline(transaction=False) as pipe:
+        pipe.hgetall(keys.BATCH + batch_id)
+        pipe.time()
+        found, time = await answers(redis, pipe)
+    return _found(batch_id, found, time)
+
+
+async def batch_and_results(
+    redis: ArqRedis, batch_id: str, job_ids: list[str]
+) -> tuple[BatchStatus, list[bytes | None]]:
+    """A batch, and the encoded results of these jobs, all at one instant; raises `NotFound`."""
+    client: Any = redis
+    async with client.pipeline(transaction=True) as pipe:
+        pipe.hgetall(keys.BATCH + batch_id)
+        pipe.time()
+        if job_ids:
+            pipe.mget([keys.RESULT + name for name in job_ids])
+        fields, time, *found = await answers(redis, pipe)
+    return _found(batch_id, fields, time), found[0] if found else []
+
+
+def _found(batch_id: str, fields: dict[bytes, bytes] | None, time: tuple[int, int]) -> BatchStatus:
+    if not fields or b"created" not in fields or b"deleted" in fields:
+        raise NotFound(f"no batch {batch_id!r}: it never was, or it was kept no longer")
+    seconds, micros = time
+    return _status(batch_id, fields, seconds + micros / 1e6)
+
+
+async def unfinished_batches(redis: ArqRedis, most: int) -> list[BatchStatus]:
+    """The unfinished ones of the batches that were opened last, the newest first.
+
+    Not more than `_RECENT` are looked at: finished ones are kept for days, and there may be many.
+    """
+    client: Any = redis
+    async with client.pipeline(transaction=False) as pipe:
+        pipe.zrange(keys.BATCHES, -_RECENT, -1)
+        (newest,) = await answers(redis, pipe, [keys.BATCHES])
+    names = (await readable(redis, keys.BATCHES, newest))[::-1]
+    found: list[BatchStatus] = []
+    for first in range(0, len(names), _PAGE):
+        page = names[first : first + _PAGE]
+        async with client.pipeline(transaction=False) as pipe:
+            pipe.time()
+            for name in page:
+                pipe.hgetall(keys.BATCH + name)
+            (seconds, micros), *batches = await answers(redis, pipe)
+        for name, fields in zip(page, batches, strict=True):
+            if fields and b"created" in fields and b"deleted" not in fields and b"finished" not in fields:
+                found.append(_status(name, fields, seconds + micros / 1e6))
+        # Names of no batch would stand before those of batches for ever.
+        if nothing := [name for name, fields in zip(page, batches, strict=True) if not fields]:
+            await client.zrem(keys.BATCHES, *nothing)
+        if len(found) >= most:
+            break
+    return found[:most]
+
+
+def _status(batch_id: str, found: dict[bytes, bytes], now: float) -> BatchStatus:
+    fields = {name.decode(errors="replace"): value for name, value in found.items()}
+
+    def number(name: str) -> int:
+        return as_number(fields.get(name))
+
+    def moment(name: str) -> float | None:
+        return number(name) / 1000 if name in fields else None
+
+    return BatchStatus(
+        id=batch_id,
+        total=number("total"),
+        queued=number("queued"),
+        running=number("running"),
+        completed=number("completed"),
+        failed=number("failed"),
+        cancelled=number("cancelled"),
+        expired=number("expired"),
+        sealed=fields.get("sealed") == b"1",
+        cancel_requested=fields.get("cancel") == b"1",
+        paused="paused" in fields,
+        metadata=_metadata(fields.get("meta", b"{}")),
+        usage=Usage(
+            prompt_tokens=number("prompt_tokens"),
+            completion_tokens=number("completion_tokens"),
+            cached_tokens=number("cached_tokens"),
+            reasoning_tokens=number("reasoning_tokens"),
+        ),
+        last_row=number("rows"),
+        created_at=moment("created") or now,
+        first_started_at=moment("first"),
+        finished_at=moment("finished"),
+        deadline_at=moment("deadline"),
+        keep=number("keep") / 1000,
+        now=now,
+    )
+
+
+def _metadata(raw: bytes) -> dict[str, str]:
+    try:
+        return _described.validate_json(raw)
+    except ValidationError:
+        return {}
+
+
+async def deltas(redis: ArqRedis, job_id: str) -> AsyncIterator[Delta]:
+    """The pieces of a completion until its job ends; raises `NotFound`."""
+    client: Any = redis
+    cursor = "0"
+    while True:
+        # Again looked at first: a job that ends after this look has its end marker in the stream.
+        ended = await result(redis, job_id) is not None
+        block = {} if ended else {"block": _BLOCK}
+        page = await client.xread({keys.DELTAS + job_id: cursor}, count=_PAGE, **block)
+        if not page:
+            if ended:
+                return
+            continue
+        for entry, fields in page[0][1]:
+            cursor = entry.decode()
+            if b"end" in fields:
+                return
+            yield Delta.model_validate_json(fields[b"d"])

@@ -1,0 +1,1 @@
+"""What the program tells of itself: logs, tracebacks without prompts, and traces."""

@@ -1,0 +1,122 @@
+"""Building what completes requests on this worker: its engines, and the clients of its cloud mappings."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from arq import ArqRedis
+
+from windfall.errors import ConfigError
+from windfall.extras import how_to_install
+from windfall_worker.backends.base import Backend
+from windfall_worker.backends.capacity import Capacity
+from windfall_worker.backends.routing import GuardedBackend, ModelBackends
+from windfall_worker.backends.sharing import Isolation
+from windfall_worker.backends.simulated import SimulatedBackend
+from windfall_worker.guards.breaker import Breaker, RedisLink
+from windfall_worker.settings import BUILT_IN, ModelSettings, ProviderSettings, WorkerSettings
+
+if TYPE_CHECKING:
+    from windfall_worker.cloud import CloudBackendClient
+
+#: Seconds that an engine which has just died is left alone. Then one job goes first, so that an engine which dies of
+#: whatever it is given does not get at a whole lane. Which job kills engines is found out by isolation.py.
+ENGINE_RESET = 1.0
+
+
+async def open_backends(settings: WorkerSettings, redis: ArqRedis, stack: AsyncExitStack) -> dict[str, ModelBackends]:
+    """Start every backend; `stack` closes them. Raises `ConfigError` for what can never work."""
+    # Keys are looked at first: a missing one is told before a model has been loaded for minutes.
+    clients = _clients(settings, redis, stack)
+    engines = _Engines(settings)
+    backends = {}
+    for model in settings.models:
+        capacity = Capacity(max((settings.provider(name).concurrency for name, _ in model.mappings()), default=1))
+        cloud = [_cloud(clients[name], name, target, settings, capacity) for name, target in model.mappings()]
+        local = _local(model, engines) if model.local else None
+        found = backends[model.name] = ModelBackends(local, tuple(cloud))
+        for guarded in found.all():
+            stack.push_async_callback(guarded.backend.close)
+            await guarded.backend.start()
+            engines.taken += guarded.backend.needed_bytes
+    return backends
+
+
+class _Engines:
+    """What the engines of this worker have in common: no engine sees what the others take.
+
+    `share` is what each may have of the device's memory; `taken` is what those that were started need of it.
+    """
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self.share = 1 / max(1, sum(model.mlx is not None for model in settings.models))
+        self.taken = 0
+        providers = [*BUILT_IN.values(), *settings.providers.values()]
+        self.private = frozenset(each.api_key_env for each in providers if each.api_key_env)
+
+
+def _local(model: ModelSettings, engines: _Engines) -> GuardedBackend:
+    backend = _engine(model, engines)
+    breaker = Breaker(f"engine of {model.name}", None, fail_max=1, reset_timeout=ENGINE_RESET)
+
+    def guard() -> AbstractAsyncContextManager[None]:
+        return breaker.guard()
+
+    limit = asyncio.Semaphore(backend.slots + backend.lookahead)
+    capacity = Capacity(backend.slots, lookahead=backend.lookahead)
+    return GuardedBackend(backend, capacity, limit, guard, breaker, Isolation(backend.slots).enter)
+
+
+def _engine(model: ModelSettings, engines: _Engines) -> Backend:
+    if model.simulate is not None:
+        return SimulatedBackend(model.simulate, slots=model.slots)
+    if find_spec("mlx_lm") is None:  # what is imported here does without; its process would die of it
+        raise ConfigError(f"{model.name}: running models needs the worker extra: {how_to_install('worker')}")
+    from windfall_worker.backends.mlx import MLXBackend  # noqa: PLC0415 - a cloud worker does without
+    from windfall_worker.engine.settings import EngineSettings  # noqa: PLC0415
+
+    settings = EngineSettings(memory_share=engines.share, others_bytes=engines.taken)
+    return MLXBackend(str(model.mlx), slots=model.slots, settings=settings, private=engines.private)
+
+
+def _clients(settings: WorkerSettings, redis: ArqRedis, stack: AsyncExitStack) -> dict[str, CloudBackendClient]:
+    """One client a provider, however many models use it: they share its connections, and the fleet its breakers."""
+    names = {name for model in settings.models for name, _ in model.mappings()}
+    link = RedisLink(redis)
+    clients = {}
+    for name in sorted(names):
+        clients[name] = _client(settings.provider(name), link)
+        stack.push_async_callback(clients[name].close)
+    return clients
+
+
+def _client(provider: ProviderSettings, link: RedisLink) -> CloudBackendClient:
+    from windfall_worker.cloud import AnthropicClient, OpenAIClient  # noqa: PLC0415 - only where a mapping needs it
+    from windfall_worker.cloud.answer_limits import AnswerLimits  # noqa: PLC0415 - the same
+
+    protocol = AnthropicClient if provider.protocol == "anthropic" else OpenAIClient
+    return protocol(
+        provider.base_url,
+        provider.api_key(),
+        max_retries=provider.max_retries,
+        backoff_factor=provider.backoff_factor,
+        timeout=provider.timeout,
+        circuit_breaker_fail_max=provider.breaker.fail_max,
+        circuit_breaker_reset_timeout=provider.breaker.reset_timeout,
+        circuit_breaker_window=provider.breaker.window,
+        redis=link,
+        limits=AnswerLimits(seconds=provider.call_timeout),
+    )
+
+
+def _cloud(
+    client: CloudBackendClient, name: str, model: str, settings: WorkerSettings, capacity: Capacity
+) -> GuardedBackend:
+    from windfall_worker.backends.cloud import CloudBackend  # noqa: PLC0415 - only where a mapping needs it
+
+    concurrency = settings.provider(name).concurrency
+    backend = CloudBackend(client, model, name=name, slots=concurrency, owns_client=False)
+    return GuardedBackend(backend, capacity, asyncio.Semaphore(concurrency), breaker=backend.endpoint.breaker)

@@ -1,0 +1,168 @@
+"""The breaker as Redis has it: one Lua script for each thing that can happen to it.
+
+This module needs redis and nothing else, so that the command line can show and move breakers without the worker's
+dependencies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, NamedTuple, cast
+
+from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError, RedisError
+
+from windfall.errors import BrokerDenied, BrokerError, BrokerUnavailable, NotFound
+from windfall.keys import BREAKER, BREAKERS, FAILURES_SUFFIX
+from windfall_worker.guards.redis_link import RedisLink
+
+State = Literal["closed", "open", "half-open"]
+Event = Literal["admit", "success", "failure", "release", "renew", "look", "set"]
+
+_FOLDER = Path(__file__).parent / "scripts"
+_PRELUDE = (_FOLDER / "breaker_prelude.lua").read_text()
+_SCRIPTS: Final[dict[Event, str]] = {
+    event: _PRELUDE + (_FOLDER / f"breaker_{event}.lua").read_text()
+    for event in ("admit", "success", "failure", "release", "renew", "look", "set")
+}
+_SCRIPTS["admit"] = (_FOLDER / "breaker_closed.lua").read_text() + _SCRIPTS["admit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What a breaker is set to. `fail_max` failures within `window` seconds open it; times are in seconds."""
+
+    fail_max: int = 5
+    window: float = 30.0
+    reset_timeout: float = 30.0
+    probe_lease: float = 10.0
+
+    def __post_init__(self) -> None:
+        for field in ("fail_max", "window", "reset_timeout", "probe_lease"):
+            value = getattr(self, field)
+            if not value > 0:
+                raise ValueError(f"a breaker's {field} must be above 0, not {value!r}")
+
+    def as_arguments(self) -> tuple[int, int, int, int]:
+        """For the scripts: times in milliseconds."""
+        return self.fail_max, _ms(self.window), _ms(self.reset_timeout), _ms(self.probe_lease)
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerStatus:
+    """What is known of one breaker.
+
+    `retry_after`: seconds until a call may be tried; 0 when one may go now. `held`: a person opened it, and it stays
+    open until a person closes it, whatever `retry_after` says.
+    """
+
+    name: str
+    state: State
+    failures: int
+    retry_after: float
+    held: bool = False
+
+
+class Verdict(NamedTuple):
+    """A script's answer. `granted` depends on the script; for `admit` it is 0 no, 1 yes, 2 yes as the probe.
+
+    `failures` is -1 where they were not counted.
+    """
+
+    granted: int
+    state: State
+    epoch: int
+    retry_after: float
+    failures: int
+
+    def status(self, name: str) -> BreakerStatus:
+        """The answer of `look`, for a person."""
+        return BreakerStatus(name, self.state, self.failures, self.retry_after, held=self.granted == 2)
+
+
+class SharedCircuit:
+    """One breaker in Redis, shared by every process that knows its name."""
+
+    def __init__(self, name: str, link: RedisLink, numbers: Numbers) -> None:
+        self._name = name
+        self._link = link
+        self._arguments = numbers.as_arguments()
+        self._keys = _keys(name)
+
+    async def tell(self, event: Event, token: str = "", epoch: int = 0) -> Verdict | None:
+        """What happened, and what follows from it; None when Redis cannot be used."""
+        answer = await self._link.call(_SCRIPTS[event], self._keys, (self._name, token, epoch, *self._arguments))
+        return None if answer is None else _verdict(answer)
+
+
+async def list_breakers(redis: Redis) -> list[BreakerStatus]:
+    """Every breaker that the fleet has used in the last 30 days, by name. Raises `BrokerUnavailable`."""
+    found = []
+    try:
+        for name in await _names(redis):
+            verdict = await _ask(redis, "look", name)
+            if verdict.granted:
+                found.append(verdict.status(name))
+            else:
+                await cast(Awaitable[int], redis.srem(BREAKERS, name))
+    except (RedisError, OSError) as exc:
+        raise _broker_error(exc) from exc
+    return found
+
+
+async def open_breaker(redis: Redis, name: str, seconds: float = 0.0) -> None:
+    """Open a breaker by hand: for that many seconds, or (0) until it is closed by hand. Raises `NotFound`."""
+    await _set(redis, name, "open", seconds)
+
+
+async def close_breaker(redis: Redis, name: str) -> None:
+    """Close a breaker by hand: calls go again at once, on every worker. Raises `NotFound`."""
+    await _set(redis, name, "closed", 0.0)
+
+
+async def _set(redis: Redis, name: str, state: State, seconds: float) -> None:
+    try:
+        verdict = await _ask(redis, "set", name, token=state, seconds=seconds)
+        known = await _names(redis)
+    except (RedisError, OSError) as exc:
+        raise _broker_error(exc) from exc
+    if not verdict.granted:
+        raise NotFound(f"no breaker is called {name!r}; there are: {', '.join(known) or 'none yet'}")
+
+
+async def _ask(redis: Redis, event: Event, name: str, *, token: str = "", seconds: float = 0.0) -> Verdict:
+    # A window of 0 stands for the one that the breaker's own workers use.
+    arguments = (name, token, 0, 0, 0, _ms(seconds), 0)
+    return _verdict(await redis.register_script(_SCRIPTS[event])(keys=_keys(name), args=arguments))
+
+
+async def _names(redis: Redis) -> list[str]:
+    return sorted(_text(raw) for raw in await cast(Awaitable[set[bytes | str]], redis.smembers(BREAKERS)))
+
+
+def _keys(name: str) -> tuple[str, str, str]:
+    return f"{BREAKER}{name}", f"{BREAKER}{name}{FAILURES_SUFFIX}", BREAKERS
+
+
+def _verdict(answer: list[int | bytes | str]) -> Verdict:
+    granted, state, epoch, left, failures = answer
+    name = _text(state)
+    if name not in ("closed", "open", "half-open"):
+        raise ValueError(f"a breaker in Redis is in the state {name!r}, which is none")
+    return Verdict(int(granted), name, int(epoch), int(left) / 1000, int(failures))  # type: ignore[arg-type]  # checked just above
+
+
+def _text(raw: object) -> str:
+    return raw.decode() if isinstance(raw, bytes) else str(raw)
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _broker_error(exc: Exception) -> BrokerError:
+    if isinstance(exc, NoPermissionError):
+        return BrokerDenied(f"Redis refused to tell about the breakers: {exc}; that takes a worker's user")
+    return BrokerUnavailable(f"Redis did not tell about the breakers: {exc}")

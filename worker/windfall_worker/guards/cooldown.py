@@ -1,0 +1,77 @@
+"""The cool-down of an endpoint: after a 429 the whole fleet leaves it alone for as long as it asked.
+
+It is a key in Redis that expires, so Redis' clock is the only one. Without Redis it holds for this process.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final, cast
+
+from redis.asyncio import Redis
+
+from windfall.keys import COOLDOWN
+from windfall_worker.guards.redis_link import RedisLink
+
+#: Seconds for a 429 that names no time.
+UNNAMED: Final = 5.0
+#: Seconds; a longer one is cut to this, so that a garbled header cannot close an endpoint for a year.
+LONGEST: Final = 86_400.0
+
+_SCRIPTS = Path(__file__).parent / "scripts"
+_START = (_SCRIPTS / "cooldown_start.lua").read_text()
+_LEFT = (_SCRIPTS / "cooldown_left.lua").read_text()
+
+
+class Cooldown:
+    """One endpoint's cool-down. What others started is seen at most `stale` seconds late."""
+
+    def __init__(self, name: str, link: RedisLink | None, *, stale: float = 0.25) -> None:
+        self._key = COOLDOWN + name
+        self._link = link
+        self._stale = stale
+        self._until = 0.0
+        self._look_at = 0.0
+
+    async def start(self, seconds: float) -> None:
+        """Leave the endpoint alone for that long, or for what is left of a longer cool-down."""
+        seconds = min(seconds, LONGEST)
+        self._until = max(self._until, time.monotonic() + seconds)
+        if self._link and seconds > 0:
+            self._heard(await self._link.call(_START, [self._key], [max(1, round(seconds * 1000))]))
+
+    @property
+    def active(self) -> bool:
+        """Whether nobody may call now, as far as this process last heard."""
+        return self._until > time.monotonic()
+
+    async def left(self) -> float:
+        """Seconds for which nobody may call; 0 when calls may go."""
+        now = time.monotonic()
+        if self._link and now >= self._look_at:
+            self._heard(await self._link.call(_LEFT, [self._key], []))
+        return max(0.0, self._until - time.monotonic())
+
+    def _heard(self, left: int | None) -> None:
+        now = time.monotonic()
+        self._look_at = now + self._stale
+        if left is not None:
+            self._until = now + left / 1000
+
+
+async def list_cooldowns(redis: Redis) -> dict[str, float]:
+    """Every endpoint that the fleet leaves alone now, and for how many seconds more."""
+    found = {}
+    async for key in cast(AsyncIterator[bytes | str], redis.scan_iter(match=f"{COOLDOWN}*", count=1000)):
+        name = key.decode() if isinstance(key, bytes) else key
+        left = await redis.pttl(name)
+        if left > 0:
+            found[name.removeprefix(COOLDOWN)] = left / 1000
+    return dict(sorted(found.items()))
+
+
+async def end_cooldown(redis: Redis, name: str) -> bool:
+    """End a cool-down by hand. Returns whether there was one."""
+    return bool(await redis.delete(COOLDOWN + name))

@@ -1,0 +1,89 @@
+"""Where pybreaker's machine keeps its state: what Redis last said, or, without Redis, the truth of this process.
+
+It has the attributes of pybreaker's `CircuitBreakerStorage` and does no I/O, so pybreaker may read it anywhere. Two
+things differ from pybreaker's own memory storage: failures are counted in a rolling window, and time is the monotonic
+clock, because a Mac's wall clock jumps when it wakes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from datetime import datetime
+
+from windfall_worker.guards.circuit import Numbers, State, Verdict
+
+
+class Mirror:
+    """The state of one breaker in this process.
+
+    `period` counts its changes of state, so that the outcome of a call from an earlier period can be told. `epoch` is
+    Redis' count of the same, as last heard. `prober` is the token of this process' own probe while Redis is away.
+    """
+
+    name = "mirror"
+
+    def __init__(self, numbers: Numbers) -> None:
+        self._numbers = numbers
+        self._state: State = "closed"
+        self._failures: deque[float] = deque(maxlen=numbers.fail_max)
+        self._until = 0.0
+        self.period = 0
+        self.epoch = -1
+        self.prober: str | None = None
+        self.success_counter = 0
+        self.opened_at: datetime | None = None  # pybreaker writes it; nothing of ours reads a wall clock
+
+    @property
+    def state(self) -> State:
+        """`closed`, `open` or `half-open`."""
+        return self._state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._move(state)
+        if state == "open":
+            self._until = time.monotonic() + self._numbers.reset_timeout
+
+    @property
+    def seconds_left(self) -> float:
+        """Until a breaker that is not closed may be tried again; 0 when it may be now."""
+        return max(0.0, self._until - time.monotonic())
+
+    @property
+    def counter(self) -> int:
+        """How many failures lie in the window."""
+        oldest = time.monotonic() - self._numbers.window
+        return sum(at >= oldest for at in self._failures)
+
+    def increment_counter(self) -> None:
+        """A call failed."""
+        self._failures.append(time.monotonic())
+
+    def reset_counter(self) -> None:
+        """Nothing: pybreaker calls this at every success, and a success does not empty a rolling window."""
+
+    def increment_success_counter(self) -> None:
+        """A probe came back well."""
+        self.success_counter += 1
+
+    def reset_success_counter(self) -> None:
+        """A new period of probing begins."""
+        self.success_counter = 0
+
+    def load(self, verdict: Verdict) -> None:
+        """Take over what Redis says."""
+        if verdict.state != self._state or verdict.epoch != self.epoch:
+            self._move(verdict.state)
+        now = time.monotonic()
+        self.epoch = verdict.epoch
+        self._until = now + verdict.retry_after
+        if verdict.failures not in (-1, len(self._failures)):
+            self._failures.clear()
+            self._failures.extend([now] * verdict.failures)
+
+    def _move(self, state: State) -> None:
+        self._state = state
+        self.period += 1
+        self.prober = None
+        self._failures.clear()

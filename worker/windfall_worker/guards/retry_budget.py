@@ -1,0 +1,54 @@
+"""How many transport retries the whole fleet may make: 20 % of the calls, plus 10 a second.
+
+A bucket of tokens, one for each retry. Every call puts a fifth of a token in, every second ten, and it holds at most
+what ten seconds give: so a fleet that retries everything adds at most a fifth to an endpoint's load, and a small fleet
+can still retry. Source: Finagle's RetryBudget, https://finagle.github.io/blog/2016/02/08/retry-budgets/.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from windfall.keys import RETRIES
+from windfall_worker.guards.redis_link import RedisLink
+
+_TAKE = (Path(__file__).parent / "scripts" / "budget_take.lua").read_text()
+
+
+class RetryBudget:
+    """The retry budget of one origin (scheme and host). Without Redis, or while it is away, it is this process' own."""
+
+    def __init__(
+        self, name: str, link: RedisLink | None, *, share: float = 0.2, per_second: float = 10.0, seconds: float = 10.0
+    ) -> None:
+        self._key = RETRIES + name
+        self._link = link
+        self._share = share
+        self._per_second = per_second
+        self._most = max(1.0, per_second * seconds)
+        self._calls = 0
+        self._tokens = self._most
+        self._at = time.monotonic()
+
+    def count_call(self) -> None:
+        """A call is made. It is told to Redis with the next retry: calls that go well cost no round trip."""
+        self._calls += 1
+
+    async def take(self) -> bool:
+        """Whether one retry may be made now; if so, it is counted."""
+        calls, self._calls = self._calls, 0
+        if self._link:
+            taken = await self._link.call(_TAKE, [self._key], [calls, self._share, self._per_second, self._most])
+            if taken is not None:
+                return bool(taken)
+        return self._take_here(calls)
+
+    def _take_here(self, calls: int) -> bool:
+        now = time.monotonic()
+        gained = calls * self._share + (now - self._at) * self._per_second
+        self._tokens, self._at = min(self._most, self._tokens + gained), now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True

@@ -1,0 +1,1 @@
+"""One job, from its request to its result."""

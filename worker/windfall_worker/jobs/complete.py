@@ -1,0 +1,136 @@
+"""The arq function: a request in, its result out, by way of the backends of its route."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import nullcontext
+from typing import Any
+
+from arq import ArqRedis
+from arq import Retry as ArqRetry
+from structlog.contextvars import bind_contextvars
+
+from windfall.errors import BackendError, EngineDied, ModelNotFound
+from windfall.request import CompletionRequest, Route
+from windfall.result import Completion, CompletionResult, JobState
+from windfall_worker.backends.base import Call
+from windfall_worker.backends.routing import GuardedBackend, candidates
+from windfall_worker.jobs.decide import Fail, Fallback, Requeue, Retry, Snooze, decide
+from windfall_worker.jobs.deltas import DeltaWriter
+from windfall_worker.jobs.job import Job
+from windfall_worker.jobs.spans import attempt_span, job_span
+
+
+class PutBack(ArqRetry):
+    """The job goes back to its lane. `decision` says when, and what that costs it."""
+
+    def __init__(self, decision: Retry | Snooze | Requeue) -> None:
+        super().__init__(defer=getattr(decision, "delay", 0.0))
+        self.decision = decision
+
+
+async def complete(ctx: dict[str, Any], request: CompletionRequest) -> CompletionResult:
+    """Complete one request within its deadline. Raises `PutBack` (arq's `Retry`) when the job is to run again."""
+    job: Job = ctx["job"]
+    with job_span(job, job.trace) as span:
+        result = await _in_time(ctx["redis"], job, request)
+        span.ended(result)
+        return result
+
+
+async def _in_time(redis: ArqRedis, job: Job, request: CompletionRequest) -> CompletionResult:
+    if request.deadline is None:
+        return await _try_each(redis, job, request, None)
+    left = job.enqueued_at + request.deadline - job.now
+    if left <= 0:
+        return _expired(job, request)
+    try:
+        async with asyncio.timeout(left) as limit:
+            return await _try_each(redis, job, request, left)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        return _expired(job, request)
+
+
+def _expired(job: Job, request: CompletionRequest) -> CompletionResult:
+    message = f"not done within its deadline of {request.deadline:g} s"
+    return job.ended(request, JobState.EXPIRED, "deadline_exceeded", message)
+
+
+async def _try_each(redis: ArqRedis, job: Job, request: CompletionRequest, left: float | None) -> CompletionResult:
+    """Try the backends of the route in order; what becomes of a failure is decided in decide.py."""
+    known = job.context.backends.get(request.model)
+    backends = candidates(known, request.route, spilled=job.spilled) if known else ()
+    if not backends:
+        return job.failed(request, _nobody(job, request))
+    for place, guarded in enumerate(backends, start=1):
+        job.slot.move(guarded.capacity)
+        started = job.now
+        try:
+            async with guarded.limit, guarded.enter(job.sharing):
+                started = job.started_at = job.now
+                if not job.begun and not job.attempts:
+                    job.context.record.began(job.lane, started - job.enqueued_at)
+                job.begun = True
+                completion = await _attempt(redis, job, request, guarded, left)
+        except asyncio.CancelledError:
+            if job.begun:
+                job.note(guarded, started, outcome="cancelled")
+            raise
+        except BackendError as error:
+            job.note_error(guarded, started, error)
+            more = place < len(backends)
+            decision = decide(
+                job.errors, job.attempts, job.context.policy, more=more, on_ambiguous=request.on_ambiguous
+            )
+            job.note_decision(decision)
+            if isinstance(decision, Fail):
+                return job.failed(request, error)
+            if not isinstance(decision, Fallback):
+                raise PutBack(decision) from error
+            job.context.record.returned(job.lane, "fallback")
+        else:
+            job.note(
+                guarded,
+                started,
+                outcome="completed",
+                usage=completion.usage,
+                model=completion.model,
+                request_id=completion.request_id,
+            )
+            return job.completed(request, guarded, completion)
+    raise AssertionError("decide() asked for a fallback where there is none")
+
+
+async def _attempt(
+    redis: ArqRedis, job: Job, request: CompletionRequest, guarded: GuardedBackend, left: float | None
+) -> Completion:
+    number = len(job.attempts) + 1
+    bind_contextvars(attempt=number, backend=guarded.backend.name)
+    # Most jobs have no follower, and a generator that yields nothing costs a twentieth of a short job.
+    writing = DeltaWriter.maybe(redis, job.id, number, wanted=True) if request.stream else nullcontext()
+    with attempt_span(job, request, guarded, number) as span:
+        async with writing as deltas:
+            call = Call(job.id, request, number, left, deltas.add if deltas else None)
+            failure: BackendError | None = None
+            async with guarded.guard():
+                try:
+                    completion = await guarded.backend.complete(call)
+                except EngineDied:
+                    raise
+                except BackendError as error:
+                    # A request that this engine refuses says nothing against the engine.
+                    failure = error
+                else:
+                    span.completed(completion)
+                    return completion
+            raise failure
+
+
+def _nobody(job: Job, request: CompletionRequest) -> ModelNotFound:
+    known = job.context.backends.get(request.model)
+    if known is None:
+        return ModelNotFound(f"worker {job.context.worker} serves no model {request.model!r}")
+    where = "on this machine" if request.route is Route.LOCAL else "in the cloud"
+    return ModelNotFound(f"worker {job.context.worker} serves {request.model!r}, but not {where}")

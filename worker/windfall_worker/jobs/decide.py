@@ -1,0 +1,130 @@
+"""The one place that decides what becomes of a job after an attempt failed. Pure: it returns a value."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from windfall.errors import (
+    AmbiguousOutcome,
+    BackendError,
+    BackendUnavailable,
+    EngineDied,
+    InvalidResponse,
+    MalformedRequest,
+    RateLimited,
+)
+from windfall.queue.steering import RETRIED
+from windfall.result import Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How often and how soon a job may be tried again. Times are in seconds."""
+
+    max_tries: int = 5
+    base_delay: float = 1.0
+    most_delay: float = 60.0
+    #: For a backend that asks to come back later without saying when.
+    unnamed_pause: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Put the job back for `delay` seconds; the try is spent."""
+
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class Snooze:
+    """Put the job back for `delay` seconds; no try is spent."""
+
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class Requeue:
+    """Put the job back at once; it counts as a delivery that ended in nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """Try the next backend of the job's route, now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The job has failed for good."""
+
+
+Decision = Retry | Snooze | Requeue | Fallback | Fail
+
+#: Errors of the ledger that say "later" and spend no try.
+LATER = frozenset({"rate_limited", "circuit_open"})
+
+
+def decide(
+    errors: Sequence[BackendError],
+    history: Sequence[Attempt],
+    policy: Policy,
+    *,
+    more: bool,
+    on_ambiguous: Literal["retry", "fail"] = "retry",
+    jitter: float | None = None,
+) -> Decision:
+    """What becomes of a job whose backends, tried in order, ended in `errors`; `more` says whether one is left.
+
+    `history` is the whole ledger, these attempts included. `jitter` (0 to 1) replaces the random number of the full
+    jitter (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015).
+    """
+    last = errors[-1]
+    if isinstance(last, MalformedRequest) or (isinstance(last, AmbiguousOutcome) and on_ambiguous == "fail"):
+        return Fail()
+    if isinstance(last, EngineDied) and len(errors) == 1 and not (more and _died_before(history)):
+        # Also before a cloud that could take it: the death of one engine must not buy a batch's worth of calls.
+        return Requeue()
+    if more:
+        return Fallback()
+    chance = random.random() if jitter is None else jitter  # noqa: S311 - jitter is no secret
+    if any(_worth_another_try(error) for error in errors):
+        spent = tries_spent(history)
+        if spent >= policy.max_tries:
+            return Fail()
+        ceiling = min(policy.most_delay, policy.base_delay * 2 ** max(0, spent - 1))
+        return Retry(chance * ceiling)
+    pauses = [_pause(error, policy, chance) for error in errors if error.kind in LATER]
+    return Snooze(min(pauses)) if pauses else Fail()
+
+
+def _died_before(history: Sequence[Attempt]) -> bool:
+    return sum(attempt.error is not None and attempt.error.type == EngineDied.type for attempt in history) > 1
+
+
+def _worth_another_try(error: BackendError) -> bool:
+    passing = isinstance(error, (AmbiguousOutcome, BackendUnavailable, InvalidResponse))
+    return passing and error.kind not in LATER
+
+
+def _pause(error: BackendError, policy: Policy, chance: float) -> float:
+    unnamed = policy.unnamed_pause if isinstance(error, RateLimited) else policy.base_delay
+    pause = unnamed if error.retry_after is None else error.retry_after
+    if error.kind == "circuit_open":
+        # Those that came back together would stand in the order of their ids, and the first of them would be the
+        # breaker's probe each time, until its tries are spent.
+        pause += chance * min(pause, policy.base_delay)
+    return pause
+
+
+def tries_spent(history: Sequence[Attempt]) -> int:
+    """The most tries that any one backend has failed since the job was last run again by hand."""
+    spent: Counter[str] = Counter()
+    for attempt in history:
+        if attempt.outcome in ("failed", "ambiguous") and not (attempt.error and attempt.error.type in LATER):
+            spent[attempt.backend] += 1
+        if attempt.moved_on == RETRIED:
+            spent.clear()
+    return max(spent.values(), default=0)

@@ -1,0 +1,142 @@
+"""Which lanes this worker claims from, for which of its capacities, and when."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from arq import ArqRedis
+from redis.exceptions import RedisError
+
+from windfall.broker.clock import RedisClock
+from windfall.errors import WireError
+from windfall.keys import HELD_SUFFIX, PAYLOAD, lane_queue
+from windfall.queue.fleet import FleetStatus, read_fleet
+from windfall.request import Route
+from windfall.wire import decode_job
+from windfall_worker.backends.capacity import Capacity
+from windfall_worker.backends.routing import ModelBackends
+from windfall_worker.recorder import Recorder
+
+logger = logging.getLogger("windfall.groups")
+
+#: Seconds between two looks at whether the cloud is to help out.
+_LOOK = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class LaneGroup:
+    """Lanes that share one capacity. `lanes` are those to claim from now; `wakes` are all that may ever be."""
+
+    model: str
+    capacity: Capacity
+    wakes: tuple[str, ...]
+    lanes: Callable[[], tuple[str, ...]]
+    cloud: bool = False
+
+    async def wake(self) -> None:
+        """There may be something to claim."""
+        self.capacity.hear()
+
+
+class Spill:
+    """Says which `auto` lanes the cloud may claim from now: those of models that no live Mac serves, and those whose
+    next job has waited longer than `after` seconds for one.
+
+    `models` are those with a cloud mapping here, and whether this worker itself is such a Mac.
+    """
+
+    def __init__(self, redis: ArqRedis, models: Mapping[str, bool], after: float) -> None:
+        self._redis: Any = redis
+        self._models = models
+        self._after = after
+        self.open: frozenset[str] = frozenset()
+
+    async def run(self, on_change: Callable[[], None]) -> None:
+        """Look for ever; `on_change` is called when more lanes are open than before."""
+        while True:
+            try:
+                found = await self._look()
+            except (RedisError, OSError) as exc:
+                logger.warning("cannot look at the fleet: %s", exc)
+            else:
+                more, self.open = bool(found - self.open), found
+                if more:
+                    on_change()
+            await asyncio.sleep(_LOOK)
+
+    async def _look(self) -> frozenset[str]:
+        fleet = await read_fleet(self._redis)
+        return frozenset([model for model in self._models if await self._needs_help(model, fleet)])
+
+    async def _needs_help(self, model: str, fleet: FleetStatus) -> bool:
+        if not self._models[model] and not fleet.serves_locally(model):
+            return True
+        waiting = await self._first(lane_queue(model, Route.AUTO), fleet.now)
+        return waiting is not None and fleet.now - waiting > self._after
+
+    async def _first(self, lane: str, now: float) -> float | None:
+        """When the job that is next in a lane was enqueued (Unix seconds), or None where none waits."""
+        # Running jobs stand in the future, at the ends of their leases.
+        head = await self._redis.zrangebyscore(lane, "-inf", round(now * 1000), start=0, num=1)
+        payload = await self._redis.get(PAYLOAD.encode() + head[0]) if head else None
+        try:
+            return decode_job(payload).et / 1000 if payload else None
+        except WireError:
+            return None
+
+
+async def watch_backlogs(redis: ArqRedis, clock: RedisClock, groups: Sequence[LaneGroup], record: Recorder) -> None:
+    """Tell the capacities of this worker, for ever, how many jobs wait that somebody could claim now."""
+    client: Any = redis
+    lanes = list(dict.fromkeys(lane for group in groups for lane in group.wakes))
+    while True:
+        try:
+            now = await clock.now_ms()
+            async with client.pipeline(transaction=False) as pipe:
+                for lane in lanes:
+                    pipe.zcard(lane)
+                    # Among them are those that were put back: they wait from when they are due.
+                    pipe.zcount(lane + HELD_SUFFIX, f"({now}", "+inf")
+                counts = iter(await pipe.execute())
+        except (RedisError, OSError) as exc:
+            record.redis_failed("look")
+            logger.warning("cannot look at the lanes: %s", exc)
+        else:
+            waiting = {lane: next(counts) - next(counts) for lane in lanes}
+            for lane, jobs in waiting.items():
+                record.waits(lane, jobs)
+            for group in groups:
+                group.capacity.backlog = sum(waiting[lane] for lane in group.wakes)
+        await asyncio.sleep(_LOOK)
+
+
+def make_lane_groups(backends: Mapping[str, ModelBackends], spill: Spill) -> tuple[LaneGroup, ...]:
+    """A group for each model's engine and one for its cloud."""
+    groups = []
+    for model, found in backends.items():
+        if found.local:
+            groups.append(_local_group(model, found))
+        if found.cloud:
+            groups.append(_cloud_group(model, found, spill))
+    return tuple(groups)
+
+
+def _local_group(model: str, backends: ModelBackends) -> LaneGroup:
+    lanes = tuple(lane_queue(model, route) for route in (Route.LOCAL, Route.AUTO))
+    guarded = backends.all()[0]
+    return LaneGroup(model, guarded.capacity, lanes, lambda: lanes if guarded.backend.available else ())
+
+
+def _cloud_group(model: str, backends: ModelBackends, spill: Spill) -> LaneGroup:
+    cloud, auto = lane_queue(model, Route.CLOUD), lane_queue(model, Route.AUTO)
+
+    def lanes() -> tuple[str, ...]:
+        if not any(guarded.backend.available for guarded in backends.cloud):
+            return ()
+        return (cloud, auto) if model in spill.open else (cloud,)
+
+    return LaneGroup(model, backends.cloud[0].capacity, (cloud, auto), lanes, cloud=True)

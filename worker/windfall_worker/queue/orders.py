@@ -1,0 +1,82 @@
+"""What a person told this worker from afar: to take no new jobs for a while, or to drain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Protocol
+
+from arq import ArqRedis
+from redis.exceptions import RedisError
+
+from windfall import keys
+from windfall.broker.announcements import Announcements
+from windfall.broker.connection import OUTAGE
+from windfall.queue.fleet import worker_names
+from windfall.tasks import wait_for
+from windfall_worker.control import Who
+
+logger = logging.getLogger("windfall.orders")
+
+#: Seconds between two looks, in case the word that tells of an order is lost.
+_PERIOD = 2.0
+
+
+class Steerable(Protocol):
+    """What a worker can be told."""
+
+    id: str
+
+    def pause(self, who: str, why: str) -> None:
+        """Take no new jobs."""
+
+    def resume(self, who: str) -> None:
+        """Take new jobs again."""
+
+    def drain(self) -> None:
+        """Take no new jobs ever, and end."""
+
+
+class Orders:
+    """Looks what was ordered, again and again, and sees to it that it is done."""
+
+    def __init__(self, redis: ArqRedis, worker: Steerable, host: str) -> None:
+        self._redis: Any = redis
+        self._worker = worker
+        self._names = [keys.WORKER + name for name in worker_names(worker.id, host)]
+        self._drained = False
+
+    async def begin(self) -> None:
+        """Look before the first job is claimed, as far as Redis answers."""
+        try:
+            await self.look()
+        except (RedisError, *OUTAGE) as exc:
+            logger.warning("cannot look for orders: %s", exc)
+
+    async def run(self, announcements: Announcements) -> None:
+        """Look at every word, and now and then."""
+        while True:
+            try:
+                async with announcements.listen(keys.CHANNEL_WORKER + self._worker.id) as told:
+                    while True:
+                        told.clear()
+                        await self.look()
+                        await wait_for(told, within=_PERIOD)
+            except (RedisError, *OUTAGE) as exc:
+                logger.debug("cannot look for orders: %s", exc)
+                await asyncio.sleep(_PERIOD)
+
+    async def look(self) -> None:
+        """Do what is ordered now. Raises what Redis raises."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.smismember(keys.PAUSED, self._names)
+            pipe.exists(keys.DRAIN + self._worker.id)
+            paused, drain = await pipe.execute()
+        if any(paused):
+            self._worker.pause(Who.OPERATOR, "paused by windfall pause")
+        else:
+            self._worker.resume(Who.OPERATOR)
+        if drain and not self._drained:
+            self._drained = True
+            logger.warning("draining: told to by windfall drain")
+            self._worker.drain()

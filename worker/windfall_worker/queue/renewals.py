@@ -1,0 +1,86 @@
+"""Keeping the leases of all running jobs, in one call every few seconds, and hearing from it what is to be stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from redis.exceptions import RedisError
+
+from windfall.boottime import boottime
+from windfall.broker.connection import OUTAGE
+from windfall_worker.queue.claims import ClaimClient
+from windfall_worker.queue.running import Running, Stop
+from windfall_worker.recorder import Recorder
+
+logger = logging.getLogger("windfall.renewals")
+
+#: Seconds between attempts while Redis is away.
+_PAUSE = 0.25
+
+
+class Renewals:
+    """Renews what is in `running`, every `period` seconds."""
+
+    def __init__(self, client: ClaimClient, running: Mapping[str, Running], period: float, record: Recorder) -> None:
+        self._client = client
+        self._running = running
+        self._period = period
+        self._record = record
+        self._renewed_at = boottime()
+
+    async def run(self) -> None:
+        """Renew for ever."""
+        while True:
+            await asyncio.sleep(self._period)
+            if await self.once():
+                continue
+            while not await self.once():  # noqa: ASYNC110 - nobody tells us when Redis is back
+                await asyncio.sleep(min(_PAUSE, self._period))
+            logger.warning("Redis is back; the leases of %d running jobs are renewed", len(self._running))
+
+    async def if_late(self) -> None:
+        """After an outage, a pause of this process or a sleep of the machine: take up what it still holds before it
+        claims its own jobs.
+
+        Raises what Redis raises.
+        """
+        if boottime() - self._renewed_at > 2 * self._period:
+            await self._renew()
+
+    async def once(self) -> bool:
+        """Renew now. Returns whether Redis did."""
+        try:
+            await self._renew()
+        except (RedisError, *OUTAGE) as exc:
+            self._record.redis_failed("renew")
+            logger.warning("Redis renews no leases (%s: %s)", type(exc).__name__, exc)
+            return False
+        return True
+
+    async def _renew(self) -> None:
+        running = list(self._running.values())
+        asked = {held.claim.job_id: (held, held.claim) for held in running}
+        renewed = await self._client.renew(
+            [held.claim for held in running if not held.releasing],
+            [held.claim for held in running if held.releasing],
+        )
+        self._renewed_at = boottime()
+        # One that was put back while Redis answered has lost nothing.
+        if lost := sum(not asked[name][0].releasing for name in renewed.lost):
+            self._record.leases_lost(lost, "held")
+        if renewed.gone:
+            self._record.leases_lost(len(renewed.gone), "gone")
+            logger.error(
+                "Redis knows nothing of %d jobs that run here (%s, …): they were deleted, or it came back empty or "
+                "with older data; they are stopped",
+                len(renewed.gone),
+                renewed.gone[0],
+            )
+        stops = ((renewed.lost, Stop.LOST), (renewed.aborted, Stop.CANCELLED), (renewed.gone, Stop.GONE))
+        for names, why in stops:
+            for name in names:
+                held, claim = asked[name]
+                if held.claim is claim:  # not claimed anew while Redis answered
+                    held.stop(why)

@@ -24,7 +24,8 @@ from windfall.request import Route
 from windfall.result import Completion, CompletionResult, JobState, Timings
 from windfall.scripts import Arg, Script, Step, run_all
 from windfall.wire import encode_result
-from windfall_worker.queue.claims import Claim, ClaimClient, Lease
+from windfall_worker.jobs.claim import Claim
+from windfall_worker.queue.claims import ClaimClient, Lease
 
 ROWS = 10_000  #: submitted, claimed and finished in one sample
 PAGE = 100  #: claimed or finished in one round trip

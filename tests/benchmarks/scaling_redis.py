@@ -24,7 +24,8 @@ from windfall import Producer
 from windfall.keys import CHANNEL_WAKE
 from windfall.queue.fleet import ServedModel, WorkerStatus, write_heartbeat
 from windfall.scripts import run_all
-from windfall_worker.queue.claims import Claim, ClaimClient, Lease
+from windfall_worker.jobs.claim import Claim
+from windfall_worker.queue.claims import ClaimClient, Lease
 
 ROWS = 4_000
 WANTS = (1, 8, 32)

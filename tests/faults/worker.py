@@ -1,6 +1,6 @@
 """A worker whose backends count what they are asked, and that dies where it is told to: `python worker.py --help`.
 
-Everything of the product is wrapped from outside, so that the product knows nothing of it.
+The parts that count and die are handed to the worker in place of its own.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from typing import Any
 
 from windfall.result import Completion
 from windfall.scripts import Script, run_all
-from windfall_worker import fleet_worker
 from windfall_worker.backends import mlx
-from windfall_worker.backends import opening as backends
-from windfall_worker.backends.base import Call
+from windfall_worker.backends.base import Backend, Call
+from windfall_worker.backends.opening import Engines
 from windfall_worker.backends.simulated import SimulatedBackend
 from windfall_worker.engine.settings import EngineSettings
-from windfall_worker.main import run_worker
+from windfall_worker.main import Parts, run_worker
 from windfall_worker.queue.claims import ClaimClient, Claimed
 from windfall_worker.queue.outbox import Outbox, PendingStep
 from windfall_worker.settings import ModelSettings, WorkerSettings
@@ -72,7 +71,7 @@ class PoisonedBackend(mlx.MLXBackend):
         return await super().complete(call)
 
 
-class DyingDesk(ClaimClient):
+class DyingAfterClaim(ClaimClient):
     """Dies when Redis has given it jobs, before anything else knows of them."""
 
     async def claim(self, lanes: Sequence[str], want: int) -> Claimed:
@@ -86,11 +85,11 @@ class DyingDesk(ClaimClient):
 class DyingBeforeFinish(Outbox):
     """Dies with the first result in its hands."""
 
-    def post(self, pending: PendingStep) -> None:
+    def post(self, step: PendingStep) -> None:
         """Die instead of taking a result."""
-        if pending.step.script is Script.FINISH:
+        if step.step.script is Script.FINISH:
             die()
-        super().post(pending)
+        super().post(step)
 
 
 class DyingInFinish(Outbox):
@@ -105,17 +104,25 @@ class DyingInFinish(Outbox):
         return []
 
 
-def arm(step: str | None) -> None:
-    """Make the worker die at this step."""
+def dying_parts(step: str | None) -> Parts:
+    """The parts of a worker that dies at this step."""
     if step == "claimed":
-        vars(fleet_worker)["ClaimClient"] = DyingDesk
-    elif step == "decoding":
-        CountingBackend.dies_decoding = True
-    elif step == "completed":
-        vars(fleet_worker)["Outbox"] = DyingBeforeFinish
-    elif step in ("half-finished", "finished"):
+        return Parts(claim_client=DyingAfterClaim)
+    if step == "completed":
+        return Parts(outbox=DyingBeforeFinish)
+    if step in ("half-finished", "finished"):
         DyingInFinish.share = 0.5 if step == "half-finished" else 1.0
-        vars(fleet_worker)["Outbox"] = DyingInFinish
+        return Parts(outbox=DyingInFinish)
+    CountingBackend.dies_decoding = step == "decoding"
+    return Parts()
+
+
+def counting_backend(model: ModelSettings, engines: Engines) -> Backend:
+    """A backend that counts what it is asked."""
+    if model.simulate is not None:
+        return CountingBackend(model.simulate, slots=model.slots)
+    settings = EngineSettings(memory_share=engines.share, others_bytes=engines.taken)
+    return PoisonedBackend(str(model.mlx), slots=model.slots, settings=settings, private=engines.private)
 
 
 def main() -> None:
@@ -136,12 +143,10 @@ def main() -> None:
         right = time.time
         time.time = lambda: right() + args.clock
     CountingBackend.tally = args.tally
-    vars(backends)["SimulatedBackend"] = CountingBackend
     PoisonedBackend.tally, PoisonedBackend.step_timeout = args.tally, args.step_timeout
-    vars(mlx)["MLXBackend"] = PoisonedBackend
-    arm(args.die)
+    parts = dataclasses.replace(dying_parts(args.die), local_backend=counting_backend)
     model = ModelSettings(name="m", simulate=args.simulate, mlx=args.model, slots=args.slots)
-    asyncio.run(run_worker(WorkerSettings(models=(model,), lease=args.lease), args.redis))
+    asyncio.run(run_worker(WorkerSettings(models=(model,), lease=args.lease), args.redis, parts=parts))
 
 
 if __name__ == "__main__":

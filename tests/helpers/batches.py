@@ -16,7 +16,8 @@ from windfall import (
 from windfall.result import Completion, CompletionResult, Timings
 from windfall.scripts import Script, run
 from windfall.wire import encode_result
-from windfall_worker.queue.claims import Claim, ClaimClient, Lease
+from windfall_worker.jobs.claim import Claim
+from windfall_worker.queue.claims import ClaimClient, Lease
 
 LANE = keys.lane_queue("m", "auto")
 _numbers = itertools.count(1)

@@ -10,7 +10,8 @@ from windfall.fingerprint import fingerprint
 from windfall.result import Completion, CompletionResult, Timings
 from windfall.scripts import Script, run
 from windfall.wire import decode_job, encode_result
-from windfall_worker.queue.claims import Claim, ClaimClient, Claimed, Lease
+from windfall_worker.jobs.claim import Claim
+from windfall_worker.queue.claims import ClaimClient, Claimed, Lease
 
 LANE = keys.lane_queue("m", "auto")
 LONG = Lease(60_000, 18_000)

@@ -12,7 +12,7 @@ import pytest
 
 from windfall import CompletionRequest
 from windfall.result import Completion
-from windfall_worker.backends import opening as backends
+from windfall_worker.backends import opening
 from windfall_worker.backends.base import Call
 from windfall_worker.backends.capacity import Capacity
 from windfall_worker.backends.routing import GuardedBackend
@@ -70,12 +70,12 @@ def hold_jobs(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
 
 def let_jobs_wait_behind_one(monkeypatch: pytest.MonkeyPatch, waiting: int = 2) -> None:
     """A worker runs one job at a time, and claims so many more that have not begun."""
-    local = backends._local
+    local = opening._local
 
     def narrow(*args: Any) -> GuardedBackend:
         return replace(local(*args), limit=asyncio.Semaphore(1), capacity=Capacity(1, lookahead=waiting))
 
-    monkeypatch.setattr(backends, "_local", narrow)
+    monkeypatch.setattr(opening, "_local", narrow)
     monkeypatch.setattr("windfall_worker.backends.capacity._LONG", 0)
 
 

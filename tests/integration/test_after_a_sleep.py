@@ -15,8 +15,8 @@ from windfall.broker.clock import RedisClock
 from windfall.tasks import cancel_all, wait_for
 from windfall_worker.backends.capacity import Capacity
 from windfall_worker.control import Gate
+from windfall_worker.jobs.context import WorkerContext
 from windfall_worker.jobs.decide import Policy
-from windfall_worker.jobs.job import WorkerContext
 from windfall_worker.queue.claiming import Claiming
 from windfall_worker.queue.claims import ClaimClient, Claimed, Lease
 from windfall_worker.queue.lanes import LaneGroup
@@ -46,12 +46,12 @@ async def test_redis_is_asked_for_its_time_again(redis: ArqRedis, monkeypatch: p
 async def test_leases_are_renewed_once_where_it_is_late(redis: ArqRedis, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    class Desk(ClaimClient):
+    class AskedClient(ClaimClient):
         async def renew(self, *claims: object) -> object:  # type: ignore[override]
             asked.append(claims)
             return await super().renew(*claims)  # type: ignore[arg-type]
 
-    renewals = Renewals(Desk(redis, "mac", Lease(10_000, 3_000)), {}, 3.0, Recorder())
+    renewals = Renewals(AskedClient(redis, "mac", Lease(10_000, 3_000)), {}, 3.0, Recorder())
     await renewals.if_late()
     assert asked == []
     monkeypatch.setattr("windfall_worker.queue.renewals.boottime", lambda: boottime() + HOUR)
@@ -64,7 +64,7 @@ async def test_leases_are_renewed_once_where_it_is_late(redis: ArqRedis, monkeyp
 async def test_leases_are_renewed_before_jobs_are_claimed(redis: ArqRedis, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    class Desk(ClaimClient):
+    class AskedClient(ClaimClient):
         async def renew(self, *claims: object) -> object:  # type: ignore[override]
             asked.append("renew")
             return await super().renew(*claims)  # type: ignore[arg-type]
@@ -73,7 +73,7 @@ async def test_leases_are_renewed_before_jobs_are_claimed(redis: ArqRedis, monke
             asked.append("claim")
             return await super().claim(lanes, want)
 
-    claim_client = Desk(redis, "mac", Lease(10_000, 3_000))
+    claim_client = AskedClient(redis, "mac", Lease(10_000, 3_000))
     renewals = Renewals(claim_client, {}, 3.0, Recorder())
     monkeypatch.setattr("windfall_worker.queue.renewals.boottime", lambda: boottime() + HOUR)
     context = WorkerContext({}, RedisClock(redis), Policy(max_tries=1), "mac")

@@ -20,7 +20,7 @@ from windfall_worker.citizen.awake import Awake
 from windfall_worker.citizen.machine import Machine
 from windfall_worker.citizen.readings import ALL, FakeSensors, Readings
 from windfall_worker.citizen.sleep import FakeSleepWatch, SleepGuard
-from windfall_worker.main import run_worker
+from windfall_worker.main import Parts, run_worker
 from windfall_worker.queue.claims import ClaimClient, Claimed
 from windfall_worker.settings import WorkerSettings
 
@@ -48,7 +48,7 @@ async def worker(
     ready, stop = asyncio.Event(), asyncio.Event()
     machine = Machine(sensors or FakeSensors(), awake, sleep, period=0.05)
     running = asyncio.create_task(
-        run_worker(settings, redis_url, ready=ready, stop=stop, handle_signals=False, machine=machine)
+        run_worker(settings, redis_url, ready=ready, stop=stop, handle_signals=False, parts=Parts(machine=machine))
     )
     try:
         async with asyncio.timeout(20):

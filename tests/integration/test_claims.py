@@ -12,7 +12,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from helpers.protocol import LANE, SHORT, claim_client, claimed_again, finish, release
 from helpers.support import eventually, hold_jobs, request, requests, simulated, worker
 from windfall import JobState, Producer, keys
-from windfall_worker.queue.claims import Claim, ClaimClient, Renewed
+from windfall_worker.jobs.claim import Claim
+from windfall_worker.queue.claims import ClaimClient, Renewed
 
 MEBIBYTE = 2**20
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from functools import partial
 
 import pytest
@@ -17,6 +16,7 @@ from faultserver.fixtures import fault_server, model
 from faultserver.redis_process import RedisProcess
 from helpers.protocol import LANE, claim_client, release
 from helpers.scraping import Scrape, scrape
+from helpers.steerable import FakeWorker
 from helpers.support import eventually, request, requests, simulated, worker
 from windfall import ConfigError, Producer
 from windfall.broker.clock import RedisClock
@@ -27,7 +27,6 @@ from windfall.tasks import cancel_all
 from windfall_worker.backends.capacity import Capacity
 from windfall_worker.backends.routing import GuardedBackend, ModelBackends
 from windfall_worker.backends.simulated import SimulatedBackend
-from windfall_worker.control import Gate
 from windfall_worker.engine.protocol import Beat
 from windfall_worker.main import run_worker
 from windfall_worker.metrics.observed import Observed
@@ -209,24 +208,17 @@ class _Engine(SimulatedBackend):
         )  # fmt: skip
 
 
-@dataclass
-class _Worker:
-    groups: tuple[LaneGroup, ...]
-    draining: bool = False
-    gate: Gate = field(default_factory=Gate)
-    ends_waiting: int = 2
-
-
 def test_an_engine_is_told_of_by_its_last_beat_and_a_pause_by_its_reason_also_when_it_is_over() -> None:
     capacity = Capacity(4)
     found = ModelBackends(GuardedBackend(_Engine(0), capacity, asyncio.Semaphore(4)))
-    watched = _Worker((LaneGroup("m", capacity, ("x",), lambda: ()),))
+    watched = FakeWorker(ends_waiting=2)
+    groups = (LaneGroup("m", capacity, ("x",), lambda: ()),)
     registry = CollectorRegistry()
-    registry.register(Observed(watched, {"m": found}))
+    registry.register(Observed(watched, groups, {"m": found}))
     watched.gate.shut("battery", "the battery is at 30 %")
     first = Scrape(generate_latest(registry).decode())
     watched.gate.lift("battery")
-    watched.draining = True
+    watched.drain()
     second = Scrape(generate_latest(registry).decode())
     assert first("windfall_engine_steps_total", model="m") == 7
     assert first("windfall_engine_memory_bytes") == 4096

@@ -28,7 +28,8 @@ from windfall import (
 from windfall.batch import BatchState
 from windfall.row import Row
 from windfall.wire import job_deserializer
-from windfall_worker.queue.claims import Claim, Lease, Renewed
+from windfall_worker.jobs.claim import Claim
+from windfall_worker.queue.claims import Lease, Renewed
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
-"""Why a worker takes no new jobs for now: nobody but its reasons keep the gate shut."""
+"""How a running worker is steered: the one Protocol by which everything beside it holds it, and its gate."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Protocol
 
 
 class Who(StrEnum):
@@ -18,11 +19,17 @@ class Gate:
 
     def __init__(self) -> None:
         self._reasons: dict[str, str] = {}
+        self._draining = False
 
     @property
     def open(self) -> bool:
         """Whether new jobs may be claimed."""
-        return not self._reasons
+        return not (self._reasons or self._draining)
+
+    @property
+    def draining(self) -> bool:
+        """Whether it is shut for good."""
+        return self._draining
 
     @property
     def why(self) -> str | None:
@@ -43,3 +50,41 @@ class Gate:
     def lift(self, who: str) -> bool:
         """`who` has no reason any more. Whether that opened the gate."""
         return self._reasons.pop(who, None) is not None and self.open
+
+    def drain(self) -> None:
+        """Shut it for good."""
+        self._draining = True
+
+
+class Steerable(Protocol):
+    """A running worker, as its orders, its machine, its heartbeat and its metrics hold it."""
+
+    id: str
+    gate: Gate
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs here. Those that have ended and wait for Redis do not count."""
+
+    @property
+    def ends_waiting(self) -> int:
+        """How many ends of jobs wait until Redis takes them."""
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many jobs it has completed, and how many ended otherwise."""
+
+    def pause(self, who: str, why: str) -> None:
+        """Claim nothing more for `who`'s reason, and hand back what has not begun; what runs goes on."""
+
+    def resume(self, who: str) -> None:
+        """`who` no longer has a reason against new jobs."""
+
+    def drain(self) -> None:
+        """Claim nothing more, ever, and end once what runs has ended or its time is up."""
+
+    async def hand_back(self, within: float) -> bool:
+        """Give running jobs so many seconds to end, and put the rest back into their lanes. Call `pause` before.
+
+        Returns whether Redis has all of them.
+        """

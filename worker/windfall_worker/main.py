@@ -4,33 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 
 from arq import ArqRedis
 from structlog.contextvars import bound_contextvars
 
 from windfall.broker.clock import RedisClock
 from windfall.broker.connection import connect, disconnect
-from windfall.queue.fleet import ServedModel
 from windfall.queue.housekeeping import Housekeeping
 from windfall.tasks import cancel_all
-from windfall_worker.backends.opening import open_backends
-from windfall_worker.backends.routing import ModelBackends
+from windfall_worker.backends.opening import LocalBackend, local_backend, open_backends
 from windfall_worker.citizen.machine import Machine, this_machine
 from windfall_worker.citizen.watchers import watch_machine
 from windfall_worker.fleet_worker import FleetWorker
+from windfall_worker.jobs.context import WorkerContext
 from windfall_worker.jobs.decide import Policy
-from windfall_worker.jobs.job import WorkerContext
 from windfall_worker.metrics.endpoint import open_endpoint
+from windfall_worker.queue.claims import ClaimClient, Lease
 from windfall_worker.queue.heartbeat import Heartbeat
 from windfall_worker.queue.lanes import Spill, make_lane_groups, watch_backlogs
 from windfall_worker.queue.namesake import look_for_namesake
+from windfall_worker.queue.outbox import Outbox
 from windfall_worker.queue.script_keeper import keep_scripts
-from windfall_worker.queue.throughput import Throughput
+from windfall_worker.recorder import Recorder
 from windfall_worker.settings import WorkerSettings
 
 logger = logging.getLogger("windfall.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a worker is made of, where that is not always the same."""
+
+    claim_client: Callable[[ArqRedis, str, Lease], ClaimClient] = ClaimClient
+    outbox: Callable[[ArqRedis, Recorder], Outbox] = Outbox
+    local_backend: LocalBackend = local_backend
+    machine: Machine | None = None  #: the one that this runs on
 
 
 async def run_worker(
@@ -40,14 +51,14 @@ async def run_worker(
     ready: asyncio.Event | None = None,
     stop: asyncio.Event | None = None,
     handle_signals: bool = True,
-    machine: Machine | None = None,
+    parts: Parts = Parts(),
 ) -> None:
     """Run a worker until it is drained: by a signal, where it handles them, or by `stop`.
 
     `ready` is set once every model is loaded and the worker looks for jobs. Raises `ConfigError` when a model cannot be
     loaded, a key is missing or this machine has a worker of the given name, and `BrokerError` when Redis cannot be
-    reached at the start; later outages are waited out. `machine` is the one that this runs on, unless a test brings
-    another.
+    reached at the start; later outages are waited out. `parts` are for tests: what they bring in place of a worker's
+    own.
     """
     worker_id = settings.new_worker_id()
     async with AsyncExitStack() as stack:
@@ -57,18 +68,23 @@ async def run_worker(
         if isinstance(redis, str):
             stack.push_async_callback(disconnect, pool)
         await look_for_namesake(pool, settings, worker_id)
-        backends = await open_backends(settings, pool, stack)
+        backends = await open_backends(settings, pool, stack, parts.local_backend)
         clock = RedisClock(pool)
-        context = WorkerContext(backends, clock, Policy(max_tries=settings.max_tries), worker_id, metrics.recorder)
+        policy, record = Policy(max_tries=settings.max_tries), metrics.recorder
+        context = WorkerContext(
+            backends, clock, policy, worker_id, record, settings.max_deliveries, settings.max_row_bytes
+        )
         spill = Spill(pool, {model.name: model.local for model in settings.models if model.cloud}, settings.spill_after)
         groups = make_lane_groups(backends, spill)
-        worker = FleetWorker(pool, groups, settings, context, handle_signals=handle_signals)
-        metrics.watch(worker, backends)
-        watching = await watch_machine(worker, settings.rules, machine or this_machine())
+        lease = Lease(round(settings.lease * 1000), round(settings.renewal * 1000))
+        client, outbox = parts.claim_client(pool, worker_id, lease), parts.outbox(pool, record)
+        worker = FleetWorker(pool, groups, settings, context, client, outbox, handle_signals=handle_signals)
+        metrics.watch(worker, groups, backends)
+        watching = await watch_machine(worker, settings.rules, parts.machine or this_machine())
         watchers = [
             asyncio.create_task(spill.run(worker.look_again)),
-            asyncio.create_task(watch_backlogs(pool, clock, groups, context.record)),
-            asyncio.create_task(_heartbeat(pool, clock, worker, backends).run()),
+            asyncio.create_task(watch_backlogs(pool, clock, groups, record)),
+            asyncio.create_task(Heartbeat(pool, clock, worker, backends, worker.jobs.throughput, record).run()),
             asyncio.create_task(keep_scripts(pool)),
             asyncio.create_task(Housekeeping(pool, clock, round(settings.keep * 1000)).run()),
             *[asyncio.create_task(each) for each in watching],
@@ -92,40 +108,6 @@ async def _until_one_ends(working: asyncio.Task[None], watchers: Sequence[asynci
                 task.result()
     finally:
         await cancel_all([working])
-
-
-def _heartbeat(
-    redis: ArqRedis, clock: RedisClock, worker: FleetWorker, backends: Mapping[str, ModelBackends]
-) -> Heartbeat:
-    return Heartbeat(
-        redis,
-        clock,
-        worker.id,
-        state=lambda: _state(worker),
-        models=lambda: tuple(_served(model, found, worker.throughput) for model, found in backends.items()),
-        counts=lambda: (worker.jobs_complete, worker.jobs_failed),
-        record=worker.context.record,
-    )
-
-
-def _state(worker: FleetWorker) -> tuple[str, str | None]:
-    """In one word, and why it is paused."""
-    if worker.draining:
-        return "draining", None
-    return ("running" if worker.gate.open else "paused"), worker.gate.why
-
-
-def _served(model: str, backends: ModelBackends, throughput: Throughput) -> ServedModel:
-    capacities = {id(guarded.capacity): guarded.capacity for guarded in backends.all()}.values()
-    return ServedModel(
-        name=model,
-        backends=tuple(guarded.backend.name for guarded in backends.all()),
-        local=backends.local is not None,
-        slots=sum(capacity.slots for capacity in capacities),
-        running=sum(min(capacity.held, capacity.slots) for capacity in capacities),
-        tokens_per_second=backends.local.backend.tokens_per_second if backends.local else None,
-        rates=throughput.rates(model),
-    )
 
 
 async def _forward(source: asyncio.Event, target: asyncio.Event) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from windfall.result import Attempt, ErrorInfo
-from windfall_worker.backends.sharing import Isolation, Sharing, sharing
+from windfall_worker.backends.sharing import Isolation, Sharing, allowed_sharing
 
 DIED = Attempt(
     backend="mlx", started_at=1.0, outcome="lost", error=ErrorInfo(type="engine_died", message="the engine ended")
@@ -31,7 +31,7 @@ LOST = Attempt(
 def test_the_past_of_a_job_says_with_whom_it_may_run(
     deliveries: int, attempts: list[Attempt], expected: Sharing
 ) -> None:
-    assert sharing(deliveries, 3, attempts) is expected
+    assert allowed_sharing(deliveries, 3, attempts) is expected
 
 
 class Door:

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from unit.formats.test_output import completed, failed
 
+from unit.formats.test_output import completed, failed
 from windfall.cli.run_folder import run_folder
 from windfall.errors import ConfigError
 from windfall.formats import OutputFile

@@ -11,27 +11,19 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from windfall_worker.control import Gate
+from helpers.steerable import FakeWorker
 from windfall_worker.metrics.counted import Counted
 from windfall_worker.metrics.observed import Observed
-from windfall_worker.queue.lanes import LaneGroup
 
 DOCS = Path(__file__).parents[3] / "docs"
 HISTOGRAMS = {"windfall_job_wait_seconds", "windfall_attempt_seconds", "windfall_claim_seconds"}
 SCRAPED = {"le", "instance", "job"}  # labels that Prometheus and its histograms add
 
 
-class _Nobody:
-    groups: tuple[LaneGroup, ...] = ()
-    draining = False
-    gate = Gate()
-    ends_waiting = 0
-
-
 def metrics() -> dict[str, set[str]]:
     """Each metric by the name that a person knows (a counter's ends in _total), with its labels."""
     counted = [(each._name, each._type, each._labelnames) for each in vars(Counted(CollectorRegistry())).values()]
-    observed = [(each.name, each.type, vars(each)["_labelnames"]) for each in Observed(_Nobody(), {}).describe()]
+    observed = [(each.name, each.type, vars(each)["_labelnames"]) for each in Observed(FakeWorker(), (), {}).describe()]
     return {name + ("_total" if kind == "counter" else ""): set(labels) for name, kind, labels in counted + observed}
 
 

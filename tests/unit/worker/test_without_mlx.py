@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from windfall.errors import ConfigError
-from windfall_worker.backends import opening as backends
+from windfall_worker.backends import opening
 from windfall_worker.settings import ModelSettings, WorkerSettings
 
 
 def test_a_model_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "find_spec", lambda _: None)
+    monkeypatch.setattr(opening, "find_spec", lambda _: None)
     small = ModelSettings(name="small", mlx="demo")
     with pytest.raises(
         ConfigError, match=r'small: running models needs the worker extra: pip install "windfall-llm\[worker\]"'
     ):
-        backends._engine(small, backends._Engines(WorkerSettings(models=(small,))))
+        opening.local_backend(small, opening.Engines(WorkerSettings(models=(small,))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -23,29 +24,11 @@ if TYPE_CHECKING:
     from windfall_worker.cloud import CloudBackendClient
 
 #: Seconds that an engine which has just died is left alone. Then one job goes first, so that an engine which dies of
-#: whatever it is given does not get at a whole lane. Which job kills engines is found out by isolation.py.
+#: whatever it is given does not get at a whole lane. Which job kills engines is found out in sharing.py.
 ENGINE_RESET = 1.0
 
 
-async def open_backends(settings: WorkerSettings, redis: ArqRedis, stack: AsyncExitStack) -> dict[str, ModelBackends]:
-    """Start every backend; `stack` closes them. Raises `ConfigError` for what can never work."""
-    # Keys are looked at first: a missing one is told before a model has been loaded for minutes.
-    clients = _clients(settings, redis, stack)
-    engines = _Engines(settings)
-    backends = {}
-    for model in settings.models:
-        capacity = Capacity(max((settings.provider(name).concurrency for name, _ in model.mappings()), default=1))
-        cloud = [_cloud(clients[name], name, target, settings, capacity) for name, target in model.mappings()]
-        local = _local(model, engines) if model.local else None
-        found = backends[model.name] = ModelBackends(local, tuple(cloud))
-        for guarded in found.all():
-            stack.push_async_callback(guarded.backend.close)
-            await guarded.backend.start()
-            engines.taken += guarded.backend.needed_bytes
-    return backends
-
-
-class _Engines:
+class Engines:
     """What the engines of this worker have in common: no engine sees what the others take.
 
     `share` is what each may have of the device's memory; `taken` is what those that were started need of it.
@@ -58,19 +41,8 @@ class _Engines:
         self.private = frozenset(each.api_key_env for each in providers if each.api_key_env)
 
 
-def _local(model: ModelSettings, engines: _Engines) -> GuardedBackend:
-    backend = _engine(model, engines)
-    breaker = Breaker(f"engine of {model.name}", None, fail_max=1, reset_timeout=ENGINE_RESET)
-
-    def guard() -> AbstractAsyncContextManager[None]:
-        return breaker.guard()
-
-    limit = asyncio.Semaphore(backend.slots + backend.lookahead)
-    capacity = Capacity(backend.slots, lookahead=backend.lookahead)
-    return GuardedBackend(backend, capacity, limit, guard, breaker, Isolation(backend.slots).enter)
-
-
-def _engine(model: ModelSettings, engines: _Engines) -> Backend:
+def local_backend(model: ModelSettings, engines: Engines) -> Backend:
+    """The backend that settings name. Raises `ConfigError` where this machine lacks what that needs."""
     if model.simulate is not None:
         return SimulatedBackend(model.simulate, slots=model.slots)
     if find_spec("mlx_lm") is None:  # what is imported here does without; its process would die of it
@@ -80,6 +52,41 @@ def _engine(model: ModelSettings, engines: _Engines) -> Backend:
 
     settings = EngineSettings(memory_share=engines.share, others_bytes=engines.taken)
     return MLXBackend(str(model.mlx), slots=model.slots, settings=settings, private=engines.private)
+
+
+#: What makes the backend of a model that runs on this machine.
+LocalBackend = Callable[[ModelSettings, Engines], Backend]
+
+
+async def open_backends(
+    settings: WorkerSettings, redis: ArqRedis, stack: AsyncExitStack, make_local: LocalBackend = local_backend
+) -> dict[str, ModelBackends]:
+    """Start every backend; `stack` closes them. Raises `ConfigError` for what can never work."""
+    # Keys are looked at first: a missing one is told before a model has been loaded for minutes.
+    clients = _clients(settings, redis, stack)
+    engines = Engines(settings)
+    backends = {}
+    for model in settings.models:
+        capacity = Capacity(max((settings.provider(name).concurrency for name, _ in model.mappings()), default=1))
+        cloud = [_cloud(clients[name], name, target, settings, capacity) for name, target in model.mappings()]
+        local = _local(model.name, make_local(model, engines)) if model.local else None
+        found = backends[model.name] = ModelBackends(local, tuple(cloud))
+        for guarded in found.all():
+            stack.push_async_callback(guarded.backend.close)
+            await guarded.backend.start()
+            engines.taken += guarded.backend.needed_bytes
+    return backends
+
+
+def _local(model: str, backend: Backend) -> GuardedBackend:
+    breaker = Breaker(f"engine of {model}", None, fail_max=1, reset_timeout=ENGINE_RESET)
+
+    def guard() -> AbstractAsyncContextManager[None]:
+        return breaker.guard()
+
+    limit = asyncio.Semaphore(backend.slots + backend.lookahead)
+    capacity = Capacity(backend.slots, lookahead=backend.lookahead)
+    return GuardedBackend(backend, capacity, limit, guard, breaker, Isolation(backend.slots).enter)
 
 
 def _clients(settings: WorkerSettings, redis: ArqRedis, stack: AsyncExitStack) -> dict[str, CloudBackendClient]:

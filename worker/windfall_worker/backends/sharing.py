@@ -24,7 +24,7 @@ class Sharing(Enum):
     NONE = auto()
 
 
-def sharing(deliveries: int, most: int, attempts: Sequence[Attempt]) -> Sharing:
+def allowed_sharing(deliveries: int, most: int, attempts: Sequence[Attempt]) -> Sharing:
     """What a job's past allows; `deliveries` counts this one, and it has at most `most`."""
     if deliveries <= 1:
         return Sharing.ANY

@@ -10,8 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from windfall.tasks import cancel_all
-from windfall_worker.control import Who
-from windfall_worker.fleet_worker import FleetWorker
+from windfall_worker.control import Steerable, Who
 
 logger = logging.getLogger("windfall.citizen")
 
@@ -65,7 +64,7 @@ class FakeSleepWatch(SleepWatch):
 class SleepGuard:
     """Pauses a worker and hands its jobs back before the machine sleeps."""
 
-    def __init__(self, watch: SleepWatch, worker: FleetWorker, *, awake: float = _AWAKE) -> None:
+    def __init__(self, watch: SleepWatch, worker: Steerable, *, awake: float = _AWAKE) -> None:
         self._watch = watch
         self._worker = worker
         self._awake = awake
@@ -82,7 +81,7 @@ class SleepGuard:
     async def _sleeps(self) -> None:
         self._slept_at = time.monotonic()
         self._worker.pause(Who.SLEEP, "about to sleep")
-        if not await self._worker.hand_back_for_now(_LAST_JOBS):
+        if not await self._worker.hand_back(_LAST_JOBS):
             logger.warning("the machine sleeps before Redis has its jobs back: they wait for the ends of their leases")
         self._slept_at = time.monotonic()
 

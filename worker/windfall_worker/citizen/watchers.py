@@ -11,12 +11,11 @@ from windfall_worker.citizen.machine import Machine
 from windfall_worker.citizen.rules import Rule
 from windfall_worker.citizen.sleep import SleepGuard
 from windfall_worker.citizen.slept import tell_of_sleep
-from windfall_worker.control import Who
-from windfall_worker.fleet_worker import FleetWorker
+from windfall_worker.control import Steerable, Who
 
 
 async def watch_machine(
-    worker: FleetWorker, rules: tuple[Rule, ...], machine: Machine
+    worker: Steerable, rules: tuple[Rule, ...], machine: Machine
 ) -> list[Coroutine[Any, Any, None]]:
     """What is to run beside the worker. The rules are looked at once before it takes its first job."""
     watchers = []

@@ -15,9 +15,9 @@ from windfall.request import CompletionRequest, Route
 from windfall.result import Completion, CompletionResult, JobState
 from windfall_worker.backends.base import Call
 from windfall_worker.backends.routing import GuardedBackend, candidates
-from windfall_worker.jobs.decide import Fail, Fallback, Requeue, Retry, Snooze, decide
+from windfall_worker.jobs.decide import Decision, Fail, Fallback, Requeue, Retry, Snooze, decide
 from windfall_worker.jobs.deltas import DeltaWriter
-from windfall_worker.jobs.job import Job
+from windfall_worker.jobs.job import RunningJob
 from windfall_worker.jobs.spans import attempt_span, job_span
 
 
@@ -31,14 +31,14 @@ class PutBack(ArqRetry):
 
 async def complete(ctx: dict[str, Any], request: CompletionRequest) -> CompletionResult:
     """Complete one request within its deadline. Raises `PutBack` (arq's `Retry`) when the job is to run again."""
-    job: Job = ctx["job"]
+    job: RunningJob = ctx["job"]
     with job_span(job, job.trace) as span:
         result = await _in_time(ctx["redis"], job, request)
         span.ended(result)
         return result
 
 
-async def _in_time(redis: ArqRedis, job: Job, request: CompletionRequest) -> CompletionResult:
+async def _in_time(redis: ArqRedis, job: RunningJob, request: CompletionRequest) -> CompletionResult:
     if request.deadline is None:
         return await _try_each(redis, job, request, None)
     left = job.enqueued_at + request.deadline - job.now
@@ -53,60 +53,65 @@ async def _in_time(redis: ArqRedis, job: Job, request: CompletionRequest) -> Com
         return _expired(job, request)
 
 
-def _expired(job: Job, request: CompletionRequest) -> CompletionResult:
+def _expired(job: RunningJob, request: CompletionRequest) -> CompletionResult:
     message = f"not done within its deadline of {request.deadline:g} s"
-    return job.ended(request, JobState.EXPIRED, "deadline_exceeded", message)
+    return job.ended(JobState.EXPIRED, "deadline_exceeded", message)
 
 
-async def _try_each(redis: ArqRedis, job: Job, request: CompletionRequest, left: float | None) -> CompletionResult:
+async def _try_each(
+    redis: ArqRedis, job: RunningJob, request: CompletionRequest, left: float | None
+) -> CompletionResult:
     """Try the backends of the route in order; what becomes of a failure is decided in decide.py."""
     known = job.context.backends.get(request.model)
     backends = candidates(known, request.route, spilled=job.spilled) if known else ()
     if not backends:
-        return job.failed(request, _nobody(job, request))
+        return job.failed(_nobody(job, request))
     for place, guarded in enumerate(backends, start=1):
-        job.slot.move(guarded.capacity)
-        started = job.now
         try:
-            async with guarded.limit, guarded.enter(job.sharing):
-                started = job.started_at = job.now
-                if not job.begun and not job.attempts:
-                    job.context.record.began(job.lane, started - job.enqueued_at)
-                job.begun = True
-                completion = await _attempt(redis, job, request, guarded, left)
-        except asyncio.CancelledError:
-            if job.begun:
-                job.note(guarded, started, outcome="cancelled")
-            raise
+            return await _try(redis, job, request, guarded, left)
         except BackendError as error:
-            job.note_error(guarded, started, error)
             more = place < len(backends)
-            decision = decide(
-                job.errors, job.attempts, job.context.policy, more=more, on_ambiguous=request.on_ambiguous
-            )
-            job.note_decision(decision)
+            decision = _decide(job, request, more=more)
+            job.ledger.moved_on(decision)
             if isinstance(decision, Fail):
-                return job.failed(request, error)
+                return job.failed(error)
             if not isinstance(decision, Fallback):
                 raise PutBack(decision) from error
             job.context.record.returned(job.lane, "fallback")
-        else:
-            job.note(
-                guarded,
-                started,
-                outcome="completed",
-                usage=completion.usage,
-                model=completion.model,
-                request_id=completion.request_id,
-            )
-            return job.completed(request, guarded, completion)
     raise AssertionError("decide() asked for a fallback where there is none")
 
 
+def _decide(job: RunningJob, request: CompletionRequest, *, more: bool) -> Decision:
+    ledger, policy = job.ledger, job.context.policy
+    return decide(ledger.errors, ledger.attempts, policy, more=more, on_ambiguous=request.on_ambiguous)
+
+
+async def _try(
+    redis: ArqRedis, job: RunningJob, request: CompletionRequest, guarded: GuardedBackend, left: float | None
+) -> CompletionResult:
+    """One attempt, written into the ledger however it ends. Raises the backend's error."""
+    job.move_to(guarded)
+    started = job.now
+    try:
+        async with guarded.limit, guarded.enter(job.sharing):
+            started = job.begin()
+            completion = await _attempt(redis, job, request, guarded, left)
+    except asyncio.CancelledError:
+        if job.begun:
+            job.ledger.note(guarded, started, outcome="cancelled")
+        raise
+    except BackendError as error:
+        job.ledger.note_error(guarded, started, error)
+        raise
+    facts = {"usage": completion.usage, "model": completion.model, "request_id": completion.request_id}
+    job.ledger.note(guarded, started, outcome="completed", **facts)
+    return job.completed(guarded, completion)
+
+
 async def _attempt(
-    redis: ArqRedis, job: Job, request: CompletionRequest, guarded: GuardedBackend, left: float | None
+    redis: ArqRedis, job: RunningJob, request: CompletionRequest, guarded: GuardedBackend, left: float | None
 ) -> Completion:
-    number = len(job.attempts) + 1
+    number = len(job.ledger) + 1
     bind_contextvars(attempt=number, backend=guarded.backend.name)
     # Most jobs have no follower, and a generator that yields nothing costs a twentieth of a short job.
     writing = DeltaWriter.maybe(redis, job.id, number, wanted=True) if request.stream else nullcontext()
@@ -128,7 +133,7 @@ async def _attempt(
             raise failure
 
 
-def _nobody(job: Job, request: CompletionRequest) -> ModelNotFound:
+def _nobody(job: RunningJob, request: CompletionRequest) -> ModelNotFound:
     known = job.context.backends.get(request.model)
     if known is None:
         return ModelNotFound(f"worker {job.context.worker} serves no model {request.model!r}")

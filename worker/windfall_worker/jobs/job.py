@@ -1,51 +1,58 @@
-"""A job while it runs: its ledger, its place, and the result that it will have."""
+"""A job that this worker holds, from its claim until Redis has taken its end. Only its own methods change it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import asyncio
+from collections.abc import Coroutine, Mapping
+from contextlib import suppress
+from enum import Enum
 from typing import Any
 
-from windfall.broker.clock import RedisClock
-from windfall.errors import BackendError
+from windfall.errors import BackendError, WireError
 from windfall.fingerprint import fingerprint
 from windfall.keys import lane_parts
+from windfall.limits import ENVELOPE_BYTES, size
 from windfall.request import CompletionRequest
-from windfall.result import Attempt, Completion, CompletionResult, ErrorInfo, JobState, Timings
+from windfall.result import Completion, CompletionResult, ErrorInfo, JobState, Timings
+from windfall.wire import JobMessage, decode_job
 from windfall_worker.backends.capacity import Slot
-from windfall_worker.backends.routing import GuardedBackend, ModelBackends
-from windfall_worker.backends.sharing import Sharing
-from windfall_worker.jobs.decide import LATER, Decision, Fail, Fallback, Policy, Requeue, Retry, Snooze
-from windfall_worker.recorder import SILENT, Recorder
+from windfall_worker.backends.routing import GuardedBackend
+from windfall_worker.backends.sharing import allowed_sharing
+from windfall_worker.jobs.claim import Claim
+from windfall_worker.jobs.context import WorkerContext
+from windfall_worker.jobs.ledger import Ledger
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerContext:
-    """What every job of a worker shares."""
+class Stop(Enum):
+    """Why a running job is stopped."""
 
-    backends: Mapping[str, ModelBackends]
-    clock: RedisClock
-    policy: Policy
-    worker: str
-    record: Recorder = SILENT
+    CANCELLED = "cancelled"
+    LOST = "lost"
+    GONE = "gone"
+    DRAINED = "drained"
 
 
-@dataclass(slots=True)
-class Job:
-    """A running job. Times are in Unix seconds on Redis' clock."""
+class RunningJob:
+    """A claimed job: its claim, its slot, its ledger, its task, and the result that it will have.
 
-    id: str
-    lane: str
-    attempts: list[Attempt]
-    enqueued_at: float
-    started_at: float
-    context: WorkerContext
-    slot: Slot
-    trace: Mapping[str, str] = field(default_factory=dict)  #: the span that enqueued it, as its message carried it
-    spilled: bool = False  #: whether it was claimed for the cloud
-    sharing: Sharing = Sharing.ANY  #: with whom it may be in an engine
-    begun: bool = False  #: whether a backend has had it; before that it can be handed back for free
-    errors: list[BackendError] = field(default_factory=list)  #: of this delivery
+    Times are Unix seconds on Redis' clock. `spilled` says that it was claimed for the cloud.
+    """
+
+    def __init__(self, claim: Claim, slot: Slot, context: WorkerContext, *, spilled: bool = False) -> None:
+        self.id = claim.job_id
+        self.lane = claim.lane
+        self.spilled = spilled
+        self.context = context
+        self.claim = claim
+        self.ledger = Ledger(claim.attempts(), claim.lane, context)
+        self.sharing = allowed_sharing(claim.deliveries, context.max_deliveries, self.ledger.attempts)
+        self.started_at = self.now
+        self.begun = False  #: whether a backend has had it; before that it can be handed back for free
+        self.stopped: Stop | None = None
+        self.releasing = False  #: whether its release is on its way to Redis
+        self._slot = slot
+        self._message: JobMessage | None = None
+        self._task: asyncio.Task[None] | None = None
 
     @property
     def model(self) -> str:
@@ -57,83 +64,125 @@ class Job:
         """Redis' time."""
         return self.context.clock.carried()
 
-    def note(self, guarded: GuardedBackend, started: float, **facts: Any) -> None:
-        """Write an attempt into the ledger."""
-        backend, worker = guarded.backend.name, self.context.worker
-        facts.setdefault("model", guarded.backend.model_name)
-        attempt = Attempt(backend=backend, worker=worker, started_at=started, duration=self.now - started, **facts)
-        self.attempts.append(attempt)
-        self.context.record.attempted(self.lane, attempt)
+    @property
+    def enqueued_at(self) -> float:
+        """When it was enqueued; now, for a job whose message could not be read."""
+        return self._message.et / 1000 if self._message else self.now
 
-    def note_error(self, guarded: GuardedBackend, started: float, error: BackendError) -> None:
-        """Write a failed attempt into the ledger; the same refusal twice running is one line."""
-        self.errors.append(error)
-        outcomes = {"engine_died": "lost", "ambiguous": "ambiguous"}
-        outcome = "skipped" if error.kind == "circuit_open" else outcomes.get(error.kind, "failed")
-        if error.kind in LATER:
-            self._unsay(guarded.backend.name, error.kind)
-        info = ErrorInfo(type=error.kind, message=str(error), status=error.status)
-        self.note(guarded, started, outcome=outcome, error=info, request_id=error.request_id)
+    @property
+    def trace(self) -> Mapping[str, str]:
+        """The span that enqueued it, as its message carried it."""
+        return self._message.trace if self._message else {}
 
-    def _unsay(self, backend: str, kind: str) -> None:
-        """Take out what this backend said last, if since then all have only said "later": a ledger must not grow."""
-        for place, attempt in reversed(list(enumerate(self.attempts))):
-            if attempt.error is None or attempt.error.type not in LATER:
-                return
-            if (attempt.backend, attempt.error.type) == (backend, kind):
-                del self.attempts[place]
-                return
+    def read(self) -> JobMessage:
+        """Its message. Raises `WireError` where that cannot be read, `UnknownContract` where others can."""
+        self._check_size()
+        self._message = decode_job(self.claim.payload)
+        return self._message
 
-    def note_decision(self, decision: Decision) -> None:
-        """Write into the ledger what was made of the last attempt."""
-        self.explain(in_words(decision))
+    def _check_size(self) -> None:
+        """Raise `WireError` for a job that no producer of ours would have taken, before it is decoded at length."""
+        payload, most = self.claim.payload, self.context.max_row_bytes
+        if len(payload) > most + ENVELOPE_BYTES:
+            reason = f"the job has {len(payload):,} bytes; a row of {size(most)} is the most (setting max_row_bytes)"
+            raise WireError(reason, payload[:ENVELOPE_BYTES])
 
-    def explain(self, why: str) -> None:
-        """Write into the ledger why the job moved on from its last attempt."""
-        self.attempts[-1] = self.attempts[-1].model_copy(update={"moved_on": why})
+    def move_to(self, guarded: GuardedBackend) -> None:
+        """It waits for this backend from now on."""
+        self._slot.move(guarded.capacity)
 
-    def completed(
-        self, request: CompletionRequest, guarded: GuardedBackend, completion: Completion
-    ) -> CompletionResult:
+    def begin(self) -> float:
+        """A backend has it now. Returns when that is."""
+        self.started_at = self.now
+        if not self.begun and not len(self.ledger):
+            self.context.record.began(self.lane, self.started_at - self.enqueued_at)
+        self.begun = True
+        return self.started_at
+
+    def leave(self, *, ended: bool) -> None:
+        """Free its slot. A job that has not `ended` goes back to its lane."""
+        self._slot.leave(ended=ended)
+
+    def hand_back(self, why: str | None = None) -> None:
+        """It goes back to its lane: from now on its lease is renewed only for as long as Redis still has it as ours."""
+        self.releasing = True
+        if why and self.begun:
+            self.ledger.moved_on(why)
+
+    def end_in_place_of_going_back(self) -> None:
+        """Redis did not take it back: it ends here after all."""
+        self.releasing = False
+
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        """What runs it, once it runs."""
+        return self._task
+
+    @property
+    def active(self) -> bool:
+        """Whether it runs; one that has ended may still wait for Redis."""
+        return self._task is not None and not self._task.done()
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do this work in a task of its own."""
+        self._task = asyncio.create_task(work)
+
+    def stop(self, why: Stop) -> None:
+        """Cancel its task. Said again it is done again: Python 3.11 can lose a cancellation inside redis-py."""
+        if self._task and not self._task.done():
+            self.stopped = self.stopped or why
+            # Not at once: a task cancelled before its first step would never come to hand the job back.
+            asyncio.get_running_loop().call_soon(self._task.cancel)
+
+    def go_on_under(self, claim: Claim) -> bool:
+        """Go on with the same job under a new claim of this worker's own. Returns whether it can."""
+        if not self.active or self.stopped or claim.digest != self.claim.digest:
+            return False
+        self.claim = claim
+        if claim.aborted:
+            self.stop(Stop.CANCELLED)
+        return True
+
+    def completed(self, guarded: GuardedBackend, completion: Completion) -> CompletionResult:
         """The result with a completion."""
         backend = guarded.backend
-        ignored = (*request.ignored, *backend.ignored(request))
-        return self._result(request, JobState.COMPLETED, completion=completion, backend=backend.name, ignored=ignored)
+        request = self._message.request if self._message else None
+        ignored = (*request.ignored, *backend.ignored(request)) if request else ()
+        return self._result(JobState.COMPLETED, completion=completion, backend=backend.name, ignored=ignored)
 
-    def failed(self, request: CompletionRequest, error: BackendError) -> CompletionResult:
+    def failed(self, error: BackendError) -> CompletionResult:
         """The result of a job that failed for good of this error."""
         info = ErrorInfo(type=error.kind, message=str(error), status=error.status)
-        return self._result(request, JobState.FAILED, error=info)
+        return self._result(JobState.FAILED, error=info)
 
-    def ended(self, request: CompletionRequest, state: JobState, kind: str, message: str) -> CompletionResult:
-        """The result of a job that ended beside its backends."""
-        return self._result(request, state, error=ErrorInfo(type=kind, message=message))
+    def ended(self, state: JobState, kind: str, message: str) -> CompletionResult:
+        """The result of a job that ended beside its backends, perhaps without having been read."""
+        return self._result(state, error=ErrorInfo(type=kind, message=message))
 
-    def _result(self, request: CompletionRequest, state: JobState, **facts: Any) -> CompletionResult:
+    def cancelled(self) -> CompletionResult:
+        """The result of a job that was cancelled after a worker had claimed it, readable or not."""
+        if self._message is None:
+            with suppress(WireError):
+                self.read()
+        when = "while" if self.begun else "before"
+        return self.ended(JobState.CANCELLED, "cancelled", f"cancelled {when} it ran")
+
+    def worker_lost(self) -> CompletionResult:
+        """The result of a job under which workers or engines died too often."""
+        message = f"{self.context.max_deliveries} claims of this job ended without a word: it may be what ends them"
+        return self.ended(JobState.FAILED, "worker_lost", message)
+
+    def _result(self, state: JobState, **facts: Any) -> CompletionResult:
+        request: CompletionRequest | None = self._message.request if self._message else None
+        if request:
+            facts |= {"custom_id": request.custom_id, "metadata": request.metadata, "fingerprint": fingerprint(request)}
+        started = self.started_at if request else None
         return CompletionResult(
             job_id=self.id,
             state=state,
-            model=request.model,
-            custom_id=request.custom_id,
-            metadata=request.metadata,
-            fingerprint=fingerprint(request),
-            attempts=tuple(self.attempts),
-            timings=Timings(enqueued_at=self.enqueued_at, started_at=self.started_at, finished_at=self.now),
+            model=request.model if request else self.model,
+            attempts=self.ledger.attempts,
+            timings=Timings(enqueued_at=self.enqueued_at, started_at=started, finished_at=self.now),
             worker=self.context.worker,
             **facts,
         )
-
-
-def in_words(decision: Decision) -> str:
-    """A decision as the ledger has it."""
-    match decision:
-        case Retry(delay):
-            return f"to be tried again in {delay:.1f} s"
-        case Snooze(delay):
-            return f"put back for {delay:.1f} s; no try spent"
-        case Requeue():
-            return "back to its lane at once"
-        case Fallback():
-            return "on to the next backend"
-        case Fail():
-            return "final"

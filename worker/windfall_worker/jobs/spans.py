@@ -18,7 +18,7 @@ from windfall.request import CompletionRequest
 from windfall.result import Completion, CompletionResult, JobState
 from windfall.telemetry.tracing import context_of, tracer
 from windfall_worker.backends.routing import GuardedBackend
-from windfall_worker.jobs.job import Job
+from windfall_worker.jobs.job import RunningJob
 
 #: Fields of a request, by the names that they have in a span.
 _ASKED = {
@@ -105,7 +105,7 @@ class _Span(_Unseen):
         self._span.set_attributes(facts)
 
 
-def job_span(job: Job, carried: Mapping[str, str]) -> _Unseen:
+def job_span(job: RunningJob, carried: Mapping[str, str]) -> _Unseen:
     """Around what is done with a claimed job; the child of the span that enqueued it."""
     made = tracer()
     if made is None:
@@ -129,7 +129,7 @@ def job_span(job: Job, carried: Mapping[str, str]) -> _Unseen:
     return _Span(span)
 
 
-def attempt_span(job: Job, request: CompletionRequest, guarded: GuardedBackend, number: int) -> _Unseen:
+def attempt_span(job: RunningJob, request: CompletionRequest, guarded: GuardedBackend, number: int) -> _Unseen:
     """Around one call of a backend; a child of the job's span."""
     made = tracer()
     if made is None:

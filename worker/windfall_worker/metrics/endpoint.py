@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from windfall.errors import ConfigError
 from windfall.extras import how_to_install
 from windfall_worker.backends.routing import ModelBackends
+from windfall_worker.control import Steerable
+from windfall_worker.queue.lanes import LaneGroup
 from windfall_worker.recorder import SILENT, Recorder
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
-
-    from windfall_worker.metrics.observed import Watched
 
 _MISSING = f"metrics need prometheus-client: {how_to_install('metrics')}"
 
@@ -29,12 +29,12 @@ class Endpoint:
     recorder: Recorder = SILENT
     registry: CollectorRegistry | None = None
 
-    def watch(self, worker: Watched, backends: Mapping[str, ModelBackends]) -> None:
+    def watch(self, worker: Steerable, groups: Sequence[LaneGroup], backends: Mapping[str, ModelBackends]) -> None:
         """From now on look at this worker, too, whenever somebody asks."""
         if self.registry is not None:
             from windfall_worker.metrics.observed import Observed  # noqa: PLC0415 - an extra
 
-            self.registry.register(Observed(worker, backends))
+            self.registry.register(Observed(worker, groups, backends))
 
 
 @asynccontextmanager

@@ -6,40 +6,29 @@ engine are those of its last beat.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
-from typing import Final, Protocol
+from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from windfall.extras import DISTRIBUTION
 from windfall_worker.backends.routing import GuardedBackend, ModelBackends
-from windfall_worker.control import Gate
+from windfall_worker.control import Steerable
 from windfall_worker.guards.breaker import Breaker
 from windfall_worker.queue.lanes import LaneGroup
 
 _STATES: Final = ("closed", "half-open", "open")
 
 
-class Watched(Protocol):
-    """What is looked at of the fleet worker."""
-
-    groups: tuple[LaneGroup, ...]
-    draining: bool
-    gate: Gate
-
-    @property
-    def ends_waiting(self) -> int:
-        """How many ends of jobs wait until Redis takes them."""
-
-
 class Observed(Collector):
     """The state of one worker."""
 
-    def __init__(self, worker: Watched, backends: Mapping[str, ModelBackends]) -> None:
+    def __init__(self, worker: Steerable, groups: Sequence[LaneGroup], backends: Mapping[str, ModelBackends]) -> None:
         self._worker = worker
-        self._stations = backends
+        self._groups = groups
+        self._backends = backends
         self._reasons: set[str] = set()  # that there ever were: an alert ends with a 0, and not with silence
 
     def describe(self) -> Iterable[Metric]:
@@ -52,7 +41,7 @@ class Observed(Collector):
         families.build.add_metric([version(DISTRIBUTION)], 1)
         self._look_at_worker(families)
         seen: set[str] = set()
-        for model, found in self._stations.items():
+        for model, found in self._backends.items():
             for guarded in found.all():
                 breaker = guarded.breaker
                 if breaker and breaker.name not in seen:
@@ -63,7 +52,7 @@ class Observed(Collector):
         yield from families.all()
 
     def _look_at_worker(self, families: _Families) -> None:
-        for group in self._worker.groups:
+        for group in self._groups:
             labels = [group.model, "cloud" if group.cloud else "local"]
             capacity = group.capacity
             families.slots.add_metric(labels, capacity.slots)
@@ -74,7 +63,7 @@ class Observed(Collector):
         self._reasons |= shut
         for reason in sorted(self._reasons):
             families.paused.add_metric([reason], int(reason in shut))
-        families.paused.add_metric(["draining"], int(self._worker.draining))
+        families.paused.add_metric(["draining"], int(self._worker.gate.draining))
         families.waiting.add_metric([], self._worker.ends_waiting)
 
 

@@ -12,8 +12,9 @@ from redis.exceptions import RedisError
 from windfall.broker.connection import OUTAGE
 from windfall.tasks import wait_for
 from windfall_worker.control import Gate
-from windfall_worker.jobs.job import WorkerContext
-from windfall_worker.queue.claims import Claim, ClaimClient, Claimed
+from windfall_worker.jobs.claim import Claim
+from windfall_worker.jobs.context import WorkerContext
+from windfall_worker.queue.claims import ClaimClient, Claimed
 from windfall_worker.queue.lanes import LaneGroup
 from windfall_worker.queue.renewals import Renewals
 
@@ -26,7 +27,7 @@ _PAUSE_FIRST, _PAUSE_MOST = 0.1, 2.0
 
 
 class Claiming:
-    """Claims for all groups until it is stopped.
+    """Claims for all groups while the gate is open.
 
     `start` gets each job that was claimed. Outside of outages Redis hears of a worker once in a `renewal` period
     (seconds) at the least.
@@ -45,32 +46,18 @@ class Claiming:
         self._client = client
         self._renewals = renewals
         self._gate = gate
-        self._tools = context
+        self._context = context
         self._start = start
         self._poll = min(_IDLE_POLL, renewal)
-        self._stopped = False
-        self._loops = self._under_way = 0
+        self._under_way = 0
         self.ready = asyncio.Event()  #: a first claim was answered
-        self.ended = asyncio.Event()  #: no claim is under way any more
         self.quiet = asyncio.Event()  #: no claim is under way now
         self.quiet.set()
 
-    def stop(self) -> None:
-        """Claim nothing more; what is under way may still bring jobs. Wake the groups, or they notice it late."""
-        self._stopped = True
-
     async def run(self, group: LaneGroup) -> None:
-        """Claim for one group until stopped; then stay, since the end of any of a worker's tasks ends the worker."""
-        self._loops += 1
-        await self._claim_until_stopped(group)
-        self._loops -= 1
-        if not self._loops:
-            self.ended.set()
-        await asyncio.Event().wait()
-
-    async def _claim_until_stopped(self, group: LaneGroup) -> None:
+        """Claim for one group, for ever."""
         pause = _PAUSE_FIRST
-        while not self._stopped:
+        while True:
             group.capacity.wake.clear()
             lanes = group.lanes() if self._gate.open else ()
             want = group.capacity.free if lanes else 0
@@ -79,7 +66,7 @@ class Claiming:
                 try:
                     claimed = await self._claim(group, lanes, want)
                 except (RedisError, *OUTAGE) as exc:
-                    self._tools.record.redis_failed("claim")
+                    self._context.record.redis_failed("claim")
                     logger.warning("Redis gives no jobs (%s: %s); running ones go on", type(exc).__name__, exc)
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, _PAUSE_MOST)
@@ -102,8 +89,8 @@ class Claiming:
             claimed = await self._client.claim(lanes, want)
             took = time.monotonic() - began
             group.capacity.observe_round_trip(took)
-            self._tools.record.claimed(took)
-            self._tools.clock.set(claimed.now)
+            self._context.record.claimed(took)
+            self._context.clock.set(claimed.now)
             for claim in claimed.claims:
                 self._start(claim, group)
         finally:

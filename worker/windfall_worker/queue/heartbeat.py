@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Mapping
 from importlib.metadata import version
 
 from arq import ArqRedis
@@ -15,7 +15,10 @@ from redis.exceptions import RedisError
 from windfall.broker.clock import RedisClock
 from windfall.extras import DISTRIBUTION
 from windfall.queue.fleet import ServedModel, WorkerStatus, remove_heartbeat, worker_name, write_heartbeat
+from windfall_worker.backends.routing import ModelBackends
+from windfall_worker.control import Gate, Steerable
 from windfall_worker.hardware import chip, memory_bytes
+from windfall_worker.queue.throughput import Throughput
 from windfall_worker.recorder import Recorder
 
 logger = logging.getLogger("windfall.registry")
@@ -31,19 +34,16 @@ class Heartbeat:
         self,
         redis: ArqRedis,
         clock: RedisClock,
-        worker_id: str,
-        *,
-        state: Callable[[], tuple[str, str | None]],
-        models: Callable[[], tuple[ServedModel, ...]],
-        counts: Callable[[], tuple[int, int]],
+        worker: Steerable,
+        backends: Mapping[str, ModelBackends],
+        throughput: Throughput,
         record: Recorder,
     ) -> None:
         self._redis = redis
         self._clock = clock
-        self._id = worker_id
-        self._state = state
-        self._models = models
-        self._counts = counts
+        self._worker = worker
+        self._backends = backends
+        self._throughput = throughput
         self._record = record
         self._started_at: float | None = None
 
@@ -62,19 +62,19 @@ class Heartbeat:
         try:
             now = await self._clock.now()
             self._started_at = self._started_at or now
-            completed, failed = self._counts()
-            state, why = self._state()
+            completed, failed = self._worker.counts
+            gate = self._worker.gate
             status = WorkerStatus(
-                id=self._id,
-                name=worker_name(self._id),
+                id=self._worker.id,
+                name=worker_name(self._worker.id),
                 host=socket.gethostname(),
                 pid=os.getpid(),
-                state=state,
-                why=why,
+                state=_state(gate),
+                why=None if gate.draining else gate.why,
                 started_at=self._started_at,
                 seen_at=now,
                 version=version(DISTRIBUTION),
-                models=self._models(),
+                models=tuple(self._served(model, found) for model, found in self._backends.items()),
                 completed=completed,
                 failed=failed,
                 chip=chip(),
@@ -85,9 +85,28 @@ class Heartbeat:
             self._record.redis_failed("heartbeat")
             logger.warning("no heartbeat: %s", exc)
 
+    def _served(self, model: str, backends: ModelBackends) -> ServedModel:
+        capacities = {id(guarded.capacity): guarded.capacity for guarded in backends.all()}.values()
+        return ServedModel(
+            name=model,
+            backends=tuple(guarded.backend.name for guarded in backends.all()),
+            local=backends.local is not None,
+            slots=sum(capacity.slots for capacity in capacities),
+            running=sum(min(capacity.held, capacity.slots) for capacity in capacities),
+            tokens_per_second=backends.local.backend.tokens_per_second if backends.local else None,
+            rates=self._throughput.rates(model),
+        )
+
     async def _say_goodbye(self) -> None:
         try:
             async with asyncio.timeout(2):
-                await remove_heartbeat(self._redis, self._id)
+                await remove_heartbeat(self._redis, self._worker.id)
         except (RedisError, OSError, TimeoutError) as exc:
             logger.warning("could not say goodbye: %s", exc)
+
+
+def _state(gate: Gate) -> str:
+    """What the worker does about new jobs, in one word."""
+    if gate.draining:
+        return "draining"
+    return "running" if gate.open else "paused"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Protocol
+from typing import Any
 
 from arq import ArqRedis
 from redis.exceptions import RedisError
@@ -14,27 +14,12 @@ from windfall.broker.announcements import Announcements
 from windfall.broker.connection import OUTAGE
 from windfall.queue.fleet import worker_names
 from windfall.tasks import wait_for
-from windfall_worker.control import Who
+from windfall_worker.control import Steerable, Who
 
 logger = logging.getLogger("windfall.orders")
 
 #: Seconds between two looks, in case the word that tells of an order is lost.
 _PERIOD = 2.0
-
-
-class Steerable(Protocol):
-    """What a worker can be told."""
-
-    id: str
-
-    def pause(self, who: str, why: str) -> None:
-        """Take no new jobs."""
-
-    def resume(self, who: str) -> None:
-        """Take new jobs again."""
-
-    def drain(self) -> None:
-        """Take no new jobs ever, and end."""
 
 
 class Orders:

@@ -46,9 +46,9 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._pending)
 
-    def post(self, pending: PendingStep) -> None:
-        """Take a pending; never blocks."""
-        self._pending.append(pending)
+    def post(self, step: PendingStep) -> None:
+        """Take a step; never blocks."""
+        self._pending.append(step)
         self._posted.set()
         self._empty.clear()
 

@@ -10,8 +10,8 @@ from redis.exceptions import RedisError
 
 from windfall.boottime import boottime
 from windfall.broker.connection import OUTAGE
+from windfall_worker.jobs.job import RunningJob, Stop
 from windfall_worker.queue.claims import ClaimClient
-from windfall_worker.queue.running import Running, Stop
 from windfall_worker.recorder import Recorder
 
 logger = logging.getLogger("windfall.renewals")
@@ -23,7 +23,7 @@ _PAUSE = 0.25
 class Renewals:
     """Renews what is in `running`, every `period` seconds."""
 
-    def __init__(self, client: ClaimClient, running: Mapping[str, Running], period: float, record: Recorder) -> None:
+    def __init__(self, client: ClaimClient, running: Mapping[str, RunningJob], period: float, record: Recorder) -> None:
         self._client = client
         self._running = running
         self._period = period
@@ -61,10 +61,10 @@ class Renewals:
 
     async def _renew(self) -> None:
         running = list(self._running.values())
-        asked = {held.claim.job_id: (held, held.claim) for held in running}
+        asked = {job.id: (job, job.claim) for job in running}
         renewed = await self._client.renew(
-            [held.claim for held in running if not held.releasing],
-            [held.claim for held in running if held.releasing],
+            [job.claim for job in running if not job.releasing],
+            [job.claim for job in running if job.releasing],
         )
         self._renewed_at = boottime()
         # One that was put back while Redis answered has lost nothing.
@@ -81,6 +81,6 @@ class Renewals:
         stops = ((renewed.lost, Stop.LOST), (renewed.aborted, Stop.CANCELLED), (renewed.gone, Stop.GONE))
         for names, why in stops:
             for name in names:
-                held, claim = asked[name]
-                if held.claim is claim:  # not claimed anew while Redis answered
-                    held.stop(why)
+                job, claim = asked[name]
+                if job.claim is claim:  # not claimed anew while Redis answered
+                    job.stop(why)

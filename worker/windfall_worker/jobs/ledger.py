@@ -1,0 +1,87 @@
+"""A job's ledger: every attempt at it, where it ran, what it cost, and why it moved on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from windfall.errors import BackendError
+from windfall.result import Attempt, ErrorInfo
+from windfall_worker.backends.routing import GuardedBackend
+from windfall_worker.jobs.context import WorkerContext
+from windfall_worker.jobs.decide import LATER, Decision, Fail, Fallback, Requeue, Retry, Snooze
+
+#: How an attempt that ended in such an error is called; any other one has `failed`.
+_OUTCOMES = {"engine_died": "lost", "ambiguous": "ambiguous", "circuit_open": "skipped"}
+
+
+class Ledger:
+    """The attempts at one job, with those of earlier deliveries first."""
+
+    def __init__(self, attempts: Iterable[Attempt], lane: str, context: WorkerContext) -> None:
+        self._attempts = list(attempts)
+        self._lane = lane
+        self._context = context
+        self._errors: list[BackendError] = []
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """All attempts so far, in order."""
+        return tuple(self._attempts)
+
+    @property
+    def errors(self) -> tuple[BackendError, ...]:
+        """What went wrong in this delivery, in order."""
+        return tuple(self._errors)
+
+    def __len__(self) -> int:
+        return len(self._attempts)
+
+    def note(self, guarded: GuardedBackend, started: float, **facts: Any) -> None:
+        """Write down an attempt that began at `started` (Unix seconds on Redis' clock) and ends now."""
+        facts.setdefault("model", guarded.backend.model_name)
+        took = self._context.clock.carried() - started
+        attempt = Attempt(
+            backend=guarded.backend.name, worker=self._context.worker, started_at=started, duration=took, **facts
+        )
+        self._attempts.append(attempt)
+        self._context.record.attempted(self._lane, attempt)
+
+    def note_error(self, guarded: GuardedBackend, started: float, error: BackendError) -> None:
+        """Write down a failed attempt; the same refusal twice running is one line."""
+        self._errors.append(error)
+        if error.kind in LATER:
+            self._drop_refusal(guarded.backend.name, error.kind)
+        info = ErrorInfo(type=error.kind, message=str(error), status=error.status)
+        outcome = _OUTCOMES.get(error.kind, "failed")
+        self.note(guarded, started, outcome=outcome, error=info, request_id=error.request_id)
+
+    def _drop_refusal(self, backend: str, kind: str) -> None:
+        """Drop this backend's last refusal if only refusals came after it: a ledger must not grow with each of them."""
+        for place, attempt in reversed(list(enumerate(self._attempts))):
+            if attempt.error is None or attempt.error.type not in LATER:
+                return
+            if (attempt.backend, attempt.error.type) == (backend, kind):
+                del self._attempts[place]
+                return
+
+    def moved_on(self, why: Decision | str) -> None:
+        """Write down why the job moved on from its last attempt, if it had one."""
+        if self._attempts:
+            said = why if isinstance(why, str) else in_words(why)
+            self._attempts[-1] = self._attempts[-1].model_copy(update={"moved_on": said})
+
+
+def in_words(decision: Decision) -> str:
+    """A decision as the ledger has it."""
+    match decision:
+        case Retry(delay):
+            return f"to be tried again in {delay:.1f} s"
+        case Snooze(delay):
+            return f"put back for {delay:.1f} s; no try spent"
+        case Requeue():
+            return "back to its lane at once"
+        case Fallback():
+            return "on to the next backend"
+        case Fail():
+            return "final"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-
+from helpers.fake_clock import FakeClock
 from windfall_worker.guards.cooldown import Cooldown
 from windfall_worker.guards.retry_budget import RetryBudget
 
@@ -26,10 +25,11 @@ async def test_every_call_adds_a_fifth_of_a_retry() -> None:
 
 
 async def test_time_fills_the_budget() -> None:
-    budget = RetryBudget("x", None, per_second=50.0, seconds=0.1)
+    clock = FakeClock()
+    budget = RetryBudget("x", None, per_second=50.0, seconds=0.1, clock=clock)
     assert await granted(budget, 50) == 5
-    await asyncio.sleep(0.06)
-    assert 2 <= await granted(budget, 50) <= 5
+    clock.advance(0.0625)
+    assert await granted(budget, 50) == 3
 
 
 async def test_a_budget_never_holds_more_than_its_most() -> None:
@@ -40,10 +40,11 @@ async def test_a_budget_never_holds_more_than_its_most() -> None:
 
 
 async def test_a_cool_down_ends_by_itself_and_is_only_made_longer() -> None:
-    cooldown = Cooldown("x", None)
+    clock = FakeClock()
+    cooldown = Cooldown("x", None, clock=clock)
     assert await cooldown.left() == 0
-    await cooldown.start(0.2)
-    await cooldown.start(0.01)
-    assert 0.1 < await cooldown.left() <= 0.2
-    await asyncio.sleep(0.21)
+    await cooldown.start(20)
+    await cooldown.start(1)
+    assert await cooldown.left() == 20
+    clock.advance(20)
     assert await cooldown.left() == 0

@@ -21,7 +21,8 @@ import asyncio
 import itertools
 import logging
 import secrets
-from collections.abc import AsyncIterator, Coroutine, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -117,6 +118,7 @@ class Breaker:
     as a probe, on a lease of `probe_lease` seconds that is renewed for as long as the call takes. Without a Redis, or
     while it does not answer, the same numbers hold in this process. Give all breakers of one Redis the same
     `RedisLink`, so that they notice an outage together. `listeners` are pybreaker's; they must not block or raise.
+    `clock` is what times go by in this process (seconds).
     """
 
     def __init__(
@@ -129,12 +131,13 @@ class Breaker:
         reset_timeout: float = 30.0,
         probe_lease: float = 10.0,
         listeners: Sequence[pb.CircuitBreakerListener] = (),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self.numbers = Numbers(fail_max, window, reset_timeout, probe_lease)
         link = RedisLink(redis) if isinstance(redis, Redis) else redis
         self._shared = None if link is None else SharedCircuit(name, link, self.numbers)
-        self._mirror = Mirror(self.numbers)
+        self._mirror = Mirror(self.numbers, clock)
         self._machine = pb.CircuitBreaker(
             fail_max,
             reset_timeout,

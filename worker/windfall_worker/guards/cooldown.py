@@ -6,7 +6,7 @@ It is a key in Redis that expires, so Redis' clock is the only one. Without Redi
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final, cast
 
@@ -28,34 +28,37 @@ _LEFT = (_SCRIPTS / "cooldown_left.lua").read_text()
 class Cooldown:
     """One endpoint's cool-down. What others started is seen at most `stale` seconds late."""
 
-    def __init__(self, name: str, link: RedisLink | None, *, stale: float = 0.25) -> None:
+    def __init__(
+        self, name: str, link: RedisLink | None, *, stale: float = 0.25, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._key = COOLDOWN + name
         self._link = link
         self._stale = stale
+        self._clock = clock
         self._until = 0.0
         self._look_at = 0.0
 
     async def start(self, seconds: float) -> None:
         """Leave the endpoint alone for that long, or for what is left of a longer cool-down."""
         seconds = min(seconds, LONGEST)
-        self._until = max(self._until, time.monotonic() + seconds)
+        self._until = max(self._until, self._clock() + seconds)
         if self._link and seconds > 0:
             self._heard(await self._link.call(_START, [self._key], [max(1, round(seconds * 1000))]))
 
     @property
     def active(self) -> bool:
         """Whether nobody may call now, as far as this process last heard."""
-        return self._until > time.monotonic()
+        return self._until > self._clock()
 
     async def left(self) -> float:
         """Seconds for which nobody may call; 0 when calls may go."""
-        now = time.monotonic()
+        now = self._clock()
         if self._link and now >= self._look_at:
             self._heard(await self._link.call(_LEFT, [self._key], []))
-        return max(0.0, self._until - time.monotonic())
+        return max(0.0, self._until - self._clock())
 
     def _heard(self, left: int | None) -> None:
-        now = time.monotonic()
+        now = self._clock()
         self._look_at = now + self._stale
         if left is not None:
             self._until = now + left / 1000

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from datetime import datetime
 
 from windfall_worker.guards.circuit import Numbers, State, Verdict
@@ -23,8 +24,9 @@ class Mirror:
 
     name = "mirror"
 
-    def __init__(self, numbers: Numbers) -> None:
+    def __init__(self, numbers: Numbers, clock: Callable[[], float] = time.monotonic) -> None:
         self._numbers = numbers
+        self._clock = clock
         self._state: State = "closed"
         self._failures: deque[float] = deque(maxlen=numbers.fail_max)
         self._until = 0.0
@@ -43,22 +45,22 @@ class Mirror:
     def state(self, state: State) -> None:
         self._move(state)
         if state == "open":
-            self._until = time.monotonic() + self._numbers.reset_timeout
+            self._until = self._clock() + self._numbers.reset_timeout
 
     @property
     def seconds_left(self) -> float:
         """Until a breaker that is not closed may be tried again; 0 when it may be now."""
-        return max(0.0, self._until - time.monotonic())
+        return max(0.0, self._until - self._clock())
 
     @property
     def counter(self) -> int:
         """How many failures lie in the window."""
-        oldest = time.monotonic() - self._numbers.window
+        oldest = self._clock() - self._numbers.window
         return sum(at >= oldest for at in self._failures)
 
     def increment_counter(self) -> None:
         """A call failed."""
-        self._failures.append(time.monotonic())
+        self._failures.append(self._clock())
 
     def reset_counter(self) -> None:
         """Nothing: pybreaker calls this at every success, and a success does not empty a rolling window."""
@@ -75,7 +77,7 @@ class Mirror:
         """Take over what Redis says."""
         if verdict.state != self._state or verdict.epoch != self.epoch:
             self._move(verdict.state)
-        now = time.monotonic()
+        now = self._clock()
         self.epoch = verdict.epoch
         self._until = now + verdict.retry_after
         if verdict.failures not in (-1, len(self._failures)):

@@ -8,6 +8,7 @@ can still retry. Source: Finagle's RetryBudget, https://finagle.github.io/blog/2
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from windfall.keys import RETRIES
@@ -20,7 +21,14 @@ class RetryBudget:
     """The retry budget of one origin (scheme and host). Without Redis, or while it is away, it is this process' own."""
 
     def __init__(
-        self, name: str, link: RedisLink | None, *, share: float = 0.2, per_second: float = 10.0, seconds: float = 10.0
+        self,
+        name: str,
+        link: RedisLink | None,
+        *,
+        share: float = 0.2,
+        per_second: float = 10.0,
+        seconds: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._key = RETRIES + name
         self._link = link
@@ -29,7 +37,8 @@ class RetryBudget:
         self._most = max(1.0, per_second * seconds)
         self._calls = 0
         self._tokens = self._most
-        self._at = time.monotonic()
+        self._clock = clock
+        self._at = clock()
 
     def count_call(self) -> None:
         """A call is made. It is told to Redis with the next retry: calls that go well cost no round trip."""
@@ -45,7 +54,7 @@ class RetryBudget:
         return self._take_here(calls)
 
     def _take_here(self, calls: int) -> bool:
-        now = time.monotonic()
+        now = self._clock()
         gained = calls * self._share + (now - self._at) * self._per_second
         self._tokens, self._at = min(self._most, self._tokens + gained), now
         if self._tokens < 1:

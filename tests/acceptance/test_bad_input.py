@@ -43,7 +43,7 @@ def windfall(tmp_path: Path) -> Shell:
         ("worker --model small=", "--model takes NAME=PATH_OR_REPOSITORY"),
         ("worker --simulate a=1 --simulate a=2", "model 'a' is named twice"),
         ("status x --config none.toml", "no settings file none.toml"),
-        (f"submit in.jsonl --redis {NOWHERE}", "Redis at redis://:***@127.0.0.1:1 cannot be reached"),
+        (f"submit in.jsonl --model m --redis {NOWHERE}", "Redis at redis://:***@127.0.0.1:1 cannot be reached"),
         (f"status x --redis {NOWHERE}", "Redis at redis://:***@127.0.0.1:1 cannot be reached"),
         (f"fleet --redis {NOWHERE}", "Redis at redis://:***@127.0.0.1:1 cannot be reached"),
         (f"worker --simulate a=1 --redis {NOWHERE}", "Redis at redis://:***@127.0.0.1:1 cannot be reached"),
@@ -82,7 +82,7 @@ def guarded(redis_url: str) -> Iterator[str]:
 
 def test_a_wrong_or_missing_password_is_told_of_and_none_is_printed(windfall: Shell, guarded: str) -> None:
     for user in (":wr0ng@", ""):
-        done = windfall("submit", "in.jsonl", "--redis", f"redis://{user}{guarded}")
+        done = windfall("submit", "in.jsonl", "--model", "m", "--redis", f"redis://{user}{guarded}")
         assert done.code == 1
         assert "password" in done.err
         assert "wr0ng" not in done.out + done.err
@@ -94,4 +94,7 @@ def test_a_right_password_is_never_printed(windfall: Shell, guarded: str) -> Non
         assert "s3cret" not in str(windfall(*command, "--redis", right))
     with windfall.started("worker", "--simulate", "m=0", "--redis", right) as process:
         assert process.stderr is not None
-        assert f"from redis://:***@{guarded}; Ctrl-C drains".encode() in process.stderr.readline()
+        warning, beginning = process.stderr.readline(), process.stderr.readline()
+        assert b"reads the password in --redis" in warning
+        assert f"from redis://:***@{guarded}; Ctrl-C drains".encode() in beginning
+        assert b"s3cret" not in warning + beginning

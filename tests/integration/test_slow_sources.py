@@ -12,7 +12,8 @@ from arq import ArqRedis
 
 from helpers.batches import finish_some, in_state
 from helpers.support import eventually, request
-from windfall import BatchCancelled, CompletionRequest, Producer, keys
+from windfall import BatchCancelled, BatchDiffers, CompletionRequest, Producer, keys
+from windfall.queue import submission
 
 PATIENCE = 30.0
 
@@ -130,3 +131,21 @@ async def test_rows_come_in_their_order_through_a_thread(producer: Producer, red
         payload = await redis.get(keys.PAYLOAD + f"b:{n + 1}")
         assert payload is not None
         assert f'"c{n}"'.encode() in payload
+
+
+async def test_a_slow_source_with_other_rows_than_its_batch_adds_none_of_those_that_the_batch_lacks(
+    producer: Producer, redis: ArqRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submission, "_PERIOD", 0.0)  # something is due behind every row
+    monkeypatch.setattr(submission, "COMPARED_ROWS", 1)
+    await producer.enqueue_batch([request(text) for text in "123"], batch_id="b")
+    lacking = keys.PAYLOAD + keys.job_id("b", 1)
+    await redis.delete(lacking)
+
+    async def rows(texts: str) -> AsyncIterator[CompletionRequest]:
+        for text in texts:
+            yield request(text)
+
+    with pytest.raises(BatchDiffers):
+        await producer.enqueue_batch(rows("1x3"), batch_id="b")
+    assert not await redis.exists(lacking)

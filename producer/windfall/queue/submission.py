@@ -114,6 +114,7 @@ class Submission:
     async def _add(self, row: Row) -> None:
         if self.rows == self._limits.batch_rows:
             await self._compare()
+            self._there.check()
             await self._send(self._gathered())
             raise BatchFull(
                 f"batch {self._batch_id} has {self.rows:,} rows, and no batch has more (setting max_batch_rows); "

@@ -19,6 +19,7 @@ LAYERS = (
     ("windfall.broker",),
     ("windfall.config",),
     ("windfall.telemetry",),
+    ("windfall.embedded",),
     ("windfall.formats",),
     ("windfall.queue",),
     ("windfall.producer", "windfall.testing", "windfall.__init__"),

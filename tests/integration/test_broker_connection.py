@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import redis as sync_redis
+from arq import ArqRedis
 
 from faultserver.proxy import Proxy
 from faultserver.redis_process import RedisProcess
@@ -101,3 +102,13 @@ async def test_a_server_without_room_for_clients_is_told_of_in_its_own_words(fir
         client.config_set("maxclients", 100)
     redis = await connect(first.url)
     await disconnect(redis)
+
+
+async def test_tasks_that_share_a_connection_open_it_once(redis: ArqRedis) -> None:
+    connection = redis.connection_pool.make_connection()
+    before = int((await redis.info("stats"))["total_connections_received"])
+    try:
+        await asyncio.gather(*[connection.connect() for _ in range(8)])
+        assert int((await redis.info("stats"))["total_connections_received"]) == before + 1
+    finally:
+        await connection.disconnect()

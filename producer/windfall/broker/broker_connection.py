@@ -53,7 +53,25 @@ class _BrokerConnection:
     demotions: int  # of all connections of the pool, together
     _known: int
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._one_at_a_time = asyncio.Lock()
+        self._connecting: asyncio.Task[Any] | None = None
+
     async def connect(self) -> None:
+        """Connect, unless it is connected. Several tasks share a connection that listens: only one of them opens it."""
+        task = asyncio.current_task()
+        if task is not None and task is self._connecting:
+            await self._connect_once()  # what connecting itself sends found the connection closed again
+            return
+        async with self._one_at_a_time:
+            self._connecting = task
+            try:
+                await self._connect_once()
+            finally:
+                self._connecting = None
+
+    async def _connect_once(self) -> None:
         below: Any = super()
         if not below.is_connected:
             self._known = self.demotions

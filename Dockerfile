@@ -1,4 +1,4 @@
-# A worker that completes in the cloud, and the command line. MLX is not in it: no container reaches a Mac's GPU.
+# A worker that only calls the cloud, and the command line. It has no MLX, because no container can use a Mac's GPU.
 FROM python:3.12-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
@@ -14,8 +14,8 @@ RUN useradd --create-home --uid 10001 windfall
 ENV PATH=/opt/windfall/bin:$PATH PYTHONUNBUFFERED=1
 USER 10001
 WORKDIR /home/windfall
-# It drains; give it longer than --drain-timeout before it is killed. There is no HEALTHCHECK: a worker that cannot work
-# ends, or waits for its Redis, and in neither case would it help to start another.
+# SIGTERM drains it; allow more than --drain-timeout before it is killed. There is no HEALTHCHECK: a worker that cannot work
+# exits, or waits for its Redis, and in neither case would another one help.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["windfall"]
 CMD ["worker"]

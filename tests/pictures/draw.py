@@ -1,7 +1,7 @@
 """Draws the pictures of the documentation: `make pictures`.
 
-`fleet.json` has the form of what `windfall fleet --json` writes. Its numbers are made up for three Macs that share a batch
-of 6,000 rows: they illustrate the page, and measure nothing.
+`fleet.json` has the format of what `windfall fleet --json` prints. Its numbers are made up for three Macs that share a
+batch of 6,000 rows: they illustrate the page, and measure nothing.
 """
 
 from __future__ import annotations

@@ -110,6 +110,19 @@ def test_the_reference_shows_every_public_name() -> None:
     assert sorted(shown) == windfall.__all__
 
 
+def test_the_default_user_of_redis_is_disabled_only_once_there_is_an_administrator() -> None:
+    lines = (ROOT / "docs" / "operations.md").read_text().splitlines()
+    (disabled,) = [number for number, line in enumerate(lines) if line == "ACL SETUSER default off"]
+    assert any(re.fullmatch(r"ACL SETUSER \w+ on >\S+ ~\* &\* \+@all", line) for line in lines[:disabled])
+
+
+def test_the_pictures_are_said_to_be_drawn_from_made_up_numbers() -> None:
+    for page in (ROOT / "README.md", ROOT / "docs" / "operations.md"):
+        after = page.read_text().split("images/fleet")[1].split("```")[0]
+        assert "illustration" in after
+        assert "made up" in after.replace("made-up", "made up")
+
+
 def test_the_site_and_the_package_name_one_repository(pyproject: dict[str, Any]) -> None:
     site = (ROOT / "docs" / "site" / "mkdocs.yml").read_text()
     (repository,) = re.findall(r"^repo_url: (\S+)$", site, re.MULTILINE)

@@ -34,7 +34,7 @@ def windfall(tmp_path: Path) -> Shell:
         ("run in.jsonl -o no-model --model demo", "cannot write to no-model: Is a directory"),
         ("run in.jsonl -o notes.txt --model demo", "line 1 of notes.txt is no output line"),
         ("run in.jsonl -o out.jsonl --model nosuch", "'nosuch' is neither a folder nor a Hugging Face name"),
-        ("run in.jsonl -o out.jsonl --model no-model", "no-model is a folder but no model"),
+        ("run in.jsonl -o out.jsonl --model no-model", "no-model is a folder but not a model"),
         ("run in.jsonl -o out.jsonl --model no/such/folder", "no/such/folder: there is no such folder"),
         ("submit in.jsonl -o out.jsonl", "--output needs --wait"),
         ("submit in.jsonl --batch-id a:b", "a batch id is 1 to 128 characters without ':' or blanks, not 'a:b'"),

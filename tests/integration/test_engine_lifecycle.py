@@ -207,7 +207,7 @@ async def test_an_engine_that_cannot_start_again_tells_who_waits(backend: MLXBac
         assert backend.pid
         os.kill(backend.pid, signal.SIGKILL)
         await until(lambda: backend.pid is None)
-        with pytest.raises(BackendUnavailable, match="did not start again"):
+        with pytest.raises(BackendUnavailable, match="did not restart"):
             await backend.complete(Call("job", short()))
     finally:
         (model / "away").rename(weights)
@@ -226,7 +226,7 @@ async def refused(reference: object) -> str:
 
 
 async def test_a_folder_without_a_configuration_is_no_model(tmp_path: Path) -> None:
-    assert "is a folder but no model: it has no config.json" in await refused(tmp_path)
+    assert "is a folder but not a model: it has no config.json" in await refused(tmp_path)
 
 
 async def test_a_missing_folder_is_named(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ async def test_stock_arq_raises_what_a_failed_job_failed_of(
     async with worker(simulated(), redis_url):
         job = await redis.enqueue_job("complete", request(model="other"), _queue_name=LANE)
         assert job is not None
-        with pytest.raises(CompletionFailed, match="serves no model 'other'"):
+        with pytest.raises(CompletionFailed, match="does not serve model 'other'"):
             await job.result(timeout=10, poll_delay=0.05)
 
 
@@ -199,7 +199,7 @@ async def test_a_job_that_no_producer_would_have_taken_fails_without_being_decod
     async with worker(simulated(max_row_bytes=10_000), redis_url):
         large, small = [await producer.wait(name, timeout=20) for name in ("large", "small")]
     assert (large.state, large.error and large.error.type) == (JobState.FAILED, "invalid_payload")
-    assert "a row of 10,000 bytes is the most (setting max_row_bytes)" in (large.error.message if large.error else "")
+    assert "the limit is 10,000 bytes a row (setting max_row_bytes)" in (large.error.message if large.error else "")
     assert small.ok
     assert max(decoded) < 10_000
 

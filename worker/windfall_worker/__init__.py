@@ -1,1 +1,1 @@
-"""The worker side of Windfall: it claims jobs, runs them on a backend and gives each exactly one result."""
+"""The worker side of Windfall: it claims jobs, runs each on a backend, and gives each exactly one result."""

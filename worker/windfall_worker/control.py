@@ -1,4 +1,4 @@
-"""How a running worker is steered: the one Protocol by which everything beside it holds it, and its gate."""
+"""How a running worker is steered: its gate, and the one Protocol through which other parts reach it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Protocol
 
 
 class Who(StrEnum):
-    """Who may have a reason, and how the metrics call it."""
+    """Who can hold new jobs back, by the name that the metrics use."""
 
-    OPERATOR = "operator"  #: a person, from afar
+    OPERATOR = "operator"  #: a person, with `windfall pause`
     CITIZEN = "citizen"  #: the rules of this machine
-    SLEEP = "sleep"  #: the machine itself
+    SLEEP = "sleep"  #: the machine is about to sleep
 
 
 class Gate:
-    """Open while there is no reason against it. Each of those who watch something has one reason at most."""
+    """Open while there is no reason against new jobs. Each `Who` has at most one reason at a time."""
 
     def __init__(self) -> None:
         self._reasons: dict[str, str] = {}
@@ -28,63 +28,63 @@ class Gate:
 
     @property
     def draining(self) -> bool:
-        """Whether it is shut for good."""
+        """Whether the gate is shut for good."""
         return self._draining
 
     @property
     def why(self) -> str | None:
-        """The reasons in words, or None while it is open."""
+        """The reasons in words, or None when there are none."""
         return "; ".join(self._reasons.values()) or None
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Who keeps it shut."""
+        """Who keeps the gate shut."""
         return tuple(self._reasons)
 
     def shut(self, who: str, why: str) -> bool:
-        """`who` has this reason now. Whether the gate was open until then."""
+        """Set `who`'s reason. Returns whether the gate was open until then."""
         was_open = self.open
         self._reasons[who] = why
         return was_open
 
     def lift(self, who: str) -> bool:
-        """`who` has no reason any more. Whether that opened the gate."""
+        """Withdraw `who`'s reason. Returns whether that opened the gate."""
         return self._reasons.pop(who, None) is not None and self.open
 
     def drain(self) -> None:
-        """Shut it for good."""
+        """Shut the gate for good."""
         self._draining = True
 
 
 class Steerable(Protocol):
-    """A running worker, as its orders, its machine, its heartbeat and its metrics hold it."""
+    """A running worker, as its orders, its machine's watchers, its heartbeat and its metrics see it."""
 
     id: str
     gate: Gate
 
     @property
     def busy(self) -> bool:
-        """Whether a job runs here. Those that have ended and wait for Redis do not count."""
+        """Whether a job is running here. Jobs that have ended and are waiting for Redis do not count."""
 
     @property
     def ends_waiting(self) -> int:
-        """How many ends of jobs wait until Redis takes them."""
+        """How many results and returned jobs Redis has yet to accept."""
 
     @property
     def counts(self) -> tuple[int, int]:
-        """How many jobs it has completed, and how many ended otherwise."""
+        """How many jobs have been completed, and how many ended in any other way."""
 
     def pause(self, who: str, why: str) -> None:
-        """Claim nothing more for `who`'s reason, and hand back what has not begun; what runs goes on."""
+        """Stop claiming for `who`'s reason, and hand back what has not begun; running jobs continue."""
 
     def resume(self, who: str) -> None:
-        """`who` no longer has a reason against new jobs."""
+        """Withdraw `who`'s reason against new jobs."""
 
     def drain(self) -> None:
-        """Claim nothing more, ever, and end once what runs has ended or its time is up."""
+        """Stop claiming for good, and end once running jobs have ended or their time is up."""
 
     async def hand_back(self, within: float) -> bool:
-        """Give running jobs so many seconds to end, and put the rest back into their lanes. Call `pause` before.
+        """Give running jobs `within` seconds to end, and put the rest back into their lanes. Call `pause` first.
 
-        Returns whether Redis has all of them.
+        Returns whether Redis has accepted all of them.
         """

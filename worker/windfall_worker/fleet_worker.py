@@ -1,8 +1,8 @@
-"""The arq worker of the fleet: what it is wired from, and how it drains.
+"""The arq worker of the fleet: how it is wired together, and how it drains.
 
-arq gives the function registry, the job context, `Retry`, the start-up and shut-down hooks and the signal handlers.
-Replaced are its poll loop and its way of running a job; docs/decisions/0001-arq-with-own-poll-loop.md says why, and
-`tests/unit/worker/test_arq_contract.py` fails when arq changes what is relied on here.
+arq provides the function registry, the job context, `Retry`, the start-up and shut-down hooks and the signal handlers.
+Its poll loop and the way it runs a job are replaced; docs/decisions/0001-arq-with-own-poll-loop.md says why, and
+`tests/unit/worker/test_arq_contract.py` fails when arq changes anything that this module relies on.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 from arq import ArqRedis, Worker
 from arq.worker import Function
@@ -35,10 +35,10 @@ from windfall_worker.settings import WorkerSettings
 
 logger = logging.getLogger("windfall.worker")
 
-#: Seconds that a claim under way has to come back to a worker that stops.
-_LAST_CLAIM = 3.0
-#: Seconds that the last results have to reach Redis before the worker gives up on it.
-_LAST_WORDS = 10.0
+#: Seconds that a worker which is stopping waits for a claim in flight.
+_LAST_CLAIM: Final = 3.0
+#: Seconds that the last results have to reach Redis before the worker gives up.
+_LAST_RESULTS: Final = 10.0
 
 
 class FleetWorker(Worker):
@@ -80,30 +80,30 @@ class FleetWorker(Worker):
 
     @property
     def ready(self) -> asyncio.Event:
-        """Set once it looks for jobs."""
+        """Set once the worker is looking for jobs."""
         return self._claiming.ready
 
     @property
     def busy(self) -> bool:
-        """Whether a job runs here. Those that have ended and wait for Redis do not count."""
+        """Whether a job is running here. Jobs that have ended and are waiting for Redis do not count."""
         return self.jobs.busy
 
     @property
     def ends_waiting(self) -> int:
-        """How many ends of jobs wait until Redis takes them."""
+        """How many results and returned jobs Redis has yet to accept."""
         return len(self._outbox)
 
     @property
     def counts(self) -> tuple[int, int]:
-        """How many jobs it has completed, and how many ended otherwise."""
+        """How many jobs have been completed, and how many ended in any other way."""
         return self.jobs.completed, self.jobs.failed
 
     async def main(self) -> None:
-        """Work until drained. Raises what ended it, where that is a bug."""
+        """Work until drained. Raises the exception that ended it, which is always a bug."""
         await self._context.clock.now()
         await self._orders.begin()
         background: list[Coroutine[Any, Any, None]] = [self._outbox.run(), self._renewals.run()]
-        # A word on its own channel: some of its jobs are to be cancelled, and a renewal says which.
+        # A message on the worker's own channel means that jobs are to be cancelled; a renewal says which.
         hear = self._announcements.hear
         background += [hear(CHANNEL_WORKER + self.id, self._renewals.once), self._orders.run(self._announcements)]
         background += [hear(CHANNEL_WAKE + lane, group.wake) for group in self._groups for lane in group.wakes]
@@ -115,62 +115,62 @@ class FleetWorker(Worker):
             for task in done:
                 task.result()
         finally:
-            # What runs is stopped first and its way back to Redis last, or nothing of it would be handed back.
+            # Jobs are stopped first and the outbox last: otherwise nothing would be handed back.
             self.gate.drain()
             self.jobs.stop()
             await cancel_all([drained, *claims])
             await self.jobs.hand_back(within=0)
-            await self._outbox.flush(_LAST_WORDS)
+            await self._outbox.flush(_LAST_RESULTS)
             await cancel_all(tasks)
             await self._announcements.close()
 
     def handle_sig(self, signum: signal.Signals) -> None:
         """The first signal drains; a second hands everything back at once."""
-        number = len(self.jobs)
+        running = len(self.jobs)
         if self.gate.draining:
-            logger.warning("%s again: handing back %d running jobs", signum.name, number)
+            logger.warning("%s again: handing back %d running jobs", signum.name, running)
             self.jobs.stop()
         else:
-            logger.warning("%s: draining; %d jobs run on, a second signal hands them back", signum.name, number)
+            logger.warning("%s: draining; %d jobs keep running; signal again to hand them back", signum.name, running)
             self.drain()
 
     def drain(self) -> None:
-        """Claim nothing more, hand back what has not begun, let the rest end for `drain_timeout`."""
+        """Stop claiming, hand back what has not begun, and give the rest `drain_timeout` to end."""
         self.gate.drain()
         self.jobs.stop(begun=False)
         self._drain.set()
 
     def pause(self, who: str, why: str) -> None:
-        """Claim nothing more for `who`'s reason, and hand back what has not begun; what runs goes on."""
+        """Stop claiming for `who`'s reason, and hand back what has not begun; running jobs continue."""
         if self.gate.shut(who, why):
             logger.warning("paused: %s", why)
             self.jobs.stop(begun=False)
 
     def resume(self, who: str) -> None:
-        """`who` no longer has a reason against new jobs."""
+        """Withdraw `who`'s reason against new jobs."""
         if self.gate.lift(who):
             logger.warning("resumed")
             self.look_again()
 
     async def hand_back(self, within: float) -> bool:
-        """Give running jobs so many seconds to end, and put the rest back into their lanes. Call `pause` before.
+        """Give running jobs `within` seconds to end, and put the rest back into their lanes. Call `pause` first.
 
-        Returns whether Redis has all of them.
+        Returns whether Redis has accepted all of them.
         """
-        # What a claim under way brings goes back at once, but not before it is here.
+        # Jobs that a claim in flight brings go back at once, but only after they have arrived.
         await wait_for(self._claiming.quiet, within=_LAST_CLAIM)
         await self.jobs.hand_back(within)
-        return await self._outbox.flush(_LAST_WORDS)
+        return await self._outbox.flush(_LAST_RESULTS)
 
     async def _until_drained(self) -> None:
         await self._drain.wait()
         if not await self.hand_back(self._settings.drain_timeout):
-            logger.error("Redis did not take the last results; their jobs run again when their leases end")
+            logger.error("Redis did not accept the last results; their jobs run again when their leases expire")
 
     def look_again(self) -> None:
-        """There may be something to claim."""
+        """Wake the claim loops: there may be something to claim."""
         for group in self._groups:
             group.capacity.hear()
 
     async def close(self) -> None:
-        """Nothing of arq's to close: whoever made the connection closes it."""
+        """Override arq's: whoever opened the connection closes it."""

@@ -1,4 +1,4 @@
-"""What this machine is: the name of its chip, and how much memory it has."""
+"""This machine's hardware: the name of its chip, and how much memory it has."""
 
 from __future__ import annotations
 
@@ -9,40 +9,41 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Final
 
-_PROCESSORS = Path("/proc/cpuinfo")
-#: What makers put into a chip's name and nobody says.
-_DECORATION = re.compile(r"\((?:R|TM|r|tm)\)|\bCPU\b|\bProcessor\b|@.*$|\b\d+-Core\b")
+_PROCESSORS: Final = Path("/proc/cpuinfo")
+#: What vendors add to a chip's name and people leave out.
+_DECORATION: Final = re.compile(r"\((?:R|TM|r|tm)\)|\bCPU\b|\bProcessor\b|@.*$|\b\d+-Core\b")
 
 
 @cache
 def chip() -> str:
-    """Such as `Apple M4 Pro`; the architecture where nothing tells."""
-    told = _sysctl("machdep.cpu.brand_string") if sys.platform == "darwin" else _of_linux()
-    return " ".join(_DECORATION.sub(" ", told or platform.machine()).split())
+    """The chip's name, such as `Apple M4 Pro`; the architecture where it is unknown."""
+    name = _sysctl("machdep.cpu.brand_string") if sys.platform == "darwin" else _linux_chip()
+    return " ".join(_DECORATION.sub(" ", name or platform.machine()).split())
 
 
 @cache
 def memory_bytes() -> int | None:
-    """All of it, whoever uses it; None where nothing tells."""
+    """All memory of the machine, in use or not; None where it is unknown."""
     if sys.platform == "darwin":
-        told = _sysctl("hw.memsize").strip()
-        return int(told) if told.isdecimal() else None
+        size = _sysctl("hw.memsize").strip()
+        return int(size) if size.isdecimal() else None
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _sysctl(name: str) -> str:
-    asking = ["/usr/sbin/sysctl", "-n", name]
+    command = ["/usr/sbin/sysctl", "-n", name]
     try:
-        return subprocess.run(asking, capture_output=True, text=True, timeout=5, check=True).stdout  # noqa: S603 - fixed
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout  # noqa: S603 - fixed
     except (OSError, subprocess.SubprocessError):
         return ""
 
 
-def _of_linux() -> str:
-    """ARM machines have no such line."""
+def _linux_chip() -> str:
+    """The processor's name; empty on ARM, where the kernel does not print one."""
     try:
-        found = re.search(r"^model name\s*:\s*(.+)$", _PROCESSORS.read_text(), re.MULTILINE)
+        match = re.search(r"^model name\s*:\s*(.+)$", _PROCESSORS.read_text(), re.MULTILINE)
     except OSError:
         return ""
-    return found[1] if found else ""
+    return match[1] if match else ""

@@ -25,7 +25,7 @@ from windfall_worker.metrics.endpoint import open_endpoint
 from windfall_worker.queue.claims import ClaimClient, Lease
 from windfall_worker.queue.heartbeat import Heartbeat
 from windfall_worker.queue.lanes import Spill, make_lane_groups, watch_backlogs
-from windfall_worker.queue.namesake import look_for_namesake
+from windfall_worker.queue.namesake import check_namesake
 from windfall_worker.queue.outbox import Outbox
 from windfall_worker.queue.script_keeper import keep_scripts
 from windfall_worker.recorder import Recorder
@@ -36,12 +36,12 @@ logger = logging.getLogger("windfall.worker")
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a worker is made of, where that is not always the same."""
+    """The replaceable parts of a worker: tests hand in others."""
 
     claim_client: Callable[[ArqRedis, str, Lease], ClaimClient] = ClaimClient
     outbox: Callable[[ArqRedis, Recorder], Outbox] = Outbox
     local_backend: LocalBackend = local_backend
-    machine: Machine | None = None  #: the one that this runs on
+    machine: Machine | None = None  #: None is the machine that this process runs on
 
 
 async def run_worker(
@@ -53,12 +53,11 @@ async def run_worker(
     handle_signals: bool = True,
     parts: Parts = Parts(),
 ) -> None:
-    """Run a worker until it is drained: by a signal, where it handles them, or by `stop`.
+    """Run a worker until it is drained: by a signal (with `handle_signals`), or by `stop`.
 
-    `ready` is set once every model is loaded and the worker looks for jobs. Raises `ConfigError` when a model cannot be
-    loaded, a key is missing or this machine has a worker of the given name, and `BrokerError` when Redis cannot be
-    reached at the start; later outages are waited out. `parts` are for tests: what they bring in place of a worker's
-    own.
+    `ready` is set once every model is loaded and the worker is looking for jobs. Raises `ConfigError` when a model
+    cannot be loaded, a key is missing or this machine already runs a worker of the same name, and `BrokerError` when
+    Redis cannot be reached at the start; later outages are waited out. `parts` lets tests replace parts of the worker.
     """
     worker_id = settings.new_worker_id()
     async with AsyncExitStack() as stack:
@@ -67,7 +66,7 @@ async def run_worker(
         pool = await connect(redis) if isinstance(redis, str) else redis
         if isinstance(redis, str):
             stack.push_async_callback(disconnect, pool)
-        await look_for_namesake(pool, settings, worker_id)
+        await check_namesake(pool, settings, worker_id)
         backends = await open_backends(settings, pool, stack, parts.local_backend)
         clock = RedisClock(pool)
         policy, record = Policy(max_tries=settings.max_tries), metrics.recorder
@@ -92,14 +91,14 @@ async def run_worker(
         if ready:
             watchers.append(asyncio.create_task(_forward(worker.ready, ready)))
         if stop:
-            watchers.append(asyncio.create_task(_drain_at(stop, worker)))
+            watchers.append(asyncio.create_task(_drain_on(stop, worker)))
         stack.push_async_callback(cancel_all, watchers)
         logger.info("worker %s serves %s", worker.id, ", ".join(backends))
-        await _until_one_ends(asyncio.create_task(worker.async_run()), watchers)
+        await _until_drained(asyncio.create_task(worker.async_run()), watchers)
 
 
-async def _until_one_ends(working: asyncio.Task[None], watchers: Sequence[asyncio.Task[None]]) -> None:
-    """Work until drained. A watcher that fails has a bug, and a worker that goes on without it would be half blind."""
+async def _until_drained(working: asyncio.Task[None], watchers: Sequence[asyncio.Task[None]]) -> None:
+    """Work until drained. A watcher fails only on a bug, and ends the worker: without it the worker runs half blind."""
     left: set[asyncio.Task[None]] = {working, *watchers}
     try:
         while not working.done():
@@ -115,6 +114,6 @@ async def _forward(source: asyncio.Event, target: asyncio.Event) -> None:
     target.set()
 
 
-async def _drain_at(stop: asyncio.Event, worker: FleetWorker) -> None:
+async def _drain_on(stop: asyncio.Event, worker: FleetWorker) -> None:
     await stop.wait()
     worker.drain()

@@ -1,4 +1,4 @@
-"""What a worker runs and how: validated value objects, built at the entry point and handed down."""
+"""What a worker runs, and how: validated value objects, built at the entry point and handed down."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ class BreakerSettings(BaseModel):
 
 
 class ProviderSettings(BaseModel):
-    """A cloud API. `openai` and `anthropic` are built in; any other OpenAI-compatible address is added like them."""
+    """A cloud API. `openai` and `anthropic` are built in; any other OpenAI-compatible server can be added."""
 
     model_config = _frozen
 
     protocol: Literal["openai", "anthropic"]
     base_url: str = Field(pattern=r"^https?://[^\s/]+")
-    api_key_env: str | None = None  #: the environment variable that holds the key; None for an address without keys
-    timeout: Seconds = 60.0  #: without a byte
-    call_timeout: Seconds = 600.0  #: of a call as a whole, with all of its resendings
+    api_key_env: str | None = None  #: the environment variable that holds the key; None for a server without keys
+    timeout: Seconds = 60.0  #: without receiving a byte
+    call_timeout: Seconds = 600.0  #: for a whole call, resends included
     max_retries: int = Field(default=3, ge=0, le=10)
     backoff_factor: float = Field(default=0.5, ge=0)
     concurrency: int = Field(default=64, ge=1, le=4096)
     breaker: BreakerSettings = BreakerSettings()
 
     def api_key(self) -> SecretStr:
-        """The key out of the environment. Raises `ConfigError`, naming the variable."""
+        """The key from the environment. Raises `ConfigError`, naming the variable."""
         if self.api_key_env is None:
             return SecretStr("")
         key = os.environ.get(self.api_key_env, "").strip()
         if not key:
             raise ConfigError(
-                f"the environment variable {self.api_key_env} is not set: put the key of {self.base_url} there"
+                f"the environment variable {self.api_key_env} is not set: set it to the key for {self.base_url}"
             )
         return SecretStr(key)
 
@@ -72,12 +72,12 @@ class ModelSettings(BaseModel):
     name: ModelName
     mlx: str | None = None  #: a folder, a Hugging Face repository, or `demo`
     simulate: float | None = Field(default=None, ge=0)  #: seconds that a simulated answer takes
-    slots: int = Field(default=32, ge=1, le=4096)  #: jobs that it runs at once on this machine
+    slots: int = Field(default=32, ge=1, le=4096)  #: jobs that run at once on this machine
     cloud: tuple[Annotated[str, Field(pattern=r"^[^:\s]+:\S+$")], ...] = ()  #: `provider:model`, in order
 
     @property
     def local(self) -> bool:
-        """Whether this machine completes it."""
+        """Whether this machine completes it itself."""
         return self.mlx is not None or self.simulate is not None
 
     def mappings(self) -> list[tuple[str, str]]:
@@ -89,42 +89,48 @@ class WorkerSettings(CitizenSettings):
     """A worker. All times are in seconds."""
 
     models: tuple[ModelSettings, ...] = Field(min_length=1)
-    providers: dict[str, ProviderSettings] = Field(default_factory=dict)  #: besides, or instead of, the built-in ones
-    lease: float = Field(default=10.0, ge=1.0)  #: for how long a claimed job stays claimed without a renewal
-    drain_timeout: float = Field(default=30.0, ge=0)  #: for how long a draining worker lets running jobs go on
-    spill_after: float = Field(default=60.0, ge=0)  #: a job that waits longer for a Mac may go to the cloud
-    keep: float = Field(default=7 * 86400.0, ge=0)  #: for how long the results of jobs without a batch are kept
-    max_tries: int = Field(default=5, ge=1)  #: attempts that may fail on a backend before the job does
-    max_deliveries: int = Field(default=3, ge=1)  #: claims that may end in nothing before a job fails
-    max_row_bytes: int = Field(default=MAX_ROW_BYTES, gt=0)  #: a larger job fails unread
+    providers: dict[str, ProviderSettings] = Field(
+        default_factory=dict
+    )  #: in addition to the built-in ones, or in their place
+    lease: float = Field(default=10.0, ge=1.0)  #: how long a claim lasts without a renewal
+    drain_timeout: float = Field(default=30.0, ge=0)  #: how long a draining worker lets jobs keep running
+    spill_after: float = Field(default=60.0, ge=0)  #: a job that has waited longer for a Mac may go to the cloud
+    keep: float = Field(default=7 * 86400.0, ge=0)  #: how long the results of jobs without a batch are kept
+    max_tries: int = Field(default=5, ge=1)  #: attempts that may fail on one backend before the job fails
+    max_deliveries: int = Field(default=3, ge=1)  #: claims that may end without an outcome before the job fails
+    max_row_bytes: int = Field(default=MAX_ROW_BYTES, gt=0)  #: larger jobs fail without being read
     name: str | None = None
-    metrics_port: int = Field(default=0, ge=0, le=65535)  #: where Prometheus finds its metrics; 0 is nowhere
-    metrics_host: str = "127.0.0.1"  #: the address of this machine that they are served on
-    log_format: Literal["auto", "human", "json"] = "auto"  #: auto is JSON wherever it is no terminal
+    metrics_port: int = Field(
+        default=0, ge=0, le=65535
+    )  #: the port on which Prometheus finds the metrics; 0 turns them off
+    metrics_host: str = "127.0.0.1"  #: the address of this machine on which they are served
+    log_format: Literal["auto", "human", "json"] = "auto"  #: auto is JSON unless the log goes to a terminal
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
 
     @model_validator(mode="after")
     def _mappings_name_providers(self) -> Self:
         for model in self.models:
             if not model.local and not model.cloud:
-                raise ValueError(f"model {model.name!r} names nothing that completes it: give it mlx or cloud")
+                raise ValueError(f"model {model.name!r} has nothing that completes it: set its mlx or cloud")
             for provider, _ in model.mappings():
                 if provider not in self.providers and provider not in BUILT_IN:
                     known = ", ".join(sorted({*self.providers, *BUILT_IN}))
-                    raise ValueError(f"model {model.name!r} names the provider {provider!r}; there are: {known}")
+                    raise ValueError(
+                        f"model {model.name!r} names the unknown provider {provider!r}; known providers: {known}"
+                    )
         return self
 
     def provider(self, name: str) -> ProviderSettings:
-        """The settings of a provider, the file's before the built-in ones."""
+        """The settings of a provider; those in the file win over the built-in ones."""
         return self.providers.get(name) or BUILT_IN[name]
 
     @property
     def renewal(self) -> float:
-        """The period of lease renewals: early enough for two that go missing."""
+        """Seconds between lease renewals: short enough that two may fail before the lease expires."""
         return 0.3 * self.lease
 
     def new_worker_id(self) -> str:
-        """An id that no other worker has, and that a person recognises."""
+        """A unique id that a person can recognise."""
         host = self.name or socket.gethostname().removesuffix(".local")
         clean = "".join(c if c.isalnum() or c in "-_." else "-" for c in host) or "worker"
         return f"{clean}-{os.getpid()}-{secrets.token_hex(3)}"

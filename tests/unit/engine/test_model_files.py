@@ -49,7 +49,7 @@ def test_each_missing_part_is_named(tmp_path: Path, gone: str) -> None:
 
 
 def test_weights_cut_short_are_named_with_both_sizes(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"cut short \([\d,]+ of at least [\d,]+ bytes\)"):
+    with pytest.raises(ConfigError, match=r"truncated \([\d,]+ of at least [\d,]+ bytes\)"):
         resolve_model(str(folder(tmp_path, body=15)))
 
 
@@ -63,7 +63,7 @@ def test_weights_that_are_none_are_named(tmp_path: Path, data: bytes) -> None:
 def test_a_missing_shard_is_named(tmp_path: Path) -> None:
     index = {"weight_map": {"a": "model.safetensors", "b": "model-00002-of-00002.safetensors"}}
     (folder(tmp_path) / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(ConfigError, match="misses model-00002-of-00002"):
+    with pytest.raises(ConfigError, match="lacks model-00002-of-00002"):
         resolve_model(str(tmp_path))
 
 

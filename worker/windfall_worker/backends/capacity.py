@@ -1,35 +1,36 @@
-"""How many jobs a worker may claim: what is free, and a little more so that the engine never waits for Redis."""
+"""How many jobs a worker may claim: its free slots, and a few more so that the engine never waits for Redis."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import time
+from typing import Final
 
 #: Weight of the newest observation in the moving averages.
-_NEW = 0.1
-#: Seconds below which a job that is held is a short one.
-_SHORT = 0.25
-#: A backlog of so many times the slots is a long one.
-_LONG = 4
+_NEW: Final = 0.1
+#: Jobs held for fewer seconds than this are short.
+_SHORT: Final = 0.25
+#: A backlog of this many times the slots is long.
+_LONG: Final = 4
 
 
 class Capacity:
-    """Places for jobs on this worker. `wake` is set when there may be something to claim.
+    """The slots for jobs on this worker. `wake` is set when there may be something to claim.
 
-    The prefetch follows Little's law: as many jobs as end during two claim round trips, so that a slot that frees finds
-    its next job here. That rate comes from how long jobs are held, and not from the gaps between their ends: 64 jobs of
-    5 s that began together end together, which is no high rate. Where jobs are short, all slots may free at once and
-    the next ones are here; what waits behind them waits for no longer than they are. Slow jobs prefetch nothing,
-    because a job that waits here could be running on another Mac. For the same reason a backend gets the `lookahead`
-    that it wishes for only before a long `backlog`, when all are busy.
+    The prefetch follows Little's law: as many jobs as end during two claim round trips, so that a slot that becomes
+    free finds its next job here. The rate is derived from how long jobs are held, not from the gaps between their ends:
+    64 jobs of 5 s that began together end together, which does not make a high rate. If jobs are short, a second set of
+    them is held, in case all slots become free at once; it waits no longer than a job takes. Slow jobs are not
+    prefetched, because a job that waits here could be running on another Mac. For the same reason a backend gets the
+    `lookahead` that it asks for only while there is a long `backlog`, when every worker is busy.
     """
 
     def __init__(self, slots: int, *, lookahead: int = 0) -> None:
         self.slots = slots
         self.held = 0  #: jobs claimed and not ended
-        self.backlog = 0  #: jobs that nobody holds yet, as last looked at
-        self.lanes_empty = False  #: the last claim found less than it asked for, and nothing was heard of since
+        self.backlog = 0  #: jobs waiting to be claimed, as last observed
+        self.lanes_empty = False  #: the last claim found fewer jobs than it asked for, and none was announced since
         self.wake = asyncio.Event()
         self._lookahead = lookahead
         self._held_for = math.inf  # seconds that a job is held, averaged
@@ -49,32 +50,38 @@ class Capacity:
         return max(0, self.slots + self.prefetch - self.held)
 
     def take(self) -> None:
-        """A job came here."""
+        """Count a job that takes a slot."""
         self.held += 1
 
     def give(self, held_for: float | None) -> None:
-        """A job ended here, or went elsewhere, after so many seconds; None where that says nothing of how long jobs
-        take.
-        """
+        """Count a job that leaves its slot after `held_for` seconds; None says nothing about how long jobs take."""
         self.held -= 1
         if held_for is not None:
             before = held_for if math.isinf(self._held_for) else self._held_for
             self._held_for = (1 - _NEW) * before + _NEW * held_for
-        if not self.lanes_empty:  # else a claim after each job that ends would find nothing, in every idle worker
+        if not self.lanes_empty:  # otherwise every idle worker would claim in vain after each job that ends
             self.wake.set()
 
     def hear(self) -> None:
-        """There may be something to claim again."""
+        """Note that there may be something to claim again."""
         self.lanes_empty = False
         self.wake.set()
 
+    def observe_claim(self, *, found_all: bool) -> None:
+        """Note whether the last claim found as many jobs as it asked for."""
+        self.lanes_empty = not found_all
+
+    def observe_backlog(self, jobs: int) -> None:
+        """Note how many jobs are waiting to be claimed."""
+        self.backlog = jobs
+
     def observe_round_trip(self, seconds: float) -> None:
-        """A claim took this long."""
+        """Note how long a claim took."""
         self._round_trip = (1 - _NEW) * self._round_trip + _NEW * min(seconds, 0.1)
 
 
 class Slot:
-    """The place that one job takes up: it moves with the job from a Mac's engine to the cloud."""
+    """The slot that one job takes up: it moves with the job from a Mac's engine to the cloud."""
 
     def __init__(self, capacity: Capacity) -> None:
         self._capacity: Capacity | None = capacity
@@ -82,14 +89,14 @@ class Slot:
         capacity.take()
 
     def move(self, capacity: Capacity) -> None:
-        """Free the place held so far and take one there, which may be one more than there are."""
+        """Free the slot held so far and take one of `capacity`, even if none is free there."""
         if self._capacity is not capacity:
             self.leave()
             self._capacity, self._since = capacity, time.monotonic()
             capacity.take()
 
     def leave(self, *, ended: bool = True) -> None:
-        """Free the place. A job that has not `ended` was handed back: a pause must not look like many short jobs."""
+        """Free the slot. A job that has not `ended` was handed back: a pause must not look like many short jobs."""
         if self._capacity is not None:
             self._capacity.give(time.monotonic() - self._since if ended else None)
             self._capacity = None

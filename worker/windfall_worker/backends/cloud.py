@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from typing import Final
 
 from windfall.errors import BackendUnavailable
 from windfall.request import CompletionRequest
@@ -13,15 +14,15 @@ from windfall_worker.cloud.client import CloudBackendClient, Endpoint
 from windfall_worker.cloud.completion import ChunkCollector, completion_of
 from windfall_worker.cloud.options import CallOptions
 
-#: Fields that are the queue's business: the result carries `metadata`, and whoever follows the job decides on a stream.
-_OURS = ("messages", "model", "metadata", "stream", "stream_options")
+#: Fields that the queue handles itself: the result carries `metadata`, and a stream is used if the job has a follower.
+_OURS: Final = ("messages", "model", "metadata", "stream", "stream_options")
 
 
 class CloudBackend(Backend):
     """Completes requests with `model` at `client`'s provider.
 
-    `name` is the provider's, as the ledger is to call it. The client may be shared by several backends of one provider;
-    the last of them to be closed should be the one with `owns_client`. Cancelling a call closes its connection.
+    `name` is the provider's name in the ledger. Several backends of one provider may share the client; the last of them
+    to be closed should be the one with `owns_client`. Cancelling a call closes its connection.
     """
 
     def __init__(
@@ -42,19 +43,19 @@ class CloudBackend(Backend):
 
     @property
     def available(self) -> bool:
-        """Not while the breaker is open or the endpoint cools down, as far as this process last heard."""
+        """Not while the breaker is open or the endpoint is cooling down, as far as this process knows."""
         return not (self.endpoint.breaker.is_open or self.endpoint.cooldown.active)
 
     def ignored(self, request: CompletionRequest) -> tuple[str, ...]:
-        """What this provider does not know."""
+        """The fields that this provider does not know."""
         known = self.client.known_fields
         return request.passed_over(known) + (("thinking",) if request.thinking and "thinking" not in known else ())
 
     async def start(self) -> None:
-        """Nothing to make ready: connections are opened when they are needed."""
+        """Do nothing: connections are opened when they are needed."""
 
     async def complete(self, call: Call) -> Completion:
-        """Complete one request; as a stream where somebody follows it. Raises `BackendError`."""
+        """Complete one request, as a stream if it has a follower. Raises `BackendError`."""
         if self._closed:
             raise BackendUnavailable(f"the backend {self.name} is closed")
         task = asyncio.create_task(self._complete(call))
@@ -71,7 +72,7 @@ class CloudBackend(Backend):
             raise
 
     async def close(self) -> None:
-        """End the calls still under way and close the connections. May be called twice."""
+        """End the calls in progress and close the connections. May be called twice."""
         self._closed = True
         calls = list(self._calls)
         for task in calls:
@@ -92,7 +93,7 @@ class CloudBackend(Backend):
         messages = body["messages"]
         left_out = {*_OURS, *self.ignored(call.request)}
         fields = {name: value for name, value in body.items() if name not in left_out}
-        # What the request does not name is the endpoint's choice, not the client's default.
+        # What the request does not set is left to the endpoint, not to the client's default.
         fields.setdefault("temperature", None)
         stream = call.on_delta is not None
         answer = await self.client.chat_completion(
@@ -109,5 +110,5 @@ class CloudBackend(Backend):
         return collector.completion(request_id=_last(request_ids))
 
 
-def _last(found: list[str]) -> str | None:
-    return found[-1] if found else None
+def _last(ids: list[str]) -> str | None:
+    return ids[-1] if ids else None

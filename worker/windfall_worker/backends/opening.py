@@ -1,4 +1,4 @@
-"""Building what completes requests on this worker: its engines, and the clients of its cloud mappings."""
+"""Opens what completes requests on this worker: its engines, and the clients of its cloud mappings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from arq import ArqRedis
 
@@ -23,15 +23,15 @@ from windfall_worker.settings import BUILT_IN, ModelSettings, ProviderSettings, 
 if TYPE_CHECKING:
     from windfall_worker.cloud import CloudBackendClient
 
-#: Seconds that an engine which has just died is left alone. Then one job goes first, so that an engine which dies of
-#: whatever it is given does not get at a whole lane. Which job kills engines is found out in sharing.py.
-ENGINE_RESET = 1.0
+#: Seconds that an engine which has just died is left alone. Then one job goes first, so that an engine that dies of
+#: everything does not go through a whole lane. sharing.py finds out which job kills engines.
+ENGINE_RESET: Final = 1.0
 
 
 class Engines:
-    """What the engines of this worker have in common: no engine sees what the others take.
+    """What the engines of this worker share: no engine knows how much memory the others use.
 
-    `share` is what each may have of the device's memory; `taken` is what those that were started need of it.
+    `share` is the fraction of the device's memory that each may use; `taken` is how many bytes the started ones need.
     """
 
     def __init__(self, settings: WorkerSettings) -> None:
@@ -42,10 +42,10 @@ class Engines:
 
 
 def local_backend(model: ModelSettings, engines: Engines) -> Backend:
-    """The backend that settings name. Raises `ConfigError` where this machine lacks what that needs."""
+    """The backend that the settings ask for. Raises `ConfigError` if something that it needs is not installed."""
     if model.simulate is not None:
         return SimulatedBackend(model.simulate, slots=model.slots)
-    if find_spec("mlx_lm") is None:  # what is imported here does without; its process would die of it
+    if find_spec("mlx_lm") is None:  # nothing imported here needs it, but the engine's process would die
         raise ConfigError(f"{model.name}: running models needs the worker extra: {how_to_install('worker')}")
     from windfall_worker.backends.mlx import MLXBackend  # noqa: PLC0415 - a cloud worker does without
     from windfall_worker.engine.settings import EngineSettings  # noqa: PLC0415
@@ -54,15 +54,15 @@ def local_backend(model: ModelSettings, engines: Engines) -> Backend:
     return MLXBackend(str(model.mlx), slots=model.slots, settings=settings, private=engines.private)
 
 
-#: What makes the backend of a model that runs on this machine.
+#: Makes the backend of a model that runs on this machine.
 LocalBackend = Callable[[ModelSettings, Engines], Backend]
 
 
 async def open_backends(
     settings: WorkerSettings, redis: ArqRedis, stack: AsyncExitStack, make_local: LocalBackend = local_backend
 ) -> dict[str, ModelBackends]:
-    """Start every backend; `stack` closes them. Raises `ConfigError` for what can never work."""
-    # Keys are looked at first: a missing one is told before a model has been loaded for minutes.
+    """Start every backend; `stack` closes them. Raises `ConfigError` for one that can never work."""
+    # Keys are checked first: a missing one should not be reported after minutes of loading models.
     clients = _clients(settings, redis, stack)
     engines = Engines(settings)
     backends = {}
@@ -70,8 +70,8 @@ async def open_backends(
         capacity = Capacity(max((settings.provider(name).concurrency for name, _ in model.mappings()), default=1))
         cloud = [_cloud(clients[name], name, target, settings, capacity) for name, target in model.mappings()]
         local = _local(model.name, make_local(model, engines)) if model.local else None
-        found = backends[model.name] = ModelBackends(local, tuple(cloud))
-        for guarded in found.all():
+        served_by = backends[model.name] = ModelBackends(local, tuple(cloud))
+        for guarded in served_by.all():
             stack.push_async_callback(guarded.backend.close)
             await guarded.backend.start()
             engines.taken += guarded.backend.needed_bytes
@@ -90,7 +90,7 @@ def _local(model: str, backend: Backend) -> GuardedBackend:
 
 
 def _clients(settings: WorkerSettings, redis: ArqRedis, stack: AsyncExitStack) -> dict[str, CloudBackendClient]:
-    """One client a provider, however many models use it: they share its connections, and the fleet its breakers."""
+    """One client per provider, however many models use it: they share its connections, and the fleet its breakers."""
     names = {name for model in settings.models for name, _ in model.mappings()}
     link = RedisLink(redis)
     clients = {}

@@ -1,4 +1,4 @@
-"""Where a request may run, and in which order. Pure."""
+"""Where a request may run, and in what order. Pure."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ from windfall_worker.backends.sharing import Sharing
 from windfall_worker.guards.breaker import Breaker
 
 
-def _open_door(_: Sharing) -> AbstractAsyncContextManager[None]:
+def _unrestricted(_: Sharing) -> AbstractAsyncContextManager[None]:
     return nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
 class GuardedBackend:
-    """A backend on this worker: how many calls it gets at once, and what guards it.
+    """A backend on this worker, with what limits and guards its calls.
 
-    `guard` is the breaker of a local engine, and `enter` its door after deaths; cloud backends bring their own breaker,
-    and nothing of ours dies there.
+    `guard` is the breaker of a local engine, and `enter` restricts who shares it after an engine died. A cloud backend
+    has its own breaker inside, and no process of ours can die there.
     """
 
     backend: Backend
     capacity: Capacity
     limit: asyncio.Semaphore
     guard: Callable[[], AbstractAsyncContextManager[None]] = field(default=nullcontext)
-    breaker: Breaker | None = None  #: the one that guards it, whoever asks it
-    enter: Callable[[Sharing], AbstractAsyncContextManager[None]] = field(default=_open_door)
+    breaker: Breaker | None = None  #: the breaker that guards it, here or inside the backend
+    enter: Callable[[Sharing], AbstractAsyncContextManager[None]] = field(default=_unrestricted)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelBackends:
-    """What completes one model name on this worker: its own engine, and cloud mappings in their order."""
+    """What completes one model name on this worker: its engine, and its cloud mappings in order."""
 
     local: GuardedBackend | None
     cloud: tuple[GuardedBackend, ...] = ()
 
     def all(self) -> tuple[GuardedBackend, ...]:
-        """Every guarded, local first."""
+        """Every guarded backend, the local one first."""
         return ((self.local,) if self.local else ()) + self.cloud
 
 
 def candidates(backends: ModelBackends, route: Route, *, spilled: bool) -> tuple[GuardedBackend, ...]:
-    """The backends that may run a request, the one to try first in front.
+    """The backends that may run a request, in the order in which to try them.
 
-    `local` never leaves this machine, whatever fails. `spilled` says that the job came by way of the cloud's capacity:
-    then no engine has a place for it, and it is not queued there a second time.
+    `local` never leaves this machine, whatever fails. `spilled` means that the job was claimed with the capacity of the
+    cloud mappings: no engine has a slot for it, so it is not queued for one a second time.
     """
     local = (backends.local,) if backends.local else ()
     match route:

@@ -1,8 +1,8 @@
-"""Who may be in an engine together after engines died: so that a job that kills them takes no neighbour with it.
+"""Which jobs may share an engine after engines died, so that a job that kills them does not fail its neighbours.
 
-Nobody can see which of the jobs in a dead engine killed it, and each has spent a delivery. Those jobs therefore come
-back in small groups, and on its last delivery a job runs alone: whoever is failed as `worker_lost` was by itself when
-it happened.
+There is no way to tell which of the jobs in a dead engine killed it, and each has spent a delivery. These jobs
+therefore come back in small groups, and a job on its last delivery runs alone: any job that fails as `worker_lost` was
+alone in its engine when that died.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from windfall.result import Attempt
 
 
 class Sharing(Enum):
-    """With whom a job may be in an engine."""
+    """Which other jobs a job may share an engine with."""
 
     ANY = auto()
-    FEW = auto()  #: of those that were in an engine when it died; others do not count
+    FEW = auto()  #: only a few that were in a dying engine; others do not count
     NONE = auto()
 
 
 def allowed_sharing(deliveries: int, most: int, attempts: Sequence[Attempt]) -> Sharing:
-    """What a job's past allows; `deliveries` counts this one, and it has at most `most`."""
+    """What a job's history allows; `deliveries` includes this one, and `most` is the limit."""
     if deliveries <= 1:
         return Sharing.ANY
     if deliveries >= most:
@@ -35,7 +35,7 @@ def allowed_sharing(deliveries: int, most: int, attempts: Sequence[Attempt]) -> 
 
 
 class Isolation:
-    """The door of one engine."""
+    """Controls which jobs share one engine."""
 
     def __init__(self, slots: int) -> None:
         self._few = asyncio.Semaphore(max(1, math.isqrt(slots)))
@@ -47,7 +47,7 @@ class Isolation:
 
     @asynccontextmanager
     async def enter(self, wanted: Sharing) -> AsyncIterator[None]:
-        """Wait until the engine holds only such sharing; the body runs inside."""
+        """Wait until the job may share the engine with those inside; the body runs inside."""
         if wanted is Sharing.NONE:
             async with self._alone, self._emptied():
                 yield

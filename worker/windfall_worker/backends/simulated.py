@@ -11,7 +11,7 @@ from windfall_worker.backends.base import Backend, Call
 
 
 class SimulatedBackend(Backend):
-    """Answers every request after `latency` seconds with a sentence that says that it was simulated."""
+    """Answers every request after `latency` seconds with a sentence that says it is simulated."""
 
     name = "simulated"
 
@@ -21,7 +21,7 @@ class SimulatedBackend(Backend):
         self._closed = False
 
     async def start(self) -> None:
-        """Nothing to make ready."""
+        """Do nothing: it is always ready."""
 
     async def complete(self, call: Call) -> Completion:
         """Sleep, then answer. A followed call gets its answer in two deltas, before and after the sleep."""
@@ -38,7 +38,7 @@ class SimulatedBackend(Backend):
         return Completion(content=text, usage=usage, model="simulated", time_to_first_token=0.0)
 
     async def close(self) -> None:
-        """Answer nothing more."""
+        """Refuse all further calls."""
         self._closed = True
 
 

@@ -13,19 +13,20 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from windfall.config.child_environment import system_environment
 
 logger = logging.getLogger("windfall.citizen")
 
 #: There where systemd runs, says sd_booted(3).
-_BOOTED = Path("/run/systemd/system")
+_BOOTED: Final = Path("/run/systemd/system")
 #: Seconds between two looks at whether jobs run.
-_PERIOD = 1.0
+_PERIOD: Final = 1.0
 #: Seconds for which it stays awake without jobs, so that nothing is started anew for each of them.
-_LINGER = 10.0
+_LINGER: Final = 10.0
 #: Seconds that the program may take to end.
-_AT_MOST = 2.0
+_AT_MOST: Final = 2.0
 
 
 def awake_command(pid: int) -> list[str] | None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from windfall_worker.citizen.readings import Readings, Sensors
 from windfall_worker.citizen.rules import Rule
@@ -15,9 +16,9 @@ from windfall_worker.citizen.rules import Rule
 logger = logging.getLogger("windfall.citizen")
 
 #: Seconds between two looks.
-PERIOD = 5.0
+PERIOD: Final = 5.0
 #: Looks for which a reading that fails stays as it was: a busy machine may be late with one.
-_PATIENCE = 3
+_PATIENCE: Final = 3
 
 
 def local_now() -> datetime:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from windfall_worker.citizen.hours import Hours
 from windfall_worker.citizen.readings import Readings, Thermal
 
 #: Points by which a battery that was too low must be above its limit again: else each job would move it to and fro.
-_HYSTERESIS = 5
+_HYSTERESIS: Final = 5
 
 
 class Rule(ABC):

@@ -49,7 +49,7 @@ CONFIG_KEYS: Final = (
 
 Chunk: TypeAlias = tuple[torch.Tensor, torch.Tensor]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +240,7 @@ def train(master: Qwen3ForCausalLM, rows: Iterator[Row], plan: Plan) -> None:
                     copied.copy_(weight)
             if step % plan.every == 0 or step == steps:
                 shown = " ".join(f"{task} {score:.2f}" for task, score in accuracy(master, held_out).items())
-                log.info(
+                logger.info(
                     "step %d, %.0f s, loss %.4f: %s", step, time.monotonic() - started, running / plan.every, shown
                 )
                 running = 0.0
@@ -289,7 +289,7 @@ def main() -> None:
         model.load_state_dict(load_file(begin / "model.safetensors"), strict=False)
     # On rows this short twice as fast as the fused attention.
     model.set_attn_implementation("eager")
-    log.info("%d parameters", sum(weight.numel() for weight in model.parameters()))
+    logger.info("%d parameters", sum(weight.numel() for weight in model.parameters()))
     train(model, training_rows(options["seed"]), Plan(**options))
 
 

@@ -1,7 +1,7 @@
-"""Messages and tools to the prompt's text, by the model's own chat template.
+"""Turns messages and tools into the prompt's text, with the model's own chat template.
 
-What MLX cannot honour is refused here, by name. A model without a chat template is refused too: a made-up one would
-answer, badly, and nobody would know why.
+What MLX cannot honour is refused here, by name. A model without a chat template is refused too: with an invented one it
+would answer badly, and no one would know why.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final
 from windfall.errors import MalformedRequest, RequestRejected, UnsupportedParameter
 from windfall.request import CompletionRequest, ImagePart, Message
 
-#: Arguments of `apply_chat_template` that are ours, and `chat_template`, which would run a stranger's program.
+#: Arguments of `apply_chat_template` that are set here, and `chat_template`, which would run a stranger's program.
 _OURS: Final = frozenset(
     {
         "add_generation_prompt",
@@ -35,34 +35,34 @@ _OURS: Final = frozenset(
 
 
 def check_supported(request: CompletionRequest, *, tools_known: bool) -> None:
-    """Raise `UnsupportedParameter` for the first thing that MLX cannot honour. `tools_known`: the model can call."""
+    """Raise `UnsupportedParameter` for the first field that MLX cannot honour. `tools_known`: the model calls tools."""
     if request.response_format is not None and request.response_format.get("type") != "text":
         raise UnsupportedParameter(
-            f"response_format {request.response_format.get('type')!r}: MLX models answer with type 'text' only",
+            f"response_format {request.response_format.get('type')!r}: MLX models support type 'text' only",
         )
     if request.tool_choice not in (None, "auto", "none"):
-        raise UnsupportedParameter(f"tool_choice {request.tool_choice!r}: MLX models take 'auto' and 'none' only")
+        raise UnsupportedParameter(f"tool_choice {request.tool_choice!r}: MLX models support 'auto' and 'none' only")
     if request.parallel_tool_calls is False:
-        raise UnsupportedParameter("parallel_tool_calls false: an MLX model cannot be kept from several calls")
+        raise UnsupportedParameter("parallel_tool_calls false: an MLX model cannot be limited to one call")
     if shown_tools(request) and not tools_known:
-        raise UnsupportedParameter("tools: this model's chat template knows no tool calls")
+        raise UnsupportedParameter("tools: this model's chat template does not support tool calls")
     for number, message in enumerate(request.messages):
         if isinstance(message.content, tuple) and any(isinstance(part, ImagePart) for part in message.content):
-            raise UnsupportedParameter(f"messages[{number}].content: image_url: this engine takes text only")
+            raise UnsupportedParameter(f"messages[{number}].content: image_url: this engine supports text only")
     for name in request.chat_template_kwargs or {}:
         if name in _OURS:
             raise UnsupportedParameter(f"chat_template_kwargs.{name} cannot be set by a request")
 
 
 def shown_tools(request: CompletionRequest) -> list[dict[str, Any]] | None:
-    """The tools that the model gets to see: none under `tool_choice` "none"."""
+    """The tools that the model sees: none with `tool_choice` "none"."""
     return list(request.tools) if request.tools and request.tool_choice != "none" else None
 
 
 def render(tokenizer: Any, request: CompletionRequest) -> str:
-    """The prompt as text, up to where the model goes on. Raises `RequestRejected` with the template's own reason."""
+    """The prompt as text, up to where the model continues. Raises `RequestRejected` with the template's own reason."""
     if not tokenizer.has_chat_template:
-        raise RequestRejected("this model has no chat template, so it takes no messages; use one tuned for chat")
+        raise RequestRejected("this model has no chat template, so it cannot take messages; use a model tuned for chat")
     options: dict[str, Any] = dict(request.template_options)
     if request.reasoning_effort is not None:
         options.setdefault("reasoning_effort", request.reasoning_effort)
@@ -75,13 +75,13 @@ def render(tokenizer: Any, request: CompletionRequest) -> str:
             add_generation_prompt=True,
             **options,
         )
-    except Exception as exc:  # a template is a program of the model's maker, and fails as it likes
+    except Exception as exc:  # a template is a program by the model's author, and may raise anything
         raise RequestRejected(f"the model's chat template refuses these messages: {exc}") from exc
     return str(text)
 
 
 def _plain(number: int, message: Message) -> dict[str, Any]:
-    """The message as templates know it: text, arguments as objects, no role `developer`, no field without a value."""
+    """The message as templates expect it: text, arguments as objects, no role `developer`, no field without a value."""
     plain: dict[str, Any] = {
         "role": "system" if message.role == "developer" else message.role,
         "content": message.text() or message.refusal or "",
@@ -112,4 +112,4 @@ def _arguments(text: str, where: str) -> Any:
     except RecursionError as exc:
         raise MalformedRequest(f"{where}: the arguments of a call are nested too deeply") from exc
     except ValueError as exc:
-        raise MalformedRequest(f"{where}: the arguments of a call are no JSON: {exc}") from exc
+        raise MalformedRequest(f"{where}: the arguments of a call are not JSON: {exc}") from exc

@@ -1,7 +1,8 @@
-"""The entry of the engine's process: `python -m windfall_worker.engine.child FD`, where FD is its end of the pipe.
+"""The entry point of the engine's process: `python -m windfall_worker.engine.child FD`; FD is its end of the pipe.
 
-It ends with its pipe, so an engine never outlives its worker, however that ends. Signals meant for the worker (Ctrl-C
-goes to the whole terminal, SIGTERM often to the whole group) are ignored: the worker drains, then closes the pipe.
+The process ends when its pipe closes, so an engine never outlives its worker, however that ends. Signals meant for the
+worker (Ctrl-C goes to the whole terminal, SIGTERM often to the whole group) are ignored: the worker drains, then closes
+the pipe.
 """
 
 from __future__ import annotations
@@ -38,16 +39,20 @@ if TYPE_CHECKING:
     from windfall_worker.engine.runner import Arrivals
     from windfall_worker.engine.sequence import Sequence
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger("windfall.engine")
 
+#: Bytes read from the pipe at once.
 _READ: Final = 1 << 18
-_BURST: Final = 0.02  # seconds that the first of a burst waits at most for the others
-_SILENCE: Final = 0.002  # seconds without a message that end a burst
-_SWITCH: Final = 0.0005  # seconds; Python's 5 ms would let a thread that tokenises hold up each step
+#: Seconds that the first request of a burst waits for the others, at most.
+_BURST: Final = 0.02
+#: Seconds without a message that end a burst.
+_SILENCE: Final = 0.002
+#: Seconds between thread switches; with Python's 5 ms a tokenising thread would delay every step.
+_SWITCH: Final = 0.0005
 
 
 def main() -> None:
-    """Load what the first frame names, then serve until the pipe ends."""
+    """Load what the first frame names, then serve until the pipe closes."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="engine: %(message)s")
@@ -56,16 +61,16 @@ def main() -> None:
     messages = _messages(pipe)
     order = next(messages)
     if not isinstance(order, Load):
-        raise SystemExit("engine: the first frame is no load")
+        raise SystemExit("engine: the first frame is not a load frame")
     outbox = Outbox(pipe)
-    # Read on while the model loads: a worker that went away ends the process at once.
+    # Keep reading while the model loads, so that the process ends at once if the worker does.
     inbox: SimpleQueue[Message] = SimpleQueue()
     threading.Thread(target=_forward, args=(messages, inbox.put), daemon=True).start()
     _serve(order, inbox, outbox)
 
 
 def _serve(order: Load, inbox: SimpleQueue[Message], outbox: Outbox) -> None:
-    # MLX is loaded here and not above: importing it takes a second in which signals were not ignored yet.
+    # MLX is imported here and not above: that takes a second, during which signals would not be ignored yet.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from windfall_worker.engine.intake import Intake, Limits  # noqa: PLC0415
@@ -87,13 +92,13 @@ def _serve(order: Load, inbox: SimpleQueue[Message], outbox: Outbox) -> None:
     try:
         Runner(model, arrivals, outbox.send).run()
     finally:
-        # Other threads would keep the process alive, and its worker waiting, without the one that works.
+        # The other threads would keep the process alive, and its worker waiting, although nothing generates any more.
         logging.shutdown()
         os._exit(70)
 
 
 def _messages(pipe: socket.socket) -> Iterator[Message]:
-    """The worker's messages; at the pipe's end the process ends, whatever else it does."""
+    """The worker's messages; when the pipe closes the process ends, whatever else it is doing."""
     decoder = Decoder()
     while True:
         try:
@@ -104,8 +109,8 @@ def _messages(pipe: socket.socket) -> Iterator[Message]:
         except OSError:
             os._exit(0)
         except ProtocolError as exc:
-            # No traceback: it would show the frame, and that is a prompt.
-            _log.error("%s", exc)
+            # No traceback: it would show the frame, which holds a prompt.
+            logger.error("%s", exc)  # noqa: TRY400 - see above
             os._exit(76)
 
 
@@ -115,9 +120,9 @@ def _forward(messages: Iterator[Message], put: Callable[[Message], None]) -> Non
 
 
 def _prepare(intake: Intake, inbox: SimpleQueue[Message], arrivals: Arrivals, send: Callable[[Message], None]) -> None:
-    """Requests to sequences, in their order; what is refused is answered from here.
+    """Turn requests into sequences, in order; refusals are answered from here.
 
-    What comes in one burst is handed on together: a shared beginning is seen only by those who look at each other.
+    The requests of one burst are handed on together: a shared prefix is found only among requests that are compared.
     """
     while True:
         burst: list[Sequence | Cancel] = []
@@ -128,7 +133,7 @@ def _prepare(intake: Intake, inbox: SimpleQueue[Message], arrivals: Arrivals, se
                 burst.append(message)
             elif isinstance(message, Submit) and (sequence := _prepared(intake, message, send)):
                 burst.append(sequence)
-            # Counted from here, because the very first request pays for the template's compilation.
+            # Counted from here, because the very first request includes compiling the template.
             until = until or time.monotonic() + _BURST
             message = _next(inbox, _SILENCE) if time.monotonic() < until else None
         arrivals.put(burst)
@@ -140,8 +145,8 @@ def _prepared(intake: Intake, submit: Submit, send: Callable[[Message], None]) -
     except BackendError as exc:
         send(Failed(id=submit.id, kind=exc.kind, message=str(exc)))
     except Exception as exc:  # noqa: BLE001 - a thread that died would leave every later call waiting
-        _log.error("a request could not be prepared\n%s", without_words(exc))
-        # Preparing is the same every time: what failed once fails again, and no try is worth it.
+        logger.error("a request could not be prepared\n%s", without_words(exc))  # noqa: TRY400 - it may quote the prompt
+        # Preparing is deterministic: what failed once fails again, so another try is pointless.
         text = f"the engine cannot prepare this request: {type(exc).__name__}"
         send(Failed(id=submit.id, kind=RequestRejected.type, message=text))
     return None
@@ -155,7 +160,7 @@ def _next(inbox: SimpleQueue[Message], within: float) -> Message | None:
 
 
 class Outbox:
-    """Frames on their way to the worker. A thread writes them, several at a time: no step waits for a reader."""
+    """Frames on their way to the worker. A thread writes them in groups, so that no step waits for the reader."""
 
     def __init__(self, pipe: socket.socket) -> None:
         self._pipe = pipe
@@ -164,7 +169,7 @@ class Outbox:
         threading.Thread(target=self._write, daemon=True).start()
 
     def flush(self) -> None:
-        """Wait until all that was sent is written."""
+        """Wait until everything sent so far has been written."""
         written = threading.Event()
         self._queue.put(written)
         written.wait(5)

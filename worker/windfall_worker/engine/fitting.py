@@ -1,6 +1,6 @@
-"""Whether a model fits this machine's memory, known from its files before anything of it is loaded.
+"""Whether a model fits into this machine's memory, determined from its files before any of it is loaded.
 
-Metal does not refuse what is too large: it swaps until the Mac stands still, or ends the process.
+Metal does not refuse what is too large: it swaps until the Mac grinds to a halt, or kills the process.
 """
 
 from __future__ import annotations
@@ -15,32 +15,34 @@ from typing import Any, Final
 
 from windfall.errors import ConfigError
 
-_TOKENS: Final = 4096  # of one slot: a prompt and an answer of the usual lengths
+#: Tokens of one slot: a prompt and an answer of typical length.
+_TOKENS: Final = 4096
 _WEIGHTS: Final = "model*.safetensors"
-_ANSWER_WITHIN: Final = 10.0  # seconds
+#: Seconds that Hugging Face has to answer.
+_ANSWER_WITHIN: Final = 10.0
 _HALF: Final = ("F16", "BF16")
 _GB: Final = 1e9
 
 
 def needed_bytes(folder: Path, *, widened: bool = False) -> int:
-    """Bytes of the weights, and of the keys and values of one slot. `widened`: half precision is loaded as single."""
+    """Bytes of the weights, plus the keys and values of one slot. `widened`: half precision is loaded as single."""
     config = json.loads((folder / "config.json").read_bytes())
     weights = sum(_weights(file, widened=widened) for file in folder.glob(_WEIGHTS))
     return weights + _slot({**config, **(config.get("text_config") or {})}, widened=widened)
 
 
 def remote_bytes(repository: str) -> int:
-    """Bytes of the weights that Hugging Face has; 0 where it does not say, or cannot be reached."""
+    """Bytes of the weights at Hugging Face; 0 if it does not say, or cannot be reached."""
     from huggingface_hub import HfApi  # noqa: PLC0415 - comes with MLX
 
-    with contextlib.suppress(Exception):  # why not is told of when the download fails
+    with contextlib.suppress(Exception):  # the failing download will say why
         files = HfApi().model_info(repository, files_metadata=True, timeout=_ANSWER_WITHIN).siblings or ()
         return sum(file.size or 0 for file in files if fnmatch(file.rfilename, _WEIGHTS))
     return 0
 
 
 def require_fit(name: str, needed: int, available: int, others: int = 0) -> None:
-    """Raise `ConfigError`, with all sizes, for a model that is larger than what MLX may use beside `others`."""
+    """Raise `ConfigError`, with all sizes, if the model does not fit into what MLX may use beside `others`."""
     if needed + others > available:
         beside = f" beside the {in_gb(others)} of the models before it" if others else ""
         raise ConfigError(
@@ -50,8 +52,8 @@ def require_fit(name: str, needed: int, available: int, others: int = 0) -> None
 
 
 def device_memory() -> int:
-    """Bytes that MLX may use: what Metal recommends, else three quarters of the machine's memory."""
-    import mlx.core as mx  # noqa: PLC0415 - `windfall doctor` imports this module, too
+    """Bytes that MLX may use: what Metal recommends, otherwise three quarters of the machine's memory."""
+    import mlx.core as mx  # noqa: PLC0415 - `windfall doctor` imports this module too
 
     recommended = mx.device_info().get("max_recommended_working_set_size")
     if recommended:
@@ -67,7 +69,7 @@ def in_gb(size: int) -> str:
 
 
 def _weights(file: Path, *, widened: bool) -> int:
-    """See `model_files` for the format."""
+    """Bytes of a file's tensors; `model_files` describes the format."""
     with file.open("rb") as stream:
         header: dict[str, Any] = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
     tensors = [entry for name, entry in header.items() if name != "__metadata__"]
@@ -78,7 +80,7 @@ def _weights(file: Path, *, widened: bool) -> int:
 
 
 def _slot(config: Mapping[str, Any], *, widened: bool) -> int:
-    """Two vectors a token, layer and head. 0 for a model that describes itself in other words."""
+    """Bytes of one slot: two vectors per token, layer and head; 0 if the configuration uses other names."""
     heads = config.get("num_attention_heads") or 0
     width = config.get("head_dim") or (config.get("hidden_size") or 0) // max(1, heads)
     kept = config.get("num_key_value_heads") or heads

@@ -1,4 +1,4 @@
-"""A submitted request to a sequence, on a thread of its own: the engine never waits for a tokenizer."""
+"""Turns a submitted request into a sequence, on a thread of its own: the engine never waits for a tokenizer."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from windfall_worker.engine.sampling import Sampling, logits_processors
 from windfall_worker.engine.sequence import Sequence
 from windfall_worker.engine.text import TextRules
 
-_LONG_TOKEN: Final = 16  # characters; texts of which the average token is longer are tokenised whole
+#: Characters. A text whose average token is longer than this is tokenised in full.
+_LONG_TOKEN: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a sequence can be, in tokens. `room`: how many tokens of keys and values all sequences have together."""
+    """How long a sequence can be, in tokens. `room`: tokens of keys and values that memory holds, over all sequences."""
 
     context_length: int
     vocab_size: int
@@ -36,7 +37,7 @@ class Intake:
         self._rules = TextRules(tokenizer)
 
     def prepare(self, submit: Submit) -> Sequence:
-        """The sequence for this call. Raises `RequestRejected` before any work is done."""
+        """The sequence for this call. Raises `RequestRejected` before any generation starts."""
         arrived, request = time.perf_counter(), submit.request
         check_supported(request, tools_known=self._tokenizer.has_tool_calling)
         text = render(self._tokenizer, request)
@@ -62,19 +63,19 @@ class Intake:
         return list(self._tokenizer.encode(text, add_special_tokens=False))
 
     def _check_length(self, text: str) -> None:
-        """Refuse what is far too long by its beginning: to tokenise all of it would hold up everybody else."""
+        """Refuse a far too long text by its beginning: tokenising all of it would delay every other request."""
         context = self._limits.context_length
         beginning = text[: context * _LONG_TOKEN]
         if len(beginning) < len(text) and (tokens := len(self._encode(beginning))) > context:
             raise ContextLengthExceeded(
-                f"the prompt has more than {tokens} tokens and the model's context is {context} tokens; "
+                f"the prompt has more than {tokens} tokens, but the model's context is {context} tokens; "
                 "shorten the messages",
             )
 
     def _opens_reasoning(self, text: str) -> bool:
-        """Whether the template itself began the model's reasoning.
+        """Whether the template itself opened the model's reasoning.
 
-        Looked for at the very end: mlx-lm's server looks for the last marker anywhere, so a user who writes one would
+        Only the very end counts: mlx-lm's server looks for the last marker anywhere, so a user who writes one would
         turn the whole answer into reasoning.
         """
         return bool(self._tokenizer.has_thinking and text.rstrip().endswith(self._tokenizer.think_start))
@@ -82,21 +83,21 @@ class Intake:
     def _max_tokens(self, prompt: int, request: CompletionRequest) -> int:
         context, wanted = self._limits.context_length, request.token_limit
         if prompt == 0:
-            raise RequestRejected("the prompt is empty: the model's chat template made nothing of these messages")
+            raise RequestRejected("the prompt is empty: the model's chat template produces nothing for these messages")
         if prompt >= context:
             raise ContextLengthExceeded(
                 f"the prompt has {prompt} tokens and the model's context is {context} tokens, "
-                "of which the completion needs at least one; shorten the messages",
+                "which leaves none for the completion; shorten the messages",
             )
         if wanted is not None and prompt + wanted > context:
             raise ContextLengthExceeded(
                 f"the prompt has {prompt} tokens and max_tokens asks for {wanted} more, together {prompt + wanted}, "
-                f"but the model's context is {context} tokens; shorten the messages or ask for fewer",
+                f"but the model's context is {context} tokens; shorten the messages or lower max_tokens",
             )
         room = self._limits.room
         if prompt + (wanted or 1) > room:
             raise RequestRejected(
                 f"the prompt has {prompt} tokens and the completion up to {wanted or 1}, but this engine's memory for "
-                f"keys and values holds {room} tokens; ask for fewer, or give the engine more memory (kv_bytes)",
+                f"keys and values holds {room} tokens; shorten the messages, lower max_tokens, or use a smaller model",
             )
         return wanted or min(self._limits.default_max_tokens, context - prompt, room - prompt)

@@ -1,4 +1,4 @@
-"""One engine process as the worker sees it: its pipe, the calls that it holds, and how it ended."""
+"""One engine process as the worker sees it: its pipe, the calls it holds, and how it ended."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from windfall_worker.engine.protocol import (
 )
 from windfall_worker.engine.words import Words
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger("windfall.engine")
 
 _ERRORS: Final[dict[str, type[BackendError]]] = {
     error.type: error
@@ -62,8 +62,10 @@ _ERRORS: Final[dict[str, type[BackendError]]] = {
     )
 }
 
-_LAST_WORDS: Final = 2.0  # seconds
-_RATE_BEATS: Final = 10  # about two seconds
+#: Seconds to wait for what an ended process has left in its pipes.
+_LAST_WORDS: Final = 2.0
+#: Beats over which the token rate is measured: about two seconds.
+_RATE_BEATS: Final = 10
 
 OnDelta = Callable[[Delta], None]
 
@@ -77,9 +79,9 @@ class _Held:
 
 
 class EngineLink(asyncio.Protocol):
-    """A running engine process. Made by `launch`; `loaded` tells when it can take calls.
+    """A running engine process, created by `launch`; `loaded` is done when it can take calls.
 
-    `progressed` is the loop's time of the last sign of work: a step, or anything said about a call.
+    `progressed` is the loop's time of the last sign of work: a step, or any frame about a call.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, order: Load, words: Words) -> None:
@@ -101,13 +103,13 @@ class EngineLink(asyncio.Protocol):
 
     @classmethod
     async def launch(cls, order: Load, private: Collection[str] = ()) -> Self:
-        """Start a process and tell it what to load. Of our environment it gets what it needs and is not `private`."""
+        """Start a process and tell it what to load. Its environment is what it needs, without what is `private`."""
         words = await Words.listen()
         ours, theirs = socket.socketpair()
         with theirs:
             ours.setblocking(False)  # noqa: FBT003 - socket's signature
             try:
-                # -P: a file called mlx.py in the working folder is not the mlx that is meant.
+                # -P: otherwise a file named mlx.py in the working folder would be imported as mlx.
                 process = await asyncio.create_subprocess_exec(
                     sys.executable,
                     "-P",
@@ -137,12 +139,12 @@ class EngineLink(asyncio.Protocol):
 
     @property
     def held(self) -> int:
-        """How many calls it holds."""
+        """How many calls the process holds."""
         return len(self._calls)
 
     @property
     def tokens_per_second(self) -> float:
-        """Tokens generated a second, over the last few beats."""
+        """Tokens generated per second, over the last few beats."""
         if len(self._generated) < 2:
             return 0.0
         (then, before), (now, after) = self._generated[0], self._generated[-1]
@@ -158,24 +160,24 @@ class EngineLink(asyncio.Protocol):
             self._send(Submit(id=call, request=request, follow=on_delta is not None))
             return await held.completion
         finally:
-            # Who is answered is held no more; who is still held was given up by its caller.
+            # An answered call is no longer held; one that still is was cancelled by its caller.
             if self._calls.pop(call, None):
                 self._send(Cancel(id=call))
 
     def touch(self) -> None:
-        """Take this moment as one in which work was seen."""
+        """Note that work was seen just now."""
         self.progressed = self._loop.time()
 
     def kill(self, reason: str) -> None:
-        """End the process now; `reason` goes on with "the engine …"."""
+        """Kill the process; `reason` completes a sentence that begins "the engine"."""
         self._reason = self._reason or reason
         if self._process.returncode is None:
             self._process.kill()
 
     async def ended(self) -> str:
-        """Wait until the process is gone and say why, as what goes on with "the engine …"."""
+        """Wait until the process is gone. Returns why, to complete a sentence that begins "the engine"."""
         code = await self._process.wait()
-        # Its last words may still be in the pipe: why it could not load, or a completion.
+        # Its last frames may still be in the pipe: why it could not load, or a completion.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAST_WORDS):
                 await self._closed.wait()
@@ -185,12 +187,12 @@ class EngineLink(asyncio.Protocol):
         return self._reason or _how_it_ended(code)
 
     def hang_up(self) -> None:
-        """Close the pipe, upon which the process ends by itself."""
+        """Close the pipe; the process then ends by itself."""
         if self._transport is not None:
             self._transport.close()
 
     def fail_calls(self, error: BackendError) -> None:
-        """End every call that is held."""
+        """Fail every call that the process holds."""
         for held in self._calls.values():
             if not held.completion.done():
                 held.completion.set_exception(error)
@@ -198,13 +200,13 @@ class EngineLink(asyncio.Protocol):
         self._calls.clear()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Asyncio's: the pipe is open."""
+        """Called by asyncio: the pipe is open."""
         if isinstance(transport, asyncio.Transport):
             self._transport = transport
             self._send(self._order)
 
     def data_received(self, data: bytes) -> None:
-        """Asyncio's: bytes came."""
+        """Called by asyncio: bytes arrived."""
         try:
             for message in self._decoder.feed(data):
                 self._take(message)
@@ -212,7 +214,7 @@ class EngineLink(asyncio.Protocol):
             self.kill(f"sent {exc}")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Asyncio's: the pipe is closed. An engine without a pipe is of no use."""
+        """Called by asyncio: the pipe is closed. An engine without a pipe is useless."""
         del exc
         self._closed.set()
         if self._process.returncode is None:
@@ -254,8 +256,8 @@ class EngineLink(asyncio.Protocol):
             return
         try:
             held.on_delta(Delta(content=message.content, reasoning=message.reasoning))
-        except Exception:  # noqa: BLE001 - it is not the engine's failure, and must not become one
-            _log.exception("whoever follows a completion failed; it is followed no more")
+        except Exception:
+            logger.exception("the callback for a completion's deltas failed; it gets no more of them")
             held.on_delta = None
 
     def _send(self, message: Message) -> None:
@@ -280,11 +282,11 @@ def _how_it_ended(code: int) -> str:
     except ValueError:
         name = "unknown"
     hint = "; Metal aborts a process that runs out of memory" if -code == signal.SIGABRT else ""
-    return f"was ended by signal {-code} ({name}{hint})"
+    return f"was killed by signal {-code} ({name}{hint})"
 
 
 def _environment(private: Collection[str], *, downloads: bool) -> dict[str, str]:
-    """What an engine needs of ours, and our own packages findable however this program was started."""
+    """What an engine needs from our environment, with our own packages importable however this program was started."""
     roots = [str(Path(package.__file__ or "").parent.parent) for package in (windfall, windfall_worker)]
     known = os.environ.get("PYTHONPATH")
     path = os.pathsep.join([*dict.fromkeys(roots), *([known] if known else [])])

@@ -1,7 +1,7 @@
-"""A folder or repository to a model that is ready, with what the engine must know of it."""
+"""Loads a folder or repository as a model that is ready to use, with what the engine must know about it."""
 
 # mypy: disable-error-code="no-untyped-call"
-# mlx-lm is typed in parts.
+# mlx-lm is only partly typed.
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ from windfall_worker.engine.processor import PREFILL_STEP, suit_processor
 from windfall_worker.engine.protocol import Load, Ready
 from windfall_worker.engine.settings import EngineSettings
 
-_CACHE_STEP: Final = 256  # tokens for which mlx-lm's caches allocate at a time
+#: Tokens for which mlx-lm's caches allocate at a time.
+_CACHE_STEP: Final = 256
+#: The fewest bytes for keys and values.
 _LEAST_KV: Final = 64 * 1024 * 1024
-_NO_LIMIT: Final = 1 << 20  # tokens, for a model that names no context
+#: Tokens of context for a model that does not name its own.
+_NO_LIMIT: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A loaded model. `room` is how many tokens of keys and values its memory holds."""
+    """A loaded model. `room` is how many tokens of keys and values fit into its memory."""
 
     module: Any
     tokenizer: Any
@@ -45,11 +48,11 @@ class Model:
 
     @property
     def room(self) -> int:
-        """In tokens, over all rows of the batch: whole steps of mlx-lm's caches."""
+        """Tokens over all rows of the batch, in whole steps of mlx-lm's caches."""
         return self.kv_bytes // self.kv_bytes_per_token // _CACHE_STEP * _CACHE_STEP
 
     def ready(self) -> Ready:
-        """The frame that says so."""
+        """The frame that reports the model to the worker."""
         return Ready(
             context_length=self.context_length,
             vocab_size=self.vocab_size,
@@ -107,11 +110,11 @@ def _load(order: Load) -> tuple[Any, Any, dict[str, Any], int]:
 
 
 def _download(repository: str, others: int = 0) -> Path:
-    """The repository's files, from the local cache where they are complete."""
-    # Not in the cache, or not whole: there are many ways to say so.
+    """The repository's files, from the local cache if they are complete there."""
+    # Not in the cache, or incomplete: many exceptions say so.
     with contextlib.suppress(Exception):
         return Path(hf_repo_to_path(repository))
-    # Known before tens of gigabytes are on their way for nothing.
+    # Checked before tens of gigabytes are downloaded for nothing.
     require_fit(repository, remote_bytes(repository), device_memory(), others)
     try:
         return Path(_download_files(repository))
@@ -124,8 +127,8 @@ def _download(repository: str, others: int = 0) -> Path:
 def _why_no_download(exc: Exception) -> str:
     name = type(exc).__name__
     if name in ("RepositoryNotFoundError", "HfHubHTTPError", "GatedRepoError", "RevisionNotFoundError"):
-        return "Hugging Face has no such repository, or it is private or gated; check the name"
-    return "Hugging Face cannot be reached; check the network, or give a folder"
+        return "there is no such repository, or it is private or gated; check the name"
+    return "Hugging Face cannot be reached; check the network, or give a local folder"
 
 
 def _one_line(exc: Exception) -> str:
@@ -148,15 +151,18 @@ def _context_length(config: dict[str, Any], tokenizer: Any, settings: EngineSett
 
 
 def _budgets(settings: EngineSettings, per_token: int) -> tuple[int, int]:
-    """Bytes for running sequences and for kept prefixes.
+    """Bytes for running sequences and for cached prefixes.
 
-    Half of what this engine's share of the device has left, because mlx-lm copies keys and values when sequences join
-    and leave; an eighth of that half for prefixes.
+    Together they get half of what is left of this engine's share of the device, because mlx-lm copies keys and values
+    when sequences join and leave; prefixes get an eighth of that half.
     """
     share = int(device_memory() * min(1.0, settings.memory_share))
     left = max(_LEAST_KV, (share - mx.get_active_memory()) // 2)
     prefix = left // 8 if settings.prefix_bytes is None else settings.prefix_bytes
     kv = max(left - prefix, _LEAST_KV) if settings.kv_bytes is None else settings.kv_bytes
     if kv < per_token * _CACHE_STEP:
-        raise ConfigError(f"kv_bytes {kv:,} holds less than {_CACHE_STEP} tokens at {per_token:,} bytes a token")
+        raise ConfigError(
+            f"the memory for keys and values ({kv:,} bytes) holds fewer than {_CACHE_STEP} tokens "
+            f"at {per_token:,} bytes per token"
+        )
     return kv, prefix

@@ -1,4 +1,4 @@
-"""Log-probabilities, for the sequences that asked; nobody else pays for them."""
+"""Log-probabilities, computed only for the sequences that ask for them."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from mlx_lm.tokenizer_utils import BPEStreamingDetokenizer, SPMStreamingDetokeni
 
 from windfall.result import TokenLogprob, TopLogprob
 
+#: OpenAI's number for "practically never"; JSON has no minus infinity.
 LOWEST: Final = -9999.0
-"""OpenAI's number for "as good as never"; minus infinity is no JSON."""
 
 _SPACE: Final = "\u2581".encode()
 
 
 class LogprobReader:
-    """Reads rows of log-probabilities on a stream of its own: on the engine's it would wait for the step that runs."""
+    """Reads rows of log-probabilities on a stream of its own: on the engine's it would wait for the current step."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._names = TokenNames(tokenizer)
         self._stream = mx.new_stream(mx.default_device())
 
     def read(self, rows: Items[tuple[mx.array, int, int]]) -> list[TokenLogprob]:
-        """For each (row, token, number of alternatives) one entry, all in one evaluation."""
+        """One entry for each (row, token, number of alternatives), all in one evaluation."""
         with mx.stream(self._stream):
             logprobs = mx.stack([row.astype(mx.float32) for row, _, _ in rows])
             chosen = mx.take_along_axis(logprobs, mx.array([[token] for _, token, _ in rows]), axis=-1)
@@ -59,14 +59,14 @@ def _best(logprobs: mx.array, count: int) -> tuple[mx.array, mx.array]:
 
 
 class TokenNames:
-    """A token id as OpenAI shows it: its text, and its bytes where one token is a part of a character."""
+    """A token id as OpenAI shows it: its text, and its bytes, since a token may be part of a character."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._known: dict[int, dict[str, Any]] = {}
 
     def of(self, token: int) -> dict[str, Any]:
-        """`token` and `bytes`."""
+        """The fields `token` and `bytes`."""
         if token not in self._known:
             data = self._bytes(token)
             self._known[token] = {"token": data.decode("utf-8", "replace"), "bytes": list(data)}

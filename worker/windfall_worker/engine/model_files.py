@@ -1,7 +1,7 @@
 """A model reference -> a folder that can be loaded, or one sentence why not.
 
-Looked at before anything is loaded, because what MLX says about a broken file is no sentence for a person, and a file
-cut short may pass until its missing bytes are read.
+Checked before anything is loaded, because MLX's messages about broken files are not meant for people, and a truncated
+file may go unnoticed until its missing bytes are read.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 def resolve_model(reference: str) -> str:
     """`demo`, a folder or a Hugging Face repository (`org/name`) -> what `mlx_lm.load` takes.
 
-    A folder is checked here, a repository when it has been downloaded. Raises `ConfigError`.
+    A folder is checked here, a repository after it has been downloaded. Raises `ConfigError`.
     """
     if reference == "demo":
         if not (DEMO_PATH / "config.json").is_file():
-            raise ConfigError("the demo model is missing from this installation; install windfall again")
+            raise ConfigError("the demo model is missing from this installation; reinstall Windfall")
         return str(DEMO_PATH)
     path = Path(reference).expanduser()
     if path.is_dir():
@@ -42,13 +42,13 @@ def resolve_model(reference: str) -> str:
 
 
 def check_folder(folder: Path, shown: str) -> None:
-    """Raise `ConfigError` unless the folder holds a whole model. `shown` is what the user called it."""
+    """Raise `ConfigError` unless the folder holds a complete model. `shown` is how the user named it."""
     config = folder / "config.json"
     if not config.is_file():
-        raise ConfigError(f"{shown} is a folder but no model: it has no config.json")
+        raise ConfigError(f"{shown} is a folder but not a model: it has no config.json")
     parsed = _json(config, shown)
     if "model_type" not in parsed:
-        raise ConfigError(f"{shown}/config.json names no model_type, so it is no model's configuration")
+        raise ConfigError(f"{shown}/config.json has no model_type, so it does not describe a model")
     weights = sorted(folder.glob("model*.safetensors"))
     if not weights:
         raise ConfigError(f"{shown} has a config.json but no weights (model*.safetensors)")
@@ -56,7 +56,7 @@ def check_folder(folder: Path, shown: str) -> None:
     if index.is_file():
         named = set(_json(index, shown).get("weight_map", {}).values())
         if missing := sorted(named - {file.name for file in weights}):
-            raise ConfigError(f"{shown} misses {missing[0]}, one of its {len(named)} weight files; download it again")
+            raise ConfigError(f"{shown} lacks {missing[0]}, one of its {len(named)} weight files; download it again")
     for file in weights:
         _check_weights(file, shown)
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "tiktoken.model")):
@@ -69,14 +69,14 @@ def _json(file: Path, shown: str) -> dict[str, Any]:
     except (OSError, ValueError) as exc:
         raise ConfigError(f"{shown}/{file.name} cannot be read as JSON: {exc}") from exc
     if not isinstance(parsed, dict):
-        raise ConfigError(f"{shown}/{file.name} holds no JSON object")
+        raise ConfigError(f"{shown}/{file.name} is not a JSON object")
     return parsed
 
 
 def _check_weights(file: Path, shown: str) -> None:
-    """The format: 8 bytes of header length, the header (JSON with each tensor's offsets), then the tensors.
+    """Raise `ConfigError` unless the file is complete.
 
-    See https://huggingface.co/docs/safetensors#format.
+    The format: 8 bytes of header length, the header (JSON with each tensor's offsets), then the tensors; see https://huggingface.co/docs/safetensors#format.
     """
     has, needs = file.stat().st_size, 8
     try:
@@ -86,8 +86,8 @@ def _check_weights(file: Path, shown: str) -> None:
                 header = json.loads(stream.read(needs - 8)) | {"__metadata__": None}
                 needs += max((entry["data_offsets"][1] for entry in header.values() if entry), default=0)
     except (OSError, ValueError, KeyError, TypeError, IndexError) as exc:
-        raise ConfigError(f"{shown}/{file.name} is no safetensors file; copy or download it again") from exc
+        raise ConfigError(f"{shown}/{file.name} is not a safetensors file; copy or download it again") from exc
     if has < needs:
         raise ConfigError(
-            f"{shown}/{file.name} is cut short ({has:,} of at least {needs:,} bytes); copy or download it again",
+            f"{shown}/{file.name} is truncated ({has:,} of at least {needs:,} bytes); copy or download it again",
         )

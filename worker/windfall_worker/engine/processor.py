@@ -1,7 +1,7 @@
-"""What makes a model exact and fast where MLX runs on the processor and not on a GPU."""
+"""Makes a model exact and fast where MLX runs on the processor instead of a GPU."""
 
 # mypy: disable-error-code="no-untyped-call"
-# mlx is typed in parts.
+# mlx is only partly typed.
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import mlx.core as mx
 from mlx.nn.layers.linear import Linear
 from mlx.utils import tree_flatten
 
+#: Tokens. Attention computes the full square of a step, including the half that the causal mask discards.
 PREFILL_STEP: Final = 128
-"""Tokens. Attention computes the whole square of a step, the half that the causal mask throws away too."""
 
 _HALF: Final = (mx.float16, mx.bfloat16)
 
 
 def suit_processor(module: Any) -> None:
-    """Change the model's weights in place: single precision, and laid out as BLAS multiplies fastest.
+    """Change the model's weights in place: to single precision, in the layout that BLAS multiplies fastest.
 
-    Half precision is slower than single there, and nearer to ties that a batch's shape could decide.
+    On a processor, half precision is slower, and closer to ties that the shape of a batch could decide.
     """
     parameters: Any = tree_flatten(module.parameters())
     module.load_weights(
@@ -34,9 +34,9 @@ def suit_processor(module: Any) -> None:
 
 
 def _columns_first(weight: mx.array) -> mx.array:
-    """The same matrix in memory column by column.
+    """The same matrix, stored column by column.
 
-    A linear layer multiplies by the transpose. BLAS does that by dot products, which the reference implementation in
-    MLX' wheels for Linux does one number at a time; of this layout it takes whole rows.
+    A linear layer multiplies by the transpose. BLAS does that with dot products, which the reference implementation in
+    MLX's wheels for Linux computes one number at a time; with this layout it processes whole rows.
     """
     return mx.contiguous(weight.T).T

@@ -1,8 +1,8 @@
 """The frames between the worker and the engine's process.
 
-A frame is four bytes of length (big-endian, without themselves) and that many bytes of JSON: one object whose `type`
-names its kind. Worker to engine: `load` (first, once), `submit`, `cancel`. Engine to worker: `ready` or `load_failed`
-(once), then `delta`, `done`, `failed`, `beat`. Nothing is pickled, and nothing of a bad frame is acted upon.
+A frame is four bytes of length (big-endian, not counting themselves) and that many bytes of JSON: one object whose
+`type` names its kind. Worker to engine: `load` (first, once), `submit`, `cancel`. Engine to worker: `ready` or
+`load_failed` (once), then `delta`, `done`, `failed`, `beat`. Nothing is pickled, and no part of a bad frame is used.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from windfall.request import CompletionRequest, Contract
 from windfall.result import Completion
 from windfall_worker.engine.settings import EngineSettings
 
+#: Bytes. No prompt comes near Redis' own limit (512 MB per value), so a greater length is garbage.
 MAX_FRAME: Final = 256 * 1024 * 1024
-"""Bytes. A request near Redis' own limit (512 MB a value) is no prompt; a length beyond this is garbage."""
 
 _HEADER: Final = 4
 
 
 class ProtocolError(Exception):
-    """Bytes that are no frame. `data` holds their beginning."""
+    """Bytes that are not a frame. `data` holds their beginning."""
 
     def __init__(self, message: str, data: bytes) -> None:
         super().__init__(message)
@@ -31,7 +31,7 @@ class ProtocolError(Exception):
 
 
 class Load(Contract):
-    """Load this model; the first frame, and sent once."""
+    """Load this model: the first frame, sent once."""
 
     type: Literal["load"] = "load"
     model: str
@@ -41,7 +41,7 @@ class Load(Contract):
 
 
 class Submit(Contract):
-    """Complete this request. `follow`: somebody wants the deltas."""
+    """Complete this request. `follow`: send deltas."""
 
     type: Literal["submit"] = "submit"
     id: int
@@ -50,7 +50,7 @@ class Submit(Contract):
 
 
 class Cancel(Contract):
-    """Nobody waits for this call any more. No answer comes; one that is under way may still arrive."""
+    """Drop this call. It is not answered, although an answer already sent may still arrive."""
 
     type: Literal["cancel"] = "cancel"
     id: int
@@ -65,7 +65,7 @@ class Ready(Contract):
     kv_bytes_per_token: int
     kv_bytes: int
     prefix_bytes: int
-    needed_bytes: int = 0  #: weights and one slot, known from the model's files
+    needed_bytes: int = 0  #: of the weights and one slot, computed from the model's files
 
 
 class LoadFailed(Contract):
@@ -76,7 +76,7 @@ class LoadFailed(Contract):
 
 
 class DeltaFrame(Contract):
-    """The next piece of a call that is followed."""
+    """The next piece of a completion, for a call with `follow`."""
 
     type: Literal["delta"] = "delta"
     id: int
@@ -102,10 +102,10 @@ class Failed(Contract):
 
 
 class Beat(Contract):
-    """What the engine did so far, several times a second. Counters count from its start and never go down.
+    """What the engine has done so far, sent several times a second. Counters start with the engine and never decrease.
 
-    `busy` is the time (seconds) spent in steps, `stalled` that in which there was work but no step ran, `idle` the
-    rest. `prefill_tokens` were computed, `cached_tokens` were taken from an earlier computation instead.
+    `busy` is the time (seconds) spent in steps, `stalled` the time with work but no running step, `idle` the rest.
+    `prefill_tokens` were computed; `cached_tokens` were reused from an earlier computation.
     """
 
     type: Literal["beat"] = "beat"
@@ -128,22 +128,22 @@ _ADAPTER: Final[TypeAdapter[Message]] = TypeAdapter(Annotated[Message, Field(dis
 
 
 def encode(message: Message) -> bytes:
-    """One frame. Raises `ProtocolError` where it would be longer than `MAX_FRAME`."""
+    """One frame. Raises `ProtocolError` if it would be longer than `MAX_FRAME`."""
     body = message.model_dump_json(exclude_defaults=False).encode()
     if len(body) > MAX_FRAME:
-        raise ProtocolError(f"a {message.type} frame of {len(body):,} bytes; at most {MAX_FRAME:,} are sent", body)
+        raise ProtocolError(f"a {message.type} frame has {len(body):,} bytes; the limit is {MAX_FRAME:,}", body)
     return len(body).to_bytes(_HEADER, "big") + body
 
 
 class Decoder:
-    """Cuts a stream of bytes into messages. After a `ProtocolError` it is of no more use: frames have no marks."""
+    """Splits a stream of bytes into messages. It cannot continue after a `ProtocolError`: frames have no markers."""
 
     def __init__(self, max_frame: int = MAX_FRAME) -> None:
         self._max_frame = max_frame
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterable[Message]:
-        """Take bytes as they come; yield each message that they complete."""
+        """Add bytes as they arrive; yield each message that they complete."""
         self._buffer += data
         start = 0
         try:
@@ -164,5 +164,5 @@ def _parse(body: bytes) -> Message:
     try:
         return _ADAPTER.validate_json(body)
     except ValidationError as exc:
-        # Never the validation error itself: it quotes its input, and that is a prompt.
-        raise ProtocolError(f"a frame that is no message ({exc.error_count()} errors)", body) from None
+        # Never the validation error itself: it quotes its input, which holds a prompt.
+        raise ProtocolError(f"a frame that is not a message ({exc.error_count()} errors)", body) from None

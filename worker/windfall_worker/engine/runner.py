@@ -1,12 +1,12 @@
 """The loop around mlx-lm's `BatchGenerator`: sequences join, step, and leave.
 
-One thread loads the model and generates. Requests come prepared from the intake's thread by `arrivals`, frames leave by
-`send`, which must not block. Whatever goes wrong with one sequence ends that sequence; whatever goes wrong with a step
-ends all that took part in it, and the next ones start with a fresh batch.
+One thread loads the model and generates. Prepared requests arrive from the intake's thread through `arrivals`; frames
+leave through `send`, which must not block. An error in one sequence ends that sequence; an error in a step ends all
+sequences that took part in it, and the next ones start with a fresh batch.
 """
 
 # mypy: disable-error-code="no-untyped-call"
-# mlx-lm is typed in parts.
+# mlx-lm is only partly typed.
 
 from __future__ import annotations
 
@@ -30,16 +30,18 @@ from windfall_worker.engine.scheduler import Scheduler
 from windfall_worker.engine.sequence import Sequence
 from windfall_worker.engine.staging import Staging
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger("windfall.engine")
 
+#: Seconds between beats.
 BEAT_EVERY: Final = 0.2
+#: Seconds between the deltas of one sequence.
 DELTA_EVERY: Final = 0.05
 
 Arrivals = SimpleQueue[list[Sequence | Cancel]]
 
 
 class Runner:
-    """Generates for whatever arrives, until the process ends."""
+    """Generates completions for whatever arrives, until the process ends."""
 
     def __init__(self, model: Model, arrivals: Arrivals, send: Callable[[Message], None]) -> None:
         self._model = model
@@ -62,12 +64,12 @@ class Runner:
         self._restart_batch()
 
     def run(self) -> None:
-        """Never returns: the process ends with its pipe."""
+        """Take turns until the process ends, which it does when its pipe closes."""
         while True:
             self.turn()
 
     def turn(self) -> None:
-        """Take what arrived, start what fits, make one step, say how it goes."""
+        """Receive what arrived, start what fits, make one step, report progress."""
         self._spend("stalled" if self._sequences else "idle")
         self._receive()
         for start in self._scheduler.admit():
@@ -79,10 +81,10 @@ class Runner:
             self._spend("stalled")
             self._step()
             self._spend("busy")
-        self._say_how_it_goes()
+        self._report()
 
     def _receive(self) -> None:
-        """What has arrived; where there is nothing to do, wait for it until the next beat."""
+        """Receive what has arrived; if there is nothing to do, wait for something until the next beat."""
         try:
             burst = self._arrivals.get(block=not self._sequences, timeout=BEAT_EVERY)
             while True:
@@ -105,7 +107,7 @@ class Runner:
         self._scheduler.add(arrival.id, arrival.prompt, reserve)
 
     def _stage(self, sequence: Sequence, share: int) -> None:
-        """It starts with the next prompts that are like it."""
+        """Let a sequence start together with others of similar length."""
         prompt = sequence.prompt
         sequence.cache, sequence.cached = self._prefixes.fetch(prompt) if share else (None, 0)
         if share > sequence.cached:
@@ -115,9 +117,9 @@ class Runner:
         self._staging.add(sequence.id, len(prompt) - sequence.cached)
 
     def _start(self, sequence: Sequence) -> None:
-        """Hand a sequence to mlx-lm, in two segments where its beginning is to be kept for others."""
+        """Hand a sequence to mlx-lm, in two segments if its prefix is to be kept for others."""
         prompt, cached, share = sequence.prompt, sequence.cached, sequence.share
-        caches: Any = [sequence.cache]  # None is mlx-lm's word for an empty one
+        caches: Any = [sequence.cache]  # None stands for an empty one
         (uid,) = self._generator.insert_segments(
             [[prompt[cached:share], prompt[share:]] if share else [prompt[cached:]]],
             max_tokens=[sequence.max_tokens],
@@ -140,9 +142,9 @@ class Runner:
                     self._prefilling.discard(response.uid)
                 elif response.end_of_segment:
                     self._keep_prefix(self._by_uid[response.uid])
-        except Exception as exc:  # noqa: BLE001 - whatever MLX threw, this batch cannot go on
-            # With its words, which are MLX's: what a step is given are numbers.
-            _log.exception("a step failed; %d sequences end with it", len(self._by_uid))
+        except Exception as exc:
+            # With the message, which is MLX's own: a step works on numbers, not on text.
+            logger.exception("a step failed; %d sequences end with it", len(self._by_uid))
             self._fail_all(exc)
             return
         self._counters["step"] += 1
@@ -165,14 +167,14 @@ class Runner:
             sequence = self._by_uid[response.uid]
             try:
                 self._take_token(sequence, response.token, response.finish_reason, now)
-            except Exception as exc:  # noqa: BLE001 - e.g. a detokenizer; its neighbours go on
-                _log.error("a sequence failed\n%s", without_words(exc))
+            except Exception as exc:  # noqa: BLE001 - a detokenizer, say; its neighbours continue
+                logger.error("a sequence failed\n%s", without_words(exc))  # noqa: TRY400 - a traceback may hold text
                 self._fail(sequence, exc)
 
     def _take_token(self, sequence: Sequence, token: int, reason: Literal["stop", "length"] | None, now: float) -> None:
         sequence.count(now)
         stopped = False
-        if reason != "stop":  # the token that ends a text is no part of it
+        if reason != "stop":  # the token that ends a text is not part of it
             stopped = sequence.text.add(token)
             sequence.reasoned += sequence.text.in_reasoning
         if reason or stopped:
@@ -208,7 +210,7 @@ class Runner:
                 sequence.logprobs.append(entry)
 
     def _drop(self, sequence: Sequence, *, removed: bool = False) -> None:
-        """Forget a sequence. `removed`: mlx-lm already has."""
+        """Forget a sequence. `removed`: mlx-lm has already done so."""
         del self._sequences[sequence.id]
         self._scheduler.remove(sequence.id)
         self._staging.discard(sequence.id)
@@ -230,7 +232,7 @@ class Runner:
         self._by_uid.clear()
         self._prefilling.clear()
         self._restart_batch()
-        # Which of several brought the step down nobody knows: none of them is to blame, as when the engine dies.
+        # There is no telling which of several sequences failed the step: none is blamed, as when the engine dies.
         kind = BackendUnavailable.type if len(failed) == 1 else EngineDied.type
         for sequence in failed:
             self._fail(sequence, exc, kind)
@@ -243,10 +245,10 @@ class Runner:
             stop_tokens=[[token] for token in model.tokenizer.eos_token_ids],
             sampler=self._sampler,
             completion_batch_size=model.slots,
-            prefill_batch_size=model.slots,  # whatever was handed over, computed together
+            prefill_batch_size=model.slots,  # compute together whatever was handed over
             prefill_step_size=model.settings.prefill_step,
         )
-        # The batches that mlx-lm grows from these, and merges into these, stay of these classes.
+        # Batches that mlx-lm splits off these, or merges into these, keep these classes.
         self._generator._prompt_batch = AnnouncingPrompts.empty(  # noqa: SLF001 - no other way to know a call's rows
             model.module,
             self._sampler,
@@ -255,12 +257,12 @@ class Runner:
         self._generator._generation_batch = AnnouncingBatch.empty(model.module, self._sampler)  # noqa: SLF001
 
     def _spend(self, name: str) -> None:
-        """Book the time since the last booking."""
+        """Attribute the time since the last call to this counter."""
         now = time.perf_counter()
         self._counters[name] += now - self._mark
         self._mark = now
 
-    def _say_how_it_goes(self) -> None:
+    def _report(self) -> None:
         if self._mark - self._beat_at < BEAT_EVERY:
             return
         self._beat_at = self._mark

@@ -1,8 +1,8 @@
-"""Logits to tokens for the whole batch at once, each row by its own settings and its own seed.
+"""Turns logits into tokens for the whole batch at once, each row with its own settings and its own seed.
 
-mlx-lm samples a batch in one call only where all rows share one sampler object, and its server drains the batch for
-every seed. Here one `BatchSampler` is the sampler of every row: it is told which rows a call is about, samples rows of
-equal settings together, and gives each seeded row a key of its own, so that a seed means the same in every company.
+mlx-lm samples a batch in one call only if all rows share one sampler object, and its server drains the batch for every
+seed. Here one `BatchSampler` is the sampler of every row: it is told which rows a call is about, samples rows with
+equal settings together, and gives each seeded row a key of its own, so that a seed means the same in every batch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from mlx_lm.sample_utils import (
 from windfall.errors import MalformedRequest
 from windfall.request import CompletionRequest
 
-_GREEDY_BELOW: Final = 1e-6  # 1 / temperature would overflow; the limit is the argmax
+#: Below this temperature, 1 / temperature would overflow; the limit is the argmax.
+_GREEDY_BELOW: Final = 1e-6
 _WHOLE_COMPLETION: Final = 1 << 30
 _MASK: Final = (1 << 64) - 1
 
@@ -44,9 +45,9 @@ class Sampling:
 
     @classmethod
     def of(cls, request: CompletionRequest, vocab_size: int) -> Sampling:
-        """The request's settings; a temperature that it does not name is OpenAI's default, 1.
+        """The request's settings; the default temperature is OpenAI's, 1.
 
-        A `top_p` of 0 and a `top_k` of 1 leave one token, which is greedy decoding. mlx-lm would take the first as
+        A `top_p` of 0 and a `top_k` of 1 leave one token, which is greedy decoding. mlx-lm would take the first to mean
         "off", and would fail on a `top_k` of the vocabulary's size or more.
         """
         temperature = 1.0 if request.temperature is None else request.temperature
@@ -64,7 +65,7 @@ class Sampling:
 
 
 def logits_processors(request: CompletionRequest, prompt_tokens: int, vocab_size: int) -> tuple[Processor, ...]:
-    """What changes the row's logits before it is sampled. Raises `MalformedRequest` for a bias of no token.
+    """What changes the row's logits before sampling. Raises `MalformedRequest` for a bias on an unknown token.
 
     `presence_penalty` and `frequency_penalty` count the completion's tokens, as OpenAI does; `repetition_penalty` is
     mlx-lm's: the last 20 tokens, the prompt's included.
@@ -84,8 +85,8 @@ def logits_processors(request: CompletionRequest, prompt_tokens: int, vocab_size
 
 def _token_biases(biases: dict[str, float], vocab_size: int) -> dict[int, float]:
     for key in biases:
-        if int(key) >= vocab_size:  # a number of few digits: the contract has looked
-            raise MalformedRequest(f"logit_bias: {key!r} is no token id of this model (0 to {vocab_size - 1})")
+        if int(key) >= vocab_size:  # a number of few digits: the contract has checked
+            raise MalformedRequest(f"logit_bias: {key!r} is not a token id of this model (0 to {vocab_size - 1})")
     return {int(key): value for key, value in biases.items()}
 
 
@@ -107,20 +108,20 @@ class BatchSampler:
         self._plan: list[_Group] = []
 
     def register(self, uid: int, sampling: Sampling) -> None:
-        """Before the row's first token."""
+        """Add a row, before its first token."""
         self._settings[uid] = sampling
         if sampling.seed is not None:
             self._draws[uid] = 0
 
     def forget(self, uid: int) -> None:
-        """The row is no more."""
+        """Remove a row."""
         self._settings.pop(uid, None)
         self._draws.pop(uid, None)
 
     def __call__(self, logprobs: mx.array) -> mx.array:
         """One token for each row of log-probabilities."""
         if logprobs.shape[0] != len(self.rows):
-            raise RuntimeError(f"asked to sample {logprobs.shape[0]} rows, but told of {len(self.rows)}")
+            raise RuntimeError(f"asked to sample {logprobs.shape[0]} rows, but told about {len(self.rows)}")
         if self._planned != self.rows:
             self._planned, self._plan = list(self.rows), self._group()
         if len(self._plan) == 1:
@@ -133,7 +134,7 @@ class BatchSampler:
         members: dict[tuple[Any, ...], list[int]] = {}
         for index, uid in enumerate(self.rows):
             setting = self._settings[uid]
-            # A seed is what differs between rows of one group, not what makes a group.
+            # Rows of one group may differ in their seeds.
             key = (setting.temperature, setting.top_p, setting.top_k, setting.min_p, setting.seed is not None)
             members.setdefault(key, []).append(index)
         return [
@@ -172,7 +173,7 @@ def _drawing(
     min_p: float,
     seeded: bool,  # noqa: FBT001 - the group's key
 ) -> Callable[[mx.array, mx.array | None], mx.array]:
-    """The function that samples rows of these settings."""
+    """The function that samples rows with these settings."""
     sampler = make_sampler(temperature, top_p=top_p, top_k=top_k, min_p=min_p)
     if not seeded:
         # Half-precision log-probabilities divided by a small temperature overflow.
@@ -196,7 +197,7 @@ _categorical: Final = mx.vmap(lambda row, key: mx.random.categorical(row, key=ke
 
 
 def _key(seed: int, draw: int) -> list[int]:
-    """A key of MLX for the draw-th token under this seed: splitmix64, so that near seeds give unrelated streams."""
+    """An MLX key for the draw-th token with this seed: splitmix64, so that similar seeds give unrelated streams."""
     mixed = _mix(_mix(seed & _MASK) + draw)
     return [mixed >> 32, mixed & 0xFFFFFFFF]
 
@@ -209,10 +210,10 @@ def _mix(value: int) -> int:
 
 
 class AnnouncingPrompts(PromptProcessingBatch):
-    """mlx-lm's prompts, which tell the sampler the rows before they draw their first token."""
+    """mlx-lm's prompt batch, which tells the sampler the rows before they draw their first token."""
 
     def split(self, indices: list[int]) -> PromptProcessingBatch:
-        """Those rows, taken out of this batch; where it is all of them, without mlx-lm's copy of every cache."""
+        """Take these rows out of the batch; if it is all of them, without mlx-lm's copying of every cache."""
         if len(indices) < len(self.uids):
             some: PromptProcessingBatch = super().split(indices)
             return some
@@ -221,7 +222,7 @@ class AnnouncingPrompts(PromptProcessingBatch):
         return taken
 
     def generate(self, tokens: list[list[int]]) -> GenerationBatch:
-        """From prompts to a batch that decodes; its constructor draws."""
+        """Turn the prompts into a decoding batch, whose constructor draws the first tokens."""
         if isinstance(self.fallback_sampler, BatchSampler):
             self.fallback_sampler.rows = list(self.uids)
         batch: GenerationBatch = super().generate(tokens)

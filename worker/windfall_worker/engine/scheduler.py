@@ -1,14 +1,14 @@
-"""Who starts when: slots, memory and shared beginnings of prompts. Pure: no MLX, no clock, no threads.
+"""Which sequence starts when: slots, memory and shared prefixes of prompts. Pure: no MLX, no clock, no threads.
 
-A sequence reserves room for its prompt and all tokens that it may generate, because nothing can be taken back from it
+A sequence reserves room for its prompt and all tokens that it may generate, because memory cannot be reclaimed from it
 later. mlx-lm pads the keys and values of a batch to its longest sequence, so a batch costs rows x longest reserve, and
-that product must fit. First come, first served, with two exceptions that `overtaken` bounds: who does not fit lets
-smaller ones pass, and jobs that share a prefix are brought together. Nobody is overtaken more often than there are
-slots; then everybody waits for them.
+that product must fit. First come, first served, with two exceptions that `overtaken` bounds: a sequence that does not
+fit lets smaller ones pass, and jobs that share a prefix are run together. No sequence is overtaken more often than
+there are slots; after that, all others wait for it.
 
 Sharing: prompts whose first `LEAST_PREFIX` tokens are equal are a family. The first of a family to start computes what
-it has in common with the others (the prefix for which length x members is largest), those wait until it is computed,
-and start from a copy. A family is remembered for a while after its last member left, for jobs that come later.
+it has in common with the others (the prefix for which length x members is largest); the others wait until that is
+computed, and start from a copy. A family is remembered for a while after its last member has left, for later jobs.
 """
 
 from __future__ import annotations
@@ -19,20 +19,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+#: Tokens. Computing a shorter prefix again is faster than copying it.
 LEAST_PREFIX: Final = 64
-"""Tokens. A shorter beginning is computed again sooner than it is copied."""
 
-_PAD: Final = 256  # mlx-lm's caches grow in steps of so many tokens
-_FAMILIES: Final = 256  # remembered at most
-_COMPARED: Final = 64  # members looked at to find a prefix
-_PREFIXES: Final = 8  # remembered of a family
-_TOGETHER: Final = 8  # a full batch takes new sequences in so many parts of its slots ...
-_PATIENCE: Final = 8  # ... and none waits for more than so many steps
+#: Tokens by which mlx-lm's caches grow at a time.
+_PAD: Final = 256
+#: Families remembered, at most.
+_FAMILIES: Final = 256
+#: Members of a family compared to find a prefix.
+_COMPARED: Final = 64
+#: Prefixes remembered for a family.
+_PREFIXES: Final = 8
+#: A full batch starts new sequences once this fraction (1/n) of its slots is free ...
+_TOGETHER: Final = 8
+#: ... and makes none of them wait for more than this many steps.
+_PATIENCE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Sequence `id` starts now. Its first `share` tokens are worth keeping for others (0: nothing is)."""
+    """Sequence `id` starts now. Its first `share` tokens are worth keeping for others (0: none)."""
 
     id: int
     share: int
@@ -56,7 +62,7 @@ class _Family:
 
 
 class Scheduler:
-    """Decides; the runner carries out. `capacity` is in tokens of keys and values, over all rows."""
+    """Decides what the runner carries out. `capacity` is in tokens of keys and values, over all rows."""
 
     def __init__(self, slots: int, capacity: int) -> None:
         self.slots = slots
@@ -73,27 +79,27 @@ class Scheduler:
 
     @property
     def active(self) -> int:
-        """How many run."""
+        """How many sequences are running."""
         return len(self._running)
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """How many sequences are waiting."""
         return len(self._waiting)
 
     @property
     def free_slots(self) -> int:
-        """How many more could start, were there memory."""
+        """How many more could start if there is enough memory."""
         return max(0, self.slots - len(self))
 
     def fits_alone(self, reserve: int) -> bool:
-        """Whether a sequence of so many tokens can ever run."""
+        """Whether a sequence of this many tokens can ever run."""
         return _padded(reserve) <= self.capacity
 
     def add(self, sequence: int, tokens: list[int], reserve: int) -> None:
-        """A sequence wants to run; `reserve` is its prompt and the most that it may generate, in tokens."""
+        """Add a sequence; `reserve` is the length of its prompt plus the most that it may generate, in tokens."""
         if not self.fits_alone(reserve):
-            raise ValueError(f"a sequence of {reserve} tokens never fits {self.capacity}")
+            raise ValueError(f"a sequence of {reserve} tokens never fits into {self.capacity}")
         entry = _Entry(sequence, tokens, _padded(reserve), self._family(tokens))
         self._waiting[sequence] = entry
         if entry.family:
@@ -101,7 +107,7 @@ class Scheduler:
         self._changed = True
 
     def remove(self, sequence: int) -> None:
-        """It ended, however: what waited for it may go on."""
+        """Remove a sequence that has ended, in whatever way: others that waited for it may start."""
         entry = self._running.pop(sequence, None) or self._waiting.pop(sequence, None)
         if entry and entry.family:
             entry.family.waiting.pop(sequence, None)
@@ -109,14 +115,14 @@ class Scheduler:
         self._changed = True
 
     def shared(self, sequence: int) -> None:
-        """The prefix that this sequence computes for others is computed, and kept."""
+        """Note that the prefix which this sequence computes for others is computed, and kept."""
         entry = self._running[sequence]
         if entry.family and (prefix := entry.family.computing.pop(sequence, None)):
             entry.family.computed = [prefix, *entry.family.computed[: _PREFIXES - 1]]
         self._changed = True
 
     def admit(self) -> list[Start]:
-        """Who starts now, in this order."""
+        """The sequences that start now, in order."""
         starts: list[Start] = []
         if not self._changed or self._put_off():
             return starts
@@ -126,9 +132,9 @@ class Scheduler:
         return starts
 
     def _put_off(self) -> bool:
-        """Whether to wait for more free slots: a prompt by itself costs a busy batch nearly as much as several.
+        """Whether to wait for more free slots: one prompt delays a busy batch nearly as much as several do.
 
-        Only where all slots are wanted, and only for `_PATIENCE` calls.
+        Only if more sequences are waiting than slots are free, and only for `_PATIENCE` calls.
         """
         free = self.slots - len(self._running)
         wanted = self._running and free * _TOGETHER < self.slots and len(self._waiting) > free
@@ -152,7 +158,7 @@ class Scheduler:
         return None
 
     def _candidates(self) -> Iterator[_Entry]:
-        """The patient first, then the family of the last start, then by arrival."""
+        """The most often overtaken first, then the family that started last, then by arrival."""
         patient = [entry for entry in self._waiting.values() if entry.overtaken >= self.slots]
         relatives = list(self._favoured.waiting.values()) if self._favoured else []
         seen: set[int] = set()
@@ -173,7 +179,7 @@ class Scheduler:
         return (len(self._running) + 1) * max(widest, entry.reserve) <= self.capacity
 
     def _held(self, entry: _Entry) -> bool:
-        """Whether a prefix of this prompt is being computed right now."""
+        """Whether a prefix of this prompt is being computed at the moment."""
         return entry.family is not None and bool(entry.family.computing)
 
     def _start(self, entry: _Entry) -> Start:
@@ -206,7 +212,7 @@ class Scheduler:
 
 
 def _worth_sharing(entry: _Entry, family: _Family) -> int:
-    """How much of the prompt to compute for others: the length that saves most, counted over those who share it."""
+    """How much of the prompt to compute for others: the length that saves most over all sequences that share it."""
     others = [other.tokens for other in itertools.islice(family.waiting.values(), _COMPARED)]
     if family.last is not None:
         others.append(family.last)
@@ -218,7 +224,7 @@ def _worth_sharing(entry: _Entry, family: _Family) -> int:
 
 
 def _common(left: list[int], right: list[int]) -> int:
-    """The length of the common prefix, by bisection: comparing slices runs in C."""
+    """The length of the common prefix, found by bisection: slices are compared in C."""
     low, high = 0, min(len(left), len(right))
     if left[:high] == right[:high]:
         return high

@@ -1,4 +1,4 @@
-"""One completion on its way through the engine."""
+"""The state of one completion in the engine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from windfall_worker.engine.text import TextStream
 
 @dataclass(slots=True)
 class Sequence:
-    """What the engine knows of one call. `arrived` and the other times are seconds of `time.perf_counter`."""
+    """What the engine knows about one call. `arrived` and the other times are seconds of `time.perf_counter`."""
 
     id: int
     prompt: list[int]
@@ -21,13 +21,13 @@ class Sequence:
     processors: tuple[Processor, ...]
     text: TextStream
     follow: bool = False
-    top_logprobs: int | None = None  #: None: no log-probabilities at all
+    top_logprobs: int | None = None  #: None: no log-probabilities
     arrived: float = 0.0
 
-    uid: int | None = None  #: mlx-lm's name for it, once it runs
-    cache: list[Any] | None = None  #: what was computed of its beginning before, until it runs
-    cached: int = 0  #: prompt tokens that were not computed again
-    share: int = 0  #: so many first tokens are kept for others, once they are computed
+    uid: int | None = None  #: mlx-lm's id for it, once it runs
+    cache: list[Any] | None = None  #: the cached prefix to start from, until it runs
+    cached: int = 0  #: prompt tokens taken from a cached prefix
+    share: int = 0  #: how many leading tokens are kept for others, once they are computed
     generated: int = 0
     reasoned: int = 0
     first_token: float = 0.0
@@ -36,14 +36,14 @@ class Sequence:
     logprobs: list[TokenLogprob] = field(default_factory=list)
 
     def count(self, now: float) -> None:
-        """One more token came."""
+        """Count a generated token."""
         if not self.generated:
             self.first_token = now
         self.last_token = now
         self.generated += 1
 
     def completion(self, model: str, reason: Literal["stop", "length"]) -> Completion:
-        """What the call ends with; its text must be finished."""
+        """The completion that answers the call; the text must be finished."""
         content, calls = self.text.content, tuple(self.text.tool_calls)
         decoding = self.last_token - self.first_token
         return Completion(

@@ -1,19 +1,21 @@
-"""Who is computed together: prompts of like length.
+"""Which prompts are computed together: those of similar length.
 
-A batch of prompts is padded to its longest, and what is computed of the padding is thrown away: beside a prompt of
-2,000 tokens one of 10 costs as much. The oldest that waits is always among the next, so nobody waits for ever. Pure.
+A batch of prompts is padded to the longest, and what is computed for the padding is discarded: beside a prompt of
+2,000 tokens, one of 10 costs as much. The oldest waiting prompt is always in the next group, so none starves. Pure.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-_SHORT: Final = 64  # tokens; prompts up to here are alike: a row more costs less than a step more
-_ALIKE: Final = 0.75  # of the longest
+#: Tokens. Prompts up to this length count as similar: another row costs less than another step.
+_SHORT: Final = 64
+#: The least length of a similar prompt, as a share of the longest.
+_SIMILAR: Final = 0.75
 
 
 class Staging:
-    """Sequences that may start, oldest first, with the tokens that are to be computed of their prompts."""
+    """Sequences that may start, oldest first, with the number of prompt tokens to compute for each."""
 
     def __init__(self, step: int, budget: int) -> None:
         self._step = step
@@ -24,20 +26,20 @@ class Staging:
         return len(self._lengths)
 
     def add(self, sequence: int, length: int) -> None:
-        """It waits from now on."""
+        """Add a sequence."""
         self._lengths[sequence] = length
 
     def discard(self, sequence: int) -> None:
-        """It waits no more, if it did."""
+        """Remove a sequence, if it is waiting."""
         self._lengths.pop(sequence, None)
 
     def take(self) -> list[int]:
-        """The oldest and those like it, as many as a step computes together; they wait no more."""
+        """Remove and return the oldest and similar ones, as many as a step computes together."""
         group: list[int] = []
         shortest = longest = next(iter(self._lengths.values()), 0)
         for sequence, length in self._lengths.items():
             low, high = min(shortest, length), max(longest, length)
-            if high > _SHORT and low < _ALIKE * high:
+            if high > _SHORT and low < _SIMILAR * high:
                 continue
             if group and (len(group) + 1) * min(high, self._step) > self._budget:
                 break

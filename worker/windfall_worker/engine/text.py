@@ -1,16 +1,16 @@
-"""Tokens to text, and text to content, reasoning and tool calls, as mlx-lm's server has it.
+"""Turns tokens into text, and text into content, reasoning and tool calls, as mlx-lm's server does.
 
-Three stages, each of mlx-lm's making: the tokenizer's streaming detokenizer, a `TextStateMachine` that ends at the
-first stop string wherever the borders of tokens are, and the model's own `TextStateMachine` for reasoning and tools.
-Text is let go only when it can no longer be part of a stop string or a marker; what is held at the end belongs to the
-text (mlx-lm's server drops it at an end-of-text token, and with it a final `<`).
+There are three stages, all from mlx-lm: the tokenizer's streaming detokenizer, a `TextStateMachine` that ends at the
+first stop string regardless of token boundaries, and the model's own `TextStateMachine` for reasoning and tools. Text
+is released only when it can no longer be part of a stop string or a marker; what is held back at the end belongs to
+the text (mlx-lm's server drops it at an end-of-text token, and a final `<` with it).
 
-Blank space beside a marker of reasoning belongs to the marker: an empty block of reasoning is no reasoning, and the
-answer behind `</think>` begins with its first word.
+White space beside a reasoning marker belongs to the marker: an empty block of reasoning counts as none, and the answer
+after `</think>` begins with its first word.
 """
 
 # mypy: disable-error-code="no-untyped-call"
-# mlx-lm is typed in parts.
+# mlx-lm is only partly typed.
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _TOOL: Final = "tool"
 
 @lru_cache(maxsize=64)
 def _stop_machine(stops: tuple[str, ...]) -> TextStateMachine:
-    """It never changes, and the rows of a batch mostly share their stop strings."""
+    """Cached: a machine never changes, and the rows of a batch mostly share their stop strings."""
     return TextStateMachine({_TEXT: [(stop, None) for stop in stops]})
 
 
 class TextRules:
-    """What a model's text means; one for each tokenizer."""
+    """How to read a model's text; one per tokenizer."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
@@ -48,9 +48,9 @@ class TextRules:
 
 
 class TextStream:
-    """The text of one completion as its tokens come.
+    """The text of one completion as its tokens arrive.
 
-    `content` and `reasoning` grow; `stopped` tells that a stop string completed, after which nothing is added.
+    `content` and `reasoning` grow; `stopped` means that a stop string is complete, after which nothing is added.
     """
 
     def __init__(self, rules: TextRules, stops: tuple[str, ...], *, reasoning: bool, tools: Any) -> None:
@@ -62,7 +62,7 @@ class TextStream:
         self._tools = tools
         self._tool_parts: list[str] = []
         self._behind_marker = reasoning
-        self._margin = ""  # blank space that may turn out to stand before a marker
+        self._margin = ""  # white space that may turn out to precede a marker
         self._fresh: dict[str, list[str]] = {_TEXT: [], _REASONING: []}
         self._whole: dict[str, list[str]] = {_TEXT: [], _REASONING: []}
         self.stopped = False
@@ -74,13 +74,13 @@ class TextStream:
         return bool(self._state == _REASONING)
 
     def add(self, token: int) -> bool:
-        """One more token. Returns whether a stop string is complete."""
+        """Add a token. Returns whether a stop string is complete."""
         self._detokenizer.add_token(token)
         text = self._detokenizer.last_segment
         return self._cut(text) if text else False
 
     def finish(self) -> None:
-        """No token comes any more: let go what is held."""
+        """Release what was held back: no more tokens follow."""
         self._detokenizer.finalize()
         if not self.stopped:
             self._cut(self._detokenizer.last_segment)
@@ -93,7 +93,7 @@ class TextStream:
             self._end_tool(closed=False)
 
     def take(self) -> tuple[str, str]:
-        """Content and reasoning since the last time."""
+        """Content and reasoning since the last call."""
         taken = []
         for name in (_TEXT, _REASONING):
             taken.append("".join(self._fresh[name]))
@@ -132,7 +132,7 @@ class TextStream:
             self._state = state
 
     def _put(self, state: str, piece: str) -> None:
-        """Some models have more states, such as a header that names the addressee: those are no part of an answer."""
+        """Add text by state. Some models have others, such as a header with the addressee: these are not the answer."""
         if piece and state == _TOOL:
             self._tool_parts.append(piece)
         elif piece and state in self._fresh:
@@ -147,13 +147,13 @@ class TextStream:
                 self._fresh[state].append(piece)
 
     def _end_tool(self, *, closed: bool) -> None:
-        """A tool call is over. What the model's parser cannot read stays in the content, where it can be seen."""
+        """End a tool call. What the model's parser cannot read becomes content, where it can be seen."""
         text = "".join(self._tool_parts)
         self._tool_parts.clear()
         try:
             parsed = self._tokenizer.tool_parser(text, self._tools)
             calls = [_tool_call(call) for call in (parsed if isinstance(parsed, list) else [parsed])]
-        except Exception:  # noqa: BLE001 - fifteen parsers, fed with whatever a model wrote
+        except Exception:  # noqa: BLE001 - fifteen parsers, given whatever a model wrote
             end = self._tokenizer.tool_call_end if closed else ""
             self._fresh[_TEXT].append(f"{self._tokenizer.tool_call_start or ''}{text}{end or ''}")
         else:

@@ -1,4 +1,4 @@
-"""What an engine's process prints, as lines of the worker's log: native libraries say there why they gave up."""
+"""What an engine's process prints, as lines of the worker's log: native libraries print there why they failed."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import logging
 import os
 from typing import Final, Self
 
-_log = logging.getLogger("windfall.engine.words")
-_log.setLevel(logging.WARNING)  # also where only errors are logged: these may be a process' last words
+logger = logging.getLogger("windfall.engine.words")
+logger.setLevel(logging.WARNING)  # even if only errors are logged: these may be a process' last words
 
-_LONGEST: Final = 16 * 1024  # bytes of a line
+#: Bytes of a line; longer ones are split.
+_LONGEST: Final = 16 * 1024
 
 
 class Words(asyncio.Protocol):
-    """Hears one process. `file` is what the process is to print to; whoever started it closes that end here."""
+    """Reads what one process prints. The process gets `file` as its output; whoever starts it then closes `file`."""
 
     def __init__(self) -> None:
         self._begun = b""
@@ -24,7 +25,7 @@ class Words(asyncio.Protocol):
 
     @classmethod
     async def listen(cls) -> Self:
-        """Ears for a process to come."""
+        """Open the pipe for a process yet to be started."""
         ours, theirs = os.pipe()
         words = cls()
         words.file = theirs
@@ -32,16 +33,16 @@ class Words(asyncio.Protocol):
         return words
 
     def close(self) -> None:
-        """Hear no more."""
+        """Stop reading."""
         if self._transport is not None:
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Asyncio's: the pipe is open."""
+        """Called by asyncio: the pipe is open."""
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Asyncio's: something was printed."""
+        """Called by asyncio: something was printed."""
         *lines, self._begun = (self._begun + data).split(b"\n")
         for line in lines:
             _say(line)
@@ -50,7 +51,7 @@ class Words(asyncio.Protocol):
             self._begun = b""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Asyncio's: nobody holds the other end any more."""
+        """Called by asyncio: the other end is closed."""
         del exc
         _say(self._begun)
         self._begun = b""
@@ -58,8 +59,8 @@ class Words(asyncio.Protocol):
 
 
 def _say(line: bytes) -> None:
-    # Progress bars overwrite themselves; what they show last is what a person would see.
+    # Progress bars overwrite themselves; a person sees what they show last.
     text = line.rstrip().rpartition(b"\r")[2].decode(errors="replace").strip()
     if text:
-        # Without arguments nothing is formatted; a log that leaves out repetitions knows them by the message.
-        _log.warning(text)
+        # Without arguments nothing is formatted, and a log that omits repeats recognises them by the message.
+        logger.warning(text)

@@ -1,10 +1,11 @@
-"""A claim: a job taken from a lane, its token, and what had happened to it before."""
+"""A claim: a job taken from a lane, the claim's token, and the job's history."""
 
 from __future__ import annotations
 
 import logging
 import re
 from dataclasses import dataclass
+from typing import Final
 
 from windfall.errors import WireError
 from windfall.keys import batch_of, lane_parts
@@ -13,19 +14,19 @@ from windfall.wire import decode_attempts
 
 logger = logging.getLogger("windfall.claims")
 
-#: A claim that ended without a word, as claim.lua noted it: `<worker id>:<number>@<ms when it was reclaimed>`, with `?`
-#: in place of `@` where the worker had not read that it was given the job. What others wrote there tells of none.
-_LOST = re.compile(r"(?P<worker>[^@?]*):\d+(?P<how>[@?])(?P<ms>[0-9]{1,15})")
+#: A lost claim, as claim.lua notes it: `<worker id>:<number>@<ms when it was reclaimed>`, with `?` in place of `@` if
+#: the worker never confirmed that it had read the claim. Anything else in that field is ignored.
+_LOST: Final = re.compile(r"(?P<worker>[^@?]*):\d+(?P<how>[@?])(?P<ms>[0-9]{1,15})")
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job that is this worker's until its lease ends.
+    """A job that this worker holds until its lease expires.
 
-    `deliveries` counts the claims since it last ended in something, this one included. `ledger` and `lost` are its
-    earlier attempts and lost leases as Redis has them: a job is claimed before anybody knows whether it can be read.
-    `digest` is the SHA-1 of the payload: it names this very job, where its id may have been used again. `turn` counts
-    the claims and releases of the job up to this one: where Redis knows of a later one, this claim has ended.
+    `deliveries` counts the claims since the job last had an outcome, this one included. `ledger` and `lost` are its
+    earlier attempts and lost leases, as stored in Redis and not yet decoded: they may be unreadable. `digest` is the
+    SHA-1 of the payload: it identifies the job even if its id was used again. `turn` counts the claims and releases of
+    the job up to this one: if Redis knows of a later one, this claim has ended.
     """
 
     lane: str
@@ -41,30 +42,30 @@ class Claim:
 
     @property
     def about(self) -> dict[str, str]:
-        """What each line of the job's log says of it."""
+        """The fields that every log line about the job carries."""
         batch, lane = batch_of(self.job_id), lane_parts(self.lane)
         return {"job": self.job_id} | ({"batch": batch} if batch else {}) | ({"model": lane[0]} if lane else {})
 
     def attempts(self) -> tuple[Attempt, ...]:
-        """The job's earlier attempts, lost leases among them. A ledger that cannot be read begins anew."""
+        """The job's earlier attempts, lost leases included. An unreadable ledger is replaced by an empty one."""
         try:
-            written = decode_attempts(self.ledger) if self.ledger else ()
+            recorded = decode_attempts(self.ledger) if self.ledger else ()
         except WireError as exc:
-            logger.warning("job %s: its ledger cannot be read (%s), and begins anew", self.job_id, exc)
-            written = ()
-        found = (_LOST.fullmatch(entry) for entry in self.lost.split())
-        return written + tuple(
-            _lost_attempt(entry["worker"], entry["how"], int(entry["ms"])) for entry in found if entry
+            logger.warning("job %s: its ledger cannot be read (%s); starting a new one", self.job_id, exc)
+            recorded = ()
+        matches = (_LOST.fullmatch(entry) for entry in self.lost.split())
+        return recorded + tuple(
+            _lost_attempt(match["worker"], match["how"], int(match["ms"])) for match in matches if match
         )
 
 
 def _lost_attempt(worker: str, how: str, noticed_ms: int) -> Attempt:
     if how == "?":
-        message = f"worker {worker} was given this job and did not say that it had read so"
-        moved_on = "claimed again when its lease had ended; no delivery spent"
+        message = f"worker {worker} was given this job but never confirmed it"
+        moved_on = "claimed again after its lease expired; no delivery spent"
     else:
-        message = f"worker {worker} held this job and was not heard of again"
-        moved_on = "claimed again when its lease had ended; what it had done may have been paid for"
+        message = f"worker {worker} held this job and was not heard from again"
+        moved_on = "claimed again after its lease expired; work already done may have been paid for"
     return Attempt(
         backend="unknown",
         worker=worker,

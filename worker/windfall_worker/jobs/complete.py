@@ -1,4 +1,4 @@
-"""The arq function: a request in, its result out, by way of the backends of its route."""
+"""The arq function: takes a request, tries the backends of its route, and returns the result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from windfall_worker.jobs.spans import attempt_span, job_span
 
 
 class PutBack(ArqRetry):
-    """The job goes back to its lane. `decision` says when, and what that costs it."""
+    """The job goes back to its lane. `decision` says when, and whether that spends a try."""
 
     def __init__(self, decision: Retry | Snooze | Requeue) -> None:
         super().__init__(defer=getattr(decision, "delay", 0.0))
@@ -61,16 +61,16 @@ def _expired(job: RunningJob, request: CompletionRequest) -> CompletionResult:
 async def _try_each(
     redis: ArqRedis, job: RunningJob, request: CompletionRequest, left: float | None
 ) -> CompletionResult:
-    """Try the backends of the route in order; what becomes of a failure is decided in decide.py."""
-    known = job.context.backends.get(request.model)
-    backends = candidates(known, request.route, spilled=job.spilled) if known else ()
+    """Try the backends of the route in order; decide.py decides what follows from a failure."""
+    served_by = job.context.backends.get(request.model)
+    backends = candidates(served_by, request.route, spilled=job.spilled) if served_by else ()
     if not backends:
-        return job.failed(_nobody(job, request))
-    for place, guarded in enumerate(backends, start=1):
+        return job.failed(_no_backend(job, request))
+    for number, guarded in enumerate(backends, start=1):
         try:
             return await _try(redis, job, request, guarded, left)
         except BackendError as error:
-            more = place < len(backends)
+            more = number < len(backends)
             decision = _decide(job, request, more=more)
             job.ledger.moved_on(decision)
             if isinstance(decision, Fail):
@@ -78,7 +78,7 @@ async def _try_each(
             if not isinstance(decision, Fallback):
                 raise PutBack(decision) from error
             job.context.record.returned(job.lane, "fallback")
-    raise AssertionError("decide() asked for a fallback where there is none")
+    raise AssertionError("decide() asked for a fallback, but no backend is left")
 
 
 def _decide(job: RunningJob, request: CompletionRequest, *, more: bool) -> Decision:
@@ -89,7 +89,7 @@ def _decide(job: RunningJob, request: CompletionRequest, *, more: bool) -> Decis
 async def _try(
     redis: ArqRedis, job: RunningJob, request: CompletionRequest, guarded: GuardedBackend, left: float | None
 ) -> CompletionResult:
-    """One attempt, written into the ledger however it ends. Raises the backend's error."""
+    """Make one attempt, and record it in the ledger however it ends. Raises the backend's error."""
     job.move_to(guarded)
     started = job.now
     try:
@@ -113,7 +113,7 @@ async def _attempt(
 ) -> Completion:
     number = len(job.ledger) + 1
     bind_contextvars(attempt=number, backend=guarded.backend.name)
-    # Most jobs have no follower, and a generator that yields nothing costs a twentieth of a short job.
+    # Most jobs have no follower, and even a generator that yields nothing takes 5 % of a short job's time.
     writing = DeltaWriter.maybe(redis, job.id, number, wanted=True) if request.stream else nullcontext()
     with attempt_span(job, request, guarded, number) as span:
         async with writing as deltas:
@@ -125,7 +125,7 @@ async def _attempt(
                 except EngineDied:
                     raise
                 except BackendError as error:
-                    # A request that this engine refuses says nothing against the engine.
+                    # A request that the engine refuses must not count against the engine.
                     failure = error
                 else:
                     span.completed(completion)
@@ -133,9 +133,8 @@ async def _attempt(
             raise failure
 
 
-def _nobody(job: RunningJob, request: CompletionRequest) -> ModelNotFound:
-    known = job.context.backends.get(request.model)
-    if known is None:
-        return ModelNotFound(f"worker {job.context.worker} serves no model {request.model!r}")
+def _no_backend(job: RunningJob, request: CompletionRequest) -> ModelNotFound:
+    if request.model not in job.context.backends:
+        return ModelNotFound(f"worker {job.context.worker} does not serve model {request.model!r}")
     where = "on this machine" if request.route is Route.LOCAL else "in the cloud"
     return ModelNotFound(f"worker {job.context.worker} serves {request.model!r}, but not {where}")

@@ -1,4 +1,4 @@
-"""What every job of a worker shares."""
+"""What all jobs of a worker share."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from windfall_worker.recorder import SILENT, Recorder
 
 @dataclass(frozen=True, slots=True)
 class WorkerContext:
-    """What every job of a worker shares.
+    """What all jobs of a worker share.
 
-    `worker` is the worker's id. A job may be claimed `max_deliveries` times without coming to an end, and a row have
-    `max_row_bytes`.
+    `worker` is the worker's id. A job may be claimed `max_deliveries` times without an outcome, and a row may be at
+    most `max_row_bytes` long.
     """
 
     backends: Mapping[str, ModelBackends]

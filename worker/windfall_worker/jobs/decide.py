@@ -1,4 +1,4 @@
-"""The one place that decides what becomes of a job after an attempt failed. Pure: it returns a value."""
+"""The one place that decides what happens to a job after a failed attempt. Pure: it returns a value."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from windfall.errors import (
     AmbiguousOutcome,
@@ -28,7 +28,7 @@ class Policy:
     max_tries: int = 5
     base_delay: float = 1.0
     most_delay: float = 60.0
-    #: For a backend that asks to come back later without saying when.
+    #: For a backend that says to try again later, but not when.
     unnamed_pause: float = 5.0
 
 
@@ -48,7 +48,7 @@ class Snooze:
 
 @dataclass(frozen=True, slots=True)
 class Requeue:
-    """Put the job back at once; it counts as a delivery that ended in nothing."""
+    """Put the job back at once; it counts as a delivery without an outcome."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,8 @@ class Fail:
 
 Decision = Retry | Snooze | Requeue | Fallback | Fail
 
-#: Errors of the ledger that say "later" and spend no try.
-LATER = frozenset({"rate_limited", "circuit_open"})
+#: Errors in the ledger that mean "try again later" and spend no try.
+LATER: Final = frozenset({"rate_limited", "circuit_open"})
 
 
 def decide(
@@ -76,16 +76,16 @@ def decide(
     on_ambiguous: Literal["retry", "fail"] = "retry",
     jitter: float | None = None,
 ) -> Decision:
-    """What becomes of a job whose backends, tried in order, ended in `errors`; `more` says whether one is left.
+    """What to do with a job whose backends, tried in order, failed with `errors`; `more` says whether one is left.
 
-    `history` is the whole ledger, these attempts included. `jitter` (0 to 1) replaces the random number of the full
-    jitter (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015).
+    `history` is the whole ledger, these attempts included. `jitter` (0 to 1) replaces the random factor of the
+    back-off, which uses full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015).
     """
     last = errors[-1]
     if isinstance(last, MalformedRequest) or (isinstance(last, AmbiguousOutcome) and on_ambiguous == "fail"):
         return Fail()
     if isinstance(last, EngineDied) and len(errors) == 1 and not (more and _died_before(history)):
-        # Also before a cloud that could take it: the death of one engine must not buy a batch's worth of calls.
+        # Even if a cloud backend could take it: one dead engine must not turn a whole batch into paid calls.
         return Requeue()
     if more:
         return Fallback()
@@ -113,14 +113,14 @@ def _pause(error: BackendError, policy: Policy, chance: float) -> float:
     unnamed = policy.unnamed_pause if isinstance(error, RateLimited) else policy.base_delay
     pause = unnamed if error.retry_after is None else error.retry_after
     if error.kind == "circuit_open":
-        # Those that came back together would stand in the order of their ids, and the first of them would be the
-        # breaker's probe each time, until its tries are spent.
+        # Jobs that came back together would be sorted by their ids, and the first of them would be the breaker's
+        # probe every time, until its tries are spent.
         pause += chance * min(pause, policy.base_delay)
     return pause
 
 
 def tries_spent(history: Sequence[Attempt]) -> int:
-    """The most tries that any one backend has failed since the job was last run again by hand."""
+    """The most failed tries on any one backend since the job was last retried by hand."""
     spent: Counter[str] = Counter()
     for attempt in history:
         if attempt.outcome in ("failed", "ambiguous") and not (attempt.error and attempt.error.type in LATER):

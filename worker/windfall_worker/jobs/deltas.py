@@ -1,4 +1,4 @@
-"""Writing the pieces of a completion to a Redis stream, where a follower finds all of them however late it comes."""
+"""Writes the pieces of a completion to a Redis stream, where a follower finds all of them however late it joins."""
 
 from __future__ import annotations
 
@@ -6,32 +6,33 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from arq import ArqRedis
 from redis.exceptions import RedisError
 
+from windfall.broker.connection import OUTAGE
 from windfall.keys import DELTAS
 from windfall.result import Delta
 from windfall.tasks import cancel_all, wait_for
 
 logger = logging.getLogger("windfall.deltas")
 
-#: Seconds between writes: about 20 a second, whatever the engine's speed.
-_PERIOD = 0.05
-#: Milliseconds for which an unfinished stream is kept; finish.lua sets its life after the end.
-_LIFE = 86_400_000
+#: Seconds between writes: about 20 per second, whatever the engine's speed.
+_PERIOD: Final = 0.05
+#: Milliseconds for which an unfinished stream is kept; finish.lua sets how long it is kept after the end.
+_LIFE: Final = 86_400_000
 #: Seconds that a finished job waits for its last pieces to be written.
-_LAST_WRITE = 2.0
+_LAST_WRITE: Final = 2.0
 
 
 class DeltaWriter:
-    """Coalesces the deltas of one attempt. Following is a convenience: an outage of Redis costs pieces, never a job."""
+    """Coalesces the deltas of one attempt. A Redis outage may lose deltas, but never a job."""
 
     def __init__(self, redis: ArqRedis, job_id: str, attempt: int) -> None:
         self._redis: Any = redis
         self._key = DELTAS + job_id
-        # The marker that voids what an earlier attempt wrote.
+        # A marker that invalidates what an earlier attempt wrote.
         self._pending: list[Delta] = [Delta(attempt=attempt)]
         self._ended = asyncio.Event()
 
@@ -40,7 +41,7 @@ class DeltaWriter:
     async def maybe(
         cls, redis: ArqRedis, job_id: str, attempt: int, *, wanted: bool
     ) -> AsyncIterator[DeltaWriter | None]:
-        """A writer while the body runs, or None where nobody may follow the job."""
+        """A writer for the body, or None unless deltas are `wanted`."""
         if not wanted:
             yield None
             return
@@ -54,7 +55,7 @@ class DeltaWriter:
             await cancel_all([task])
 
     def add(self, delta: Delta) -> None:
-        """Take a piece; never blocks."""
+        """Add a piece; never blocks."""
         self._pending.append(delta)
 
     async def _run(self) -> None:
@@ -73,12 +74,12 @@ class DeltaWriter:
                     pipe.xadd(self._key, {"d": piece.model_dump_json(exclude_defaults=True)})
                 pipe.pexpire(self._key, _LIFE)
                 await pipe.execute()
-        except (RedisError, OSError) as exc:
-            logger.warning("deltas of %s were not written: %s", self._key, exc)
+        except (RedisError, *OUTAGE) as exc:
+            logger.warning("could not write deltas to %s: %s", self._key, exc)
 
 
 def _coalesced(pieces: list[Delta]) -> list[Delta]:
-    """The pieces as few deltas as can be: a marker and what carries extras stay by themselves."""
+    """The pieces, joined into as few deltas as possible: markers and pieces with extras stay separate."""
     joined: list[Delta] = []
     for piece in pieces:
         last = joined[-1] if joined else None

@@ -1,4 +1,4 @@
-"""A job that this worker holds, from its claim until Redis has taken its end. Only its own methods change it."""
+"""A job that this worker holds, from its claim until Redis has accepted its result or return. It changes itself."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ class Stop(Enum):
 
 
 class RunningJob:
-    """A claimed job: its claim, its slot, its ledger, its task, and the result that it will have.
+    """A claimed job: its claim, its slot, its ledger, its task, and its result.
 
-    Times are Unix seconds on Redis' clock. `spilled` says that it was claimed for the cloud.
+    Times are Unix seconds on Redis' clock. `spilled`: it was claimed with the capacity of the cloud mappings. Only the
+    methods of this class change a job.
     """
 
     def __init__(self, claim: Claim, slot: Slot, context: WorkerContext, *, spilled: bool = False) -> None:
@@ -47,7 +48,7 @@ class RunningJob:
         self.ledger = Ledger(claim.attempts(), claim.lane, context)
         self.sharing = allowed_sharing(claim.deliveries, context.max_deliveries, self.ledger.attempts)
         self.started_at = self.now
-        self.begun = False  #: whether a backend has had it; before that it can be handed back for free
+        self.begun = False  #: whether a backend has received it; until then, handing it back costs nothing
         self.stopped: Stop | None = None
         self.releasing = False  #: whether its release is on its way to Redis
         self._slot = slot
@@ -61,38 +62,38 @@ class RunningJob:
 
     @property
     def now(self) -> float:
-        """Redis' time."""
+        """The time on Redis' clock."""
         return self.context.clock.carried()
 
     @property
     def enqueued_at(self) -> float:
-        """When it was enqueued; now, for a job whose message could not be read."""
+        """When the job was enqueued; the current time if its message could not be read."""
         return self._message.et / 1000 if self._message else self.now
 
     @property
     def trace(self) -> Mapping[str, str]:
-        """The span that enqueued it, as its message carried it."""
+        """The context of the span that enqueued the job, as carried by its message."""
         return self._message.trace if self._message else {}
 
     def read(self) -> JobMessage:
-        """Its message. Raises `WireError` where that cannot be read, `UnknownContract` where others can."""
+        """Decode its message. Raises `WireError` if nobody can read it, `UnknownContract` if other workers can."""
         self._check_size()
         self._message = decode_job(self.claim.payload)
         return self._message
 
     def _check_size(self) -> None:
-        """Raise `WireError` for a job that no producer of ours would have taken, before it is decoded at length."""
-        payload, most = self.claim.payload, self.context.max_row_bytes
-        if len(payload) > most + ENVELOPE_BYTES:
-            reason = f"the job has {len(payload):,} bytes; a row of {size(most)} is the most (setting max_row_bytes)"
+        """Raise `WireError` for a job that our producer would have rejected, before spending time on decoding it."""
+        payload, limit = self.claim.payload, self.context.max_row_bytes
+        if len(payload) > limit + ENVELOPE_BYTES:
+            reason = f"the job is {len(payload):,} bytes long; the limit is {size(limit)} a row (setting max_row_bytes)"
             raise WireError(reason, payload[:ENVELOPE_BYTES])
 
     def move_to(self, guarded: GuardedBackend) -> None:
-        """It waits for this backend from now on."""
+        """Move to this backend, and wait there."""
         self._slot.move(guarded.capacity)
 
     def begin(self) -> float:
-        """A backend has it now. Returns when that is."""
+        """Note that a backend has received it. Returns the current time."""
         self.started_at = self.now
         if not self.begun and not len(self.ledger):
             self.context.record.began(self.lane, self.started_at - self.enqueued_at)
@@ -100,42 +101,42 @@ class RunningJob:
         return self.started_at
 
     def leave(self, *, ended: bool) -> None:
-        """Free its slot. A job that has not `ended` goes back to its lane."""
+        """Free its slot. A job that has not `ended` is going back to its lane."""
         self._slot.leave(ended=ended)
 
     def hand_back(self, why: str | None = None) -> None:
-        """It goes back to its lane: from now on its lease is renewed only for as long as Redis still has it as ours."""
+        """Go back to its lane: from now on the lease is renewed only while Redis still holds it for this worker."""
         self.releasing = True
         if why and self.begun:
             self.ledger.moved_on(why)
 
-    def end_in_place_of_going_back(self) -> None:
-        """Redis did not take it back: it ends here after all."""
+    def end_instead_of_returning(self) -> None:
+        """Note that Redis did not take it back: it ends here after all."""
         self.releasing = False
 
     @property
     def task(self) -> asyncio.Task[None] | None:
-        """What runs it, once it runs."""
+        """The task that runs it, once there is one."""
         return self._task
 
     @property
     def active(self) -> bool:
-        """Whether it runs; one that has ended may still wait for Redis."""
+        """Whether it is running; a job that has ended may still be waiting for Redis."""
         return self._task is not None and not self._task.done()
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do this work in a task of its own."""
+        """Run `work` in a task of its own."""
         self._task = asyncio.create_task(work)
 
     def stop(self, why: Stop) -> None:
-        """Cancel its task. Said again it is done again: Python 3.11 can lose a cancellation inside redis-py."""
+        """Cancel its task. Calling it again cancels again: Python 3.11 can lose a cancellation inside redis-py."""
         if self._task and not self._task.done():
             self.stopped = self.stopped or why
-            # Not at once: a task cancelled before its first step would never come to hand the job back.
+            # Not at once: a task that is cancelled before its first step never gets to hand the job back.
             asyncio.get_running_loop().call_soon(self._task.cancel)
 
-    def go_on_under(self, claim: Claim) -> bool:
-        """Go on with the same job under a new claim of this worker's own. Returns whether it can."""
+    def continue_under(self, claim: Claim) -> bool:
+        """Continue under a new claim that this worker has made of the same job. Returns whether that is possible."""
         if not self.active or self.stopped or claim.digest != self.claim.digest:
             return False
         self.claim = claim
@@ -144,23 +145,23 @@ class RunningJob:
         return True
 
     def completed(self, guarded: GuardedBackend, completion: Completion) -> CompletionResult:
-        """The result with a completion."""
+        """The result of a completed job."""
         backend = guarded.backend
         request = self._message.request if self._message else None
         ignored = (*request.ignored, *backend.ignored(request)) if request else ()
         return self._result(JobState.COMPLETED, completion=completion, backend=backend.name, ignored=ignored)
 
     def failed(self, error: BackendError) -> CompletionResult:
-        """The result of a job that failed for good of this error."""
+        """The result of a job that failed for good with this error."""
         info = ErrorInfo(type=error.kind, message=str(error), status=error.status)
         return self._result(JobState.FAILED, error=info)
 
     def ended(self, state: JobState, kind: str, message: str) -> CompletionResult:
-        """The result of a job that ended beside its backends, perhaps without having been read."""
+        """The result of a job that no backend ended; its message may be unreadable."""
         return self._result(state, error=ErrorInfo(type=kind, message=message))
 
     def cancelled(self) -> CompletionResult:
-        """The result of a job that was cancelled after a worker had claimed it, readable or not."""
+        """The result of a job that was cancelled after a worker had claimed it; its message may be unreadable."""
         if self._message is None:
             with suppress(WireError):
                 self.read()
@@ -168,8 +169,8 @@ class RunningJob:
         return self.ended(JobState.CANCELLED, "cancelled", f"cancelled {when} it ran")
 
     def worker_lost(self) -> CompletionResult:
-        """The result of a job under which workers or engines died too often."""
-        message = f"{self.context.max_deliveries} claims of this job ended without a word: it may be what ends them"
+        """The result of a job during which workers or engines died too often."""
+        message = f"the workers of {self.context.max_deliveries} claims of this job died; it may be what kills them"
         return self.ended(JobState.FAILED, "worker_lost", message)
 
     def _result(self, state: JobState, **facts: Any) -> CompletionResult:

@@ -1,9 +1,9 @@
-"""A job's ledger: every attempt at it, where it ran, what it cost, and why it moved on."""
+"""A job's ledger: every attempt at it, where that ran, what it cost, and why the job moved on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from windfall.errors import BackendError
 from windfall.result import Attempt, ErrorInfo
@@ -11,12 +11,12 @@ from windfall_worker.backends.routing import GuardedBackend
 from windfall_worker.jobs.context import WorkerContext
 from windfall_worker.jobs.decide import LATER, Decision, Fail, Fallback, Requeue, Retry, Snooze
 
-#: How an attempt that ended in such an error is called; any other one has `failed`.
-_OUTCOMES = {"engine_died": "lost", "ambiguous": "ambiguous", "circuit_open": "skipped"}
+#: The outcome of an attempt by its error; with any other error it has `failed`.
+_OUTCOMES: Final = {"engine_died": "lost", "ambiguous": "ambiguous", "circuit_open": "skipped"}
 
 
 class Ledger:
-    """The attempts at one job, with those of earlier deliveries first."""
+    """The attempts at one job, those of earlier deliveries first."""
 
     def __init__(self, attempts: Iterable[Attempt], lane: str, context: WorkerContext) -> None:
         self._attempts = list(attempts)
@@ -38,7 +38,7 @@ class Ledger:
         return len(self._attempts)
 
     def note(self, guarded: GuardedBackend, started: float, **facts: Any) -> None:
-        """Write down an attempt that began at `started` (Unix seconds on Redis' clock) and ends now."""
+        """Record an attempt that began at `started` (Unix seconds on Redis' clock) and ends now."""
         facts.setdefault("model", guarded.backend.model_name)
         took = self._context.clock.carried() - started
         attempt = Attempt(
@@ -48,7 +48,7 @@ class Ledger:
         self._context.record.attempted(self._lane, attempt)
 
     def note_error(self, guarded: GuardedBackend, started: float, error: BackendError) -> None:
-        """Write down a failed attempt; the same refusal twice running is one line."""
+        """Record a failed attempt; repeated refusals by one backend are recorded once."""
         self._errors.append(error)
         if error.kind in LATER:
             self._drop_refusal(guarded.backend.name, error.kind)
@@ -57,23 +57,23 @@ class Ledger:
         self.note(guarded, started, outcome=outcome, error=info, request_id=error.request_id)
 
     def _drop_refusal(self, backend: str, kind: str) -> None:
-        """Drop this backend's last refusal if only refusals came after it: a ledger must not grow with each of them."""
-        for place, attempt in reversed(list(enumerate(self._attempts))):
+        """Drop this backend's last refusal if only refusals followed it: the ledger must not grow with each of them."""
+        for index, attempt in reversed(list(enumerate(self._attempts))):
             if attempt.error is None or attempt.error.type not in LATER:
                 return
             if (attempt.backend, attempt.error.type) == (backend, kind):
-                del self._attempts[place]
+                del self._attempts[index]
                 return
 
     def moved_on(self, why: Decision | str) -> None:
-        """Write down why the job moved on from its last attempt, if it had one."""
+        """Record why the job moved on from its last attempt, if there was one."""
         if self._attempts:
-            said = why if isinstance(why, str) else in_words(why)
-            self._attempts[-1] = self._attempts[-1].model_copy(update={"moved_on": said})
+            reason = why if isinstance(why, str) else in_words(why)
+            self._attempts[-1] = self._attempts[-1].model_copy(update={"moved_on": reason})
 
 
 def in_words(decision: Decision) -> str:
-    """A decision as the ledger has it."""
+    """A decision as the ledger words it."""
     match decision:
         case Retry(delay):
             return f"to be tried again in {delay:.1f} s"

@@ -1,14 +1,14 @@
-"""The spans of a job on a worker: one for each time that it is claimed, and within it one for each attempt.
+"""The spans of a job on a worker: one for each claim of it, and within that one for each attempt.
 
-Attributes are those of OpenTelemetry's semantic conventions for generative AI and for messaging. No span holds a
-prompt, a completion, or the text of an error, which may quote one.
+Attributes follow OpenTelemetry's semantic conventions for generative AI and for messaging. No span holds a prompt, a
+completion, or the text of an error, which may quote one.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from structlog.contextvars import bind_contextvars
 
@@ -20,8 +20,8 @@ from windfall.telemetry.tracing import context_of, tracer
 from windfall_worker.backends.routing import GuardedBackend
 from windfall_worker.jobs.job import RunningJob
 
-#: Fields of a request, by the names that they have in a span.
-_ASKED = {
+#: Fields of a request, and their names in a span.
+_ASKED: Final = {
     "temperature": "gen_ai.request.temperature",
     "top_p": "gen_ai.request.top_p",
     "top_k": "gen_ai.request.top_k",
@@ -32,14 +32,14 @@ _ASKED = {
 }
 
 
-class _Unseen:
-    """The span of somebody who does not trace."""
+class _NoSpan:
+    """Stands in for a span when tracing is off."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing ends."""
+        """Do nothing."""
 
     def ended(self, result: CompletionResult) -> None:
         """The job has its result."""
@@ -48,17 +48,17 @@ class _Unseen:
         """The attempt has its completion."""
 
 
-_UNSEEN = _Unseen()
+_NO_SPAN: Final = _NoSpan()
 
 
-class _Span(_Unseen):
+class _Span(_NoSpan):
     """A span that is current inside its body."""
 
     def __init__(self, span: Any) -> None:
         from opentelemetry.trace import use_span  # noqa: PLC0415 - an extra
 
         self._span = span
-        # An exception's text may quote the prompt: its kind alone is kept, below.
+        # An exception's text may quote the prompt: only its type is recorded, below.
         self._current: Any = use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False)
 
     def __enter__(self) -> Self:
@@ -105,11 +105,11 @@ class _Span(_Unseen):
         self._span.set_attributes(facts)
 
 
-def job_span(job: RunningJob, carried: Mapping[str, str]) -> _Unseen:
-    """Around what is done with a claimed job; the child of the span that enqueued it."""
+def job_span(job: RunningJob, carried: Mapping[str, str]) -> _NoSpan:
+    """A span around everything that is done with a claimed job; a child of the span that enqueued it."""
     made = tracer()
     if made is None:
-        return _UNSEEN
+        return _NO_SPAN
     from opentelemetry.trace import SpanKind  # noqa: PLC0415 - an extra
 
     facts: dict[str, Any] = {
@@ -129,11 +129,11 @@ def job_span(job: RunningJob, carried: Mapping[str, str]) -> _Unseen:
     return _Span(span)
 
 
-def attempt_span(job: RunningJob, request: CompletionRequest, guarded: GuardedBackend, number: int) -> _Unseen:
-    """Around one call of a backend; a child of the job's span."""
+def attempt_span(job: RunningJob, request: CompletionRequest, guarded: GuardedBackend, number: int) -> _NoSpan:
+    """A span around one call of a backend; a child of the job's span."""
     made = tracer()
     if made is None:
-        return _UNSEEN
+        return _NO_SPAN
     from opentelemetry.trace import SpanKind  # noqa: PLC0415 - an extra
 
     model = guarded.backend.model_name or request.model
@@ -145,7 +145,7 @@ def attempt_span(job: RunningJob, request: CompletionRequest, guarded: GuardedBa
     }
     asked = {attribute: getattr(request, field) for field, attribute in _ASKED.items()}
     facts |= {attribute: value for attribute, value in asked.items() if value is not None}
-    known = job.context.backends.get(request.model)
-    here = known is not None and known.local is guarded
+    served_by = job.context.backends.get(request.model)
+    here = served_by is not None and served_by.local is guarded
     kind = SpanKind.INTERNAL if here else SpanKind.CLIENT
     return _Span(made.start_span(f"chat {model}", kind=kind, attributes=facts))

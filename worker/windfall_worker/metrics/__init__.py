@@ -1,1 +1,1 @@
-"""What a worker counts for Prometheus. `recorder` is the seam: the rest of the worker knows nothing else of it."""
+"""What a worker counts for Prometheus. The rest of the worker knows only `recorder`."""

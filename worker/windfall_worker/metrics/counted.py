@@ -1,4 +1,4 @@
-"""What is counted as it wait_for. All names and labels of these metrics are in this file."""
+"""What is counted as it happens. All names and labels of these metrics are in this file."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Counted(Recorder):
     def __init__(self, registry: CollectorRegistry) -> None:
         lane, backend = ["model", "route"], ["model", "backend"]
         self._jobs = Counter(
-            "windfall_jobs", "Jobs whose result Redis took from this worker.", [*lane, "state"], registry=registry
+            "windfall_jobs", "Jobs whose result Redis accepted from this worker.", [*lane, "state"], registry=registry
         )
         self._wait = Histogram(
             "windfall_job_wait_seconds",
-            "From enqueueing to the first time that a backend had the job.",
+            "Time from enqueueing until a backend first received the job.",
             lane,
             buckets=_WAITS,
             registry=registry,
@@ -40,46 +40,49 @@ class Counted(Recorder):
             registry=registry,
         )
         self._attempts = Counter(
-            "windfall_attempts", "Attempts that ended, as in the ledgers.", [*backend, "outcome", "error"],
+            "windfall_attempts", "Attempts that ended, as recorded in the ledgers.", [*backend, "outcome", "error"],
             registry=registry,
         )  # fmt: skip
         self._seconds = Histogram(
-            "windfall_attempt_seconds", "How long attempts took that reached a backend.", backend, buckets=_ATTEMPTS,
+            "windfall_attempt_seconds", "Duration of attempts that reached a backend.", backend, buckets=_ATTEMPTS,
             registry=registry,
         )  # fmt: skip
         self._tokens = Counter(
-            "windfall_tokens", "Tokens that attempts reported; cached ones are prompt tokens too.", [*backend, "kind"],
+            "windfall_tokens", "Tokens that attempts reported; cached ones are also prompt tokens.", [*backend, "kind"],
             registry=registry,
         )  # fmt: skip
         self._claims = Histogram(
-            "windfall_claim_seconds", "Round trips of claims.", buckets=_TRIPS, registry=registry
+            "windfall_claim_seconds", "Round-trip time of claims.", buckets=_TRIPS, registry=registry
         )  # fmt: skip
         self._refused = Counter(
             "windfall_ends_refused", "Results and returns that Redis refused.", ["answer"], registry=registry
         )
         self._lost = Counter(
-            "windfall_leases_lost", "Running jobs that were held by another claim or gone.", ["why"], registry=registry
+            "windfall_leases_lost",
+            "Running jobs found to be held by another claim, or gone.",
+            ["why"],
+            registry=registry,
         )
         self._failures = Counter(
-            "windfall_redis_failures", "Steps that Redis did not do.", ["step"], registry=registry
+            "windfall_redis_failures", "Steps with Redis that failed.", ["step"], registry=registry
         )  # fmt: skip
         self._missed = Counter("windfall_heartbeats_missed", "Heartbeats that could not be written.", registry=registry)
         self._backlog = Gauge(
-            "windfall_backlog_jobs", "Jobs of a lane that nobody holds.", lane, registry=registry
+            "windfall_backlog_jobs", "Jobs of a lane that are waiting to be claimed.", lane, registry=registry
         )  # fmt: skip
         for step in ("claim", "renew", "deliver", "look"):
             self._failures.labels(step)  # 0 from the start: the first failure is an increase
 
     def claimed(self, seconds: float) -> None:
-        """A claim was answered."""
+        """Count a claim's round trip."""
         self._claims.observe(seconds)
 
     def began(self, lane: str, waited: float) -> None:
-        """A backend has a job for the first time."""
+        """Count how long a job waited."""
         self._wait.labels(*_lane(lane)).observe(waited)
 
     def attempted(self, lane: str, attempt: Attempt) -> None:
-        """An attempt ended."""
+        """Count an attempt that ended."""
         model, backend = _lane(lane)[0], attempt.backend
         error = attempt.error.type if attempt.error else ""
         self._attempts.labels(model, backend, attempt.outcome, error if error in _known_errors() else "other").inc()
@@ -91,42 +94,42 @@ class Counted(Recorder):
             self._tokens.labels(model, backend, "cached").inc(usage.cached_tokens)
 
     def returned(self, lane: str, why: str) -> None:
-        """A job goes back, or on."""
+        """Count a job that went back to its lane, or on to the next backend."""
         self._returns.labels(*_lane(lane), why).inc()
 
     def finished(self, lane: str, state: JobState) -> None:
-        """Redis has taken a result."""
+        """Count an accepted result."""
         self._jobs.labels(*_lane(lane), state.value).inc()
 
     def refused(self, answer: str) -> None:
-        """Redis has refused an end."""
+        """Count a refused result or return."""
         self._refused.labels(answer).inc()
 
     def leases_lost(self, count: int, why: Literal["held", "gone"]) -> None:
-        """Running jobs were found to be somebody else's, or nobody's."""
+        """Count running jobs that another claim holds, or that are gone."""
         self._lost.labels(why).inc(count)
 
     def redis_failed(self, step: Step) -> None:
-        """Redis did not do its part."""
+        """Count a failed step."""
         if step == "heartbeat":
             self._missed.inc()
         else:
             self._failures.labels(step).inc()
 
     def waits(self, lane: str, jobs: int) -> None:
-        """A lane's backlog."""
+        """Set a lane's backlog."""
         self._backlog.labels(*_lane(lane)).set(jobs)
 
 
 def _lane(lane: str) -> tuple[str, str]:
-    """The labels of a lane. Only lanes that this worker serves come here, so they are few."""
+    """The labels of a lane. Only lanes that this worker serves are counted, so there are few."""
     model, route = lane_parts(lane) or ("", "")
     return model, str(route)
 
 
 @cache
 def _known_errors() -> frozenset[str]:
-    """Every `type` of an error of ours, and none for an attempt that completed: what an endpoint says is no label."""
+    """Every `type` of our errors, and "" for a completed attempt: an endpoint's own words must not become labels."""
     return frozenset({"", *(error.type for error in _errors(BackendError))})
 
 

@@ -1,4 +1,4 @@
-"""The endpoint that Prometheus scrapes: a thread with an HTTP server, and a registry that is this worker's alone."""
+"""The endpoint that Prometheus scrapes: an HTTP server in a thread, and a registry for this worker alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import errno
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from windfall.errors import ConfigError
 from windfall.extras import how_to_install
@@ -19,18 +19,18 @@ from windfall_worker.recorder import SILENT, Recorder
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-_MISSING = f"metrics need prometheus-client: {how_to_install('metrics')}"
+_MISSING: Final = f"metrics need prometheus-client: {how_to_install('metrics')}"
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What the worker tells its numbers to. Without a registry it is nobody."""
+    """What the worker reports its numbers to. Without a registry they are discarded."""
 
     recorder: Recorder = SILENT
     registry: CollectorRegistry | None = None
 
     def watch(self, worker: Steerable, groups: Sequence[LaneGroup], backends: Mapping[str, ModelBackends]) -> None:
-        """From now on look at this worker, too, whenever somebody asks."""
+        """Include the state of this worker in every scrape from now on."""
         if self.registry is not None:
             from windfall_worker.metrics.observed import Observed  # noqa: PLC0415 - an extra
 
@@ -39,7 +39,7 @@ class Endpoint:
 
 @asynccontextmanager
 async def open_endpoint(host: str, port: int) -> AsyncIterator[Endpoint]:
-    """Serve on this port, or, where it is 0, not at all. Raises `ConfigError` where that cannot be."""
+    """Serve on this port, or not at all if it is 0. Raises `ConfigError` if that is not possible."""
     if not port:
         yield Endpoint()
         return
@@ -53,7 +53,7 @@ async def open_endpoint(host: str, port: int) -> AsyncIterator[Endpoint]:
         from windfall_worker.metrics.server import served  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as exc:
         raise ConfigError(_MISSING) from exc
-    # A second series beside each counter, with when it began: nobody asks for it.
+    # Otherwise every counter gets a second series with its creation time, which nothing uses.
     disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry(auto_describe=False)
     serving = served(host, port, registry)
@@ -69,7 +69,8 @@ async def open_endpoint(host: str, port: int) -> AsyncIterator[Endpoint]:
 
 def _why_not(exc: OSError, host: str, port: int) -> str:
     if exc.errno == errno.EADDRINUSE:
-        return f"port {port} of {host} is in use, perhaps by another worker: give this one another --metrics-port"
+        return f"port {port} on {host} is in use, perhaps by another worker: give this one another --metrics-port"
     if exc.errno == errno.EACCES:
-        return f"port {port} is not for everybody: give a --metrics-port from 1024 on"
-    return f"metrics cannot be served on {host} port {port} ({exc.strerror or exc}): --metrics-host names this machine"
+        return f"not permitted to use port {port}: give a --metrics-port of 1024 or above"
+    reason = exc.strerror or exc
+    return f"cannot serve metrics on {host} port {port} ({reason}): --metrics-host must be an address of this machine"

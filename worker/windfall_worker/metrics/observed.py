@@ -1,7 +1,7 @@
-"""What is looked up when Prometheus asks: it costs nothing while nobody does.
+"""What is read when Prometheus scrapes: between scrapes it costs nothing.
 
-`collect` runs in the thread of the endpoint. It reads single values and copies, and asks nobody: the counters of an
-engine are those of its last beat.
+`collect` runs in the thread of the endpoint. It only reads single values and copies, and waits for nothing: the
+counters of an engine are those of its last beat.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ class Observed(Collector):
         self._worker = worker
         self._groups = groups
         self._backends = backends
-        self._reasons: set[str] = set()  # that there ever were: an alert ends with a 0, and not with silence
+        self._reasons: set[str] = set()  # all so far: an alert must end with a 0, not with a missing series
 
     def describe(self) -> Iterable[Metric]:
-        """All metrics there are, without values."""
+        """All metrics, without values."""
         return _Families().all()
 
     def collect(self) -> Iterator[Metric]:
-        """The values of this moment."""
+        """All metrics with their current values."""
         families = _Families()
         families.build.add_metric([version(DISTRIBUTION)], 1)
         self._look_at_worker(families)
         seen: set[str] = set()
-        for model, found in self._backends.items():
-            for guarded in found.all():
+        for model, served_by in self._backends.items():
+            for guarded in served_by.all():
                 breaker = guarded.breaker
                 if breaker and breaker.name not in seen:
                     seen.add(breaker.name)
                     _look_at_breaker(breaker, families)
-            if found.local:
-                _look_at_engine(model, found.local, families)
+            if served_by.local:
+                _look_at_engine(model, served_by.local, families)
         yield from families.all()
 
     def _look_at_worker(self, families: _Families) -> None:
@@ -89,7 +89,7 @@ def _look_at_engine(model: str, guarded: GuardedBackend, families: _Families) ->
 
 
 class _Families:
-    """One of each metric, for one answer. All names and labels of these metrics are here."""
+    """One of each metric, for one scrape. All names and labels of these metrics are here."""
 
     def __init__(self) -> None:
         gauge, counter = GaugeMetricFamily, CounterMetricFamily
@@ -98,19 +98,23 @@ class _Families:
         self.slots = gauge("windfall_slots", "Jobs that may run at once.", labels=place)
         self.used = gauge("windfall_slots_used", "Slots with a job.", labels=place)
         self.free = gauge("windfall_slots_free", "Slots without a job.", labels=place)
-        self.held = gauge("windfall_jobs_held", "Claimed jobs: running, or here for the next slot.", labels=place)
-        self.paused = gauge("windfall_paused", "1 while this keeps it from claiming jobs.", labels=["reason"])
-        self.waiting = gauge("windfall_ends_waiting", "Results and returns that Redis has yet to take.")
+        self.held = gauge("windfall_jobs_held", "Claimed jobs: running, or waiting here for a slot.", labels=place)
+        self.paused = gauge(
+            "windfall_paused", "1 while this reason keeps the worker from claiming jobs.", labels=["reason"]
+        )
+        self.waiting = gauge("windfall_ends_waiting", "Results and returns that Redis has yet to accept.")
         self.breakers = gauge(
-            "windfall_breaker_state", "1 for the state that this worker last heard of.", labels=["breaker", "state"]
+            "windfall_breaker_state", "1 for the state that this worker last saw.", labels=["breaker", "state"]
         )
         self.up = gauge("windfall_engine_up", "1 while the model's backend on this machine takes calls.", labels=model)
         self.steps = counter("windfall_engine_steps", "Decoding steps.", labels=model)
         self.seconds = counter(
-            "windfall_engine_seconds", "Time in steps, time with work but no step, the rest.", labels=["model", "kind"]
+            "windfall_engine_seconds",
+            "Time in steps (busy), with work but no step (stalled), otherwise (idle).",
+            labels=["model", "kind"],
         )
         self.tokens = counter(
-            "windfall_engine_tokens", "Tokens generated, computed of prompts, or not computed again.",
+            "windfall_engine_tokens", "Tokens generated, computed from prompts (prefill), or reused (cached).",
             labels=["model", "kind"],
         )  # fmt: skip
         self.memory = gauge("windfall_engine_memory_bytes", "Memory that MLX holds.", labels=model)

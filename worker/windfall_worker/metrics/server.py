@@ -1,7 +1,7 @@
-"""The HTTP server of the metrics: prometheus_client's, with a bound on connections and on how long each may last.
+"""The HTTP server of the metrics: prometheus_client's, with limits on connections and on how long each may last.
 
-prometheus_client starts a thread for every connection and lets it wait for ever, so whoever opens a thousand and says
-nothing has a thousand threads of the worker.
+prometheus_client starts a thread for every connection and lets it wait indefinitely, so a client that opens a thousand
+connections and sends nothing ties up a thousand threads of the worker.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from prometheus_client.exposition import ThreadingWSGIServer, make_wsgi_app
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-#: How many connections are served at once; Prometheus needs one. One more ends the oldest.
+#: How many connections are served at once; Prometheus needs one. Another one closes the oldest.
 CONNECTIONS: Final = 8
-#: Seconds that a connection may last, whatever comes over it.
+#: Seconds that a connection may last, whatever is sent over it.
 SECONDS: Final = 10.0
 
 
@@ -44,7 +44,7 @@ class BoundedServer(ThreadingWSGIServer):
         return len(self._open)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection in a thread; one too many ends the oldest, so that a scrape always gets in."""
+        """Serve a connection in a thread; one too many closes the oldest, so that a scrape always gets in."""
         with self._lock:
             while len(self._open) >= self.connections:
                 oldest = next(iter(self._open))
@@ -54,13 +54,13 @@ class BoundedServer(ThreadingWSGIServer):
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """A connection is done."""
+        """Forget a connection that is done."""
         with self._lock:
             self._open.pop(request, None)
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
-        """Called twice a second: end what lasts too long. Its thread then reads the end of its connection."""
+        """Called twice a second: close what lasts too long. Its thread then reads an end of file."""
         with self._lock:
             for request, since in list(self._open.items()):
                 if time.monotonic() - since >= self.seconds:
@@ -68,7 +68,7 @@ class BoundedServer(ThreadingWSGIServer):
                     _end(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A scraper that went away is no news."""
+        """Log nothing: a scraper that went away is not worth a line."""
 
 
 class _Silent(WSGIRequestHandler):
@@ -80,7 +80,7 @@ class _Silent(WSGIRequestHandler):
 
 @contextmanager
 def served(host: str, port: int, registry: CollectorRegistry) -> Iterator[BoundedServer]:
-    """Serve on a thread of its own; its end takes half a second. Raises `OSError`."""
+    """Serve on a thread of its own; stopping it takes half a second. Raises `OSError`."""
     family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     kind: type[BoundedServer] = type("Server", (BoundedServer,), {"address_family": family})
     server: BoundedServer = make_server(str(address[0]), port, make_wsgi_app(registry), kind, handler_class=_Silent)

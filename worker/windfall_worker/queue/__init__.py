@@ -1,1 +1,1 @@
-"""A worker's side of the queue: claims, leases, ends, orders, heartbeats."""
+"""The worker's side of the queue: claims, leases, results, orders, heartbeats."""

@@ -1,4 +1,4 @@
-"""The claim loops of a worker: one claim at a time for each group, when there may be something and a place for it."""
+"""The claim loops of a worker: one claim at a time for each lane group, while it has free slots."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from typing import Final
 
 from redis.exceptions import RedisError
 
@@ -20,17 +21,18 @@ from windfall_worker.queue.renewals import Renewals
 
 logger = logging.getLogger("windfall.worker")
 
-#: Seconds between claims when nothing wakes an idle worker (an announcement may be lost).
-_IDLE_POLL = 1.0
-#: Seconds between claims that fail.
-_PAUSE_FIRST, _PAUSE_MOST = 0.1, 2.0
+#: Seconds between claims when nothing wakes an idle worker (announcements can be lost).
+_IDLE_POLL: Final = 1.0
+#: Seconds between failing claims, at first and at most.
+_PAUSE_FIRST: Final = 0.1
+_PAUSE_MOST: Final = 2.0
 
 
 class Claiming:
-    """Claims for all groups while the gate is open.
+    """Claims for all lane groups while the gate is open.
 
-    `start` gets each job that was claimed. Outside of outages Redis hears of a worker once in a `renewal` period
-    (seconds) at the least.
+    `start` is called with each claimed job. Except during outages, Redis hears from the worker at least once per
+    `renewal` period (seconds).
     """
 
     def __init__(
@@ -49,13 +51,13 @@ class Claiming:
         self._context = context
         self._start = start
         self._poll = min(_IDLE_POLL, renewal)
-        self._under_way = 0
-        self.ready = asyncio.Event()  #: a first claim was answered
-        self.quiet = asyncio.Event()  #: no claim is under way now
+        self._in_flight = 0
+        self.ready = asyncio.Event()  #: set once a first claim was answered
+        self.quiet = asyncio.Event()  #: set while no claim is in flight
         self.quiet.set()
 
     async def run(self, group: LaneGroup) -> None:
-        """Claim for one group, for ever."""
+        """Claim for one lane group until cancelled."""
         pause = _PAUSE_FIRST
         while True:
             group.capacity.wake.clear()
@@ -67,12 +69,12 @@ class Claiming:
                     claimed = await self._claim(group, lanes, want)
                 except (RedisError, *OUTAGE) as exc:
                     self._context.record.redis_failed("claim")
-                    logger.warning("Redis gives no jobs (%s: %s); running ones go on", type(exc).__name__, exc)
+                    logger.warning("cannot claim jobs (%s: %s); running ones continue", type(exc).__name__, exc)
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, _PAUSE_MOST)
                     continue
                 pause = _PAUSE_FIRST
-                group.capacity.lanes_empty = len(claimed.claims) < want and not claimed.cut
+                group.capacity.observe_claim(found_all=len(claimed.claims) >= want or claimed.cut)
                 if claimed.next_due is not None:
                     wait = min(wait, max(0.001, claimed.next_due - claimed.now))
             self.ready.set()
@@ -80,8 +82,8 @@ class Claiming:
                 await wait_for(group.capacity.wake, within=wait)
 
     async def _claim(self, group: LaneGroup, lanes: tuple[str, ...], want: int) -> Claimed:
-        """One round trip, whose jobs are started. Raises what Redis raises."""
-        self._under_way += 1
+        """Claim in one round trip, and start what was claimed. Raises what Redis raises."""
+        self._in_flight += 1
         self.quiet.clear()
         try:
             await self._renewals.if_late()
@@ -94,7 +96,7 @@ class Claiming:
             for claim in claimed.claims:
                 self._start(claim, group)
         finally:
-            self._under_way -= 1
-            if not self._under_way:
+            self._in_flight -= 1
+            if not self._in_flight:
                 self.quiet.set()
         return claimed

@@ -1,4 +1,4 @@
-"""Claiming jobs from lanes and renewing their leases, in the name of one worker."""
+"""Claiming jobs from lanes and renewing their leases, on behalf of one worker."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from arq import ArqRedis
 from redis.exceptions import RedisError
@@ -19,15 +19,16 @@ from windfall_worker.jobs.claim import Claim
 
 logger = logging.getLogger("windfall.claims")
 
-#: Payload bytes of one claim's answer: what a link of half a megabyte a second brings within the time that Redis has to
-#: answer, and what Redis reads and sends without keeping others waiting. A single larger job is given all the same.
-MOST_BYTES = 4 * 2**20
+#: Payload bytes in the answer to one claim: what a link of half a megabyte per second transfers within the time that
+#: Redis has to answer, and what Redis sends without making others wait. A single larger job is delivered all the same.
+MOST_BYTES: Final = 4 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What a claim call brought. Times are Unix seconds on Redis' clock; `next_due` is None for empty lanes, and `cut`
-    says that more jobs wait than bytes of them were wanted in one answer.
+    """The answer to a claim. Times are Unix seconds on Redis' clock; `next_due` is None for empty lanes.
+
+    `cut` means that more jobs are waiting, but `MOST_BYTES` was reached.
     """
 
     now: float
@@ -38,7 +39,11 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """Jobs that were not just renewed: held by somebody else or finished, to be cancelled, unknown to this Redis."""
+    """Jobs whose lease was not simply renewed.
+
+    `lost` jobs are held by another claim or finished, `aborted` ones are to be cancelled, and `gone` ones are unknown
+    to this Redis.
+    """
 
     lost: list[str]
     aborted: list[str]
@@ -54,7 +59,7 @@ class Lease:
 
 
 class ClaimClient:
-    """Claims and renews in the name of one worker; every token is given out once."""
+    """Claims and renews on behalf of one worker; every token is issued once."""
 
     def __init__(self, redis: ArqRedis, worker_id: str, lease: Lease) -> None:
         self._redis = redis
@@ -63,13 +68,13 @@ class ClaimClient:
         self._number = 0
         self._unanswered: dict[str, tuple[int, int]] = {}
         self._new_first: dict[str, bool] = {}
-        self._telling: set[asyncio.Task[None]] = set()
+        self._confirmations: set[asyncio.Task[None]] = set()
 
     async def claim(self, lanes: Sequence[str], want: int) -> Claimed:
-        """Take up to `want` jobs of these lanes in one round trip, and about `MOST_BYTES` of payloads.
+        """Take up to `want` jobs from these lanes in one round trip, and about `MOST_BYTES` of payloads.
 
-        Where the answer to the last call for the first of these lanes was lost on its way, it is asked for again. That
-        an answer was read is told to Redis meanwhile: jobs of an answer that nobody read have spent no delivery.
+        If the answer to the last call for the first of these lanes was lost, it is requested again. Redis is told in
+        the background that an answer was read: jobs in an unread answer have spent no delivery.
         """
         if lanes[0] not in self._unanswered:
             self._unanswered[lanes[0]] = (self._number, want)
@@ -82,19 +87,19 @@ class ClaimClient:
         del self._unanswered[lanes[0]]
         self._new_first[lanes[0]] = not new_first
         if jobs:
-            telling = asyncio.create_task(self._tell_of_read(f"{ANSWER}{self._worker_id}:{first}"))
-            self._telling.add(telling)
-            telling.add_done_callback(self._telling.discard)
+            confirmation = asyncio.create_task(self._confirm_read(f"{ANSWER}{self._worker_id}:{first}"))
+            self._confirmations.add(confirmation)
+            confirmation.add_done_callback(self._confirmations.discard)
         return Claimed(now / 1000, None if next_due < 0 else next_due / 1000, tuple(map(_claim, jobs)), bool(cut))
 
-    async def _tell_of_read(self, answer: str) -> None:
+    async def _confirm_read(self, answer: str) -> None:
         try:
             await self._redis.delete(answer)
         except (RedisError, *OUTAGE) as exc:
-            logger.debug("Redis did not hear that a claim was read (%s); the next renewal tells it", exc)
+            logger.debug("could not confirm a claim (%s); the next renewal does", exc)
 
     async def renew(self, claims: Iterable[Claim], releasing: Iterable[Claim] = ()) -> Renewed:
-        """Renew these claims, and those being released only for as long as Redis still has them as ours."""
+        """Renew these claims, and those being released for as long as Redis still holds them for this worker."""
         args: list[Arg] = [self._lease.length_ms, self._lease.renewal_ms]
         for claim in claims:
             args += [claim.lane, claim.job_id, claim.token, claim.turn, claim.digest]

@@ -1,4 +1,4 @@
-"""This worker's heartbeat: what tells the fleet that it lives, what it serves and how busy it is."""
+"""This worker's heartbeat: tells the fleet that it is alive, what it serves and how busy it is."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import os
 import socket
 from collections.abc import Mapping
 from importlib.metadata import version
+from typing import Final
 
 from arq import ArqRedis
 from redis.exceptions import RedisError
 
 from windfall.broker.clock import RedisClock
+from windfall.broker.connection import OUTAGE
 from windfall.extras import DISTRIBUTION
 from windfall.queue.fleet import ServedModel, WorkerStatus, remove_heartbeat, worker_name, write_heartbeat
 from windfall_worker.backends.routing import ModelBackends
@@ -21,10 +23,10 @@ from windfall_worker.hardware import chip, memory_bytes
 from windfall_worker.queue.throughput import Throughput
 from windfall_worker.recorder import Recorder
 
-logger = logging.getLogger("windfall.registry")
+logger = logging.getLogger("windfall.heartbeat")
 
-#: Seconds between heartbeats; several may go missing before the worker counts as gone.
-_PERIOD = 2.0
+#: Seconds between heartbeats; several may be missed before the worker counts as gone.
+_PERIOD: Final = 2.0
 
 
 class Heartbeat:
@@ -48,15 +50,15 @@ class Heartbeat:
         self._started_at: float | None = None
 
     async def run(self) -> None:
-        """Beat until cancelled, then say that the worker has ended."""
+        """Write heartbeats until cancelled, then remove the last one."""
         try:
-            # Known from then on. A Mac is asked through a program, and nothing here is to wait for that.
+            # Cached from here on. On a Mac this runs a program, which must not block the event loop.
             await asyncio.to_thread(lambda: (chip(), memory_bytes()))
             while True:
                 await self._beat()
                 await asyncio.sleep(_PERIOD)
         finally:
-            await self._say_goodbye()
+            await self._remove()
 
     async def _beat(self) -> None:
         try:
@@ -74,16 +76,16 @@ class Heartbeat:
                 started_at=self._started_at,
                 seen_at=now,
                 version=version(DISTRIBUTION),
-                models=tuple(self._served(model, found) for model, found in self._backends.items()),
+                models=tuple(self._served(model, backends) for model, backends in self._backends.items()),
                 completed=completed,
                 failed=failed,
                 chip=chip(),
                 memory_bytes=memory_bytes(),
             )
             await write_heartbeat(self._redis, status)
-        except (RedisError, OSError) as exc:
+        except (RedisError, *OUTAGE) as exc:
             self._record.redis_failed("heartbeat")
-            logger.warning("no heartbeat: %s", exc)
+            logger.warning("could not write the heartbeat: %s", exc)
 
     def _served(self, model: str, backends: ModelBackends) -> ServedModel:
         capacities = {id(guarded.capacity): guarded.capacity for guarded in backends.all()}.values()
@@ -97,16 +99,16 @@ class Heartbeat:
             rates=self._throughput.rates(model),
         )
 
-    async def _say_goodbye(self) -> None:
+    async def _remove(self) -> None:
         try:
             async with asyncio.timeout(2):
                 await remove_heartbeat(self._redis, self._worker.id)
-        except (RedisError, OSError, TimeoutError) as exc:
-            logger.warning("could not say goodbye: %s", exc)
+        except (RedisError, *OUTAGE) as exc:
+            logger.warning("could not remove the heartbeat: %s", exc)
 
 
 def _state(gate: Gate) -> str:
-    """What the worker does about new jobs, in one word."""
+    """What the worker does with new jobs, in one word."""
     if gate.draining:
         return "draining"
     return "running" if gate.open else "paused"

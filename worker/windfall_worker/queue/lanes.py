@@ -1,4 +1,4 @@
-"""Which lanes this worker claims from, for which of its capacities, and when."""
+"""Which lanes this worker claims from, with which capacity, and when."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from arq import ArqRedis
 from redis.exceptions import RedisError
 
 from windfall.broker.clock import RedisClock
+from windfall.broker.connection import OUTAGE
 from windfall.errors import WireError
 from windfall.keys import HELD_SUFFIX, PAYLOAD, lane_queue
 from windfall.queue.fleet import FleetStatus, read_fleet
@@ -21,15 +22,15 @@ from windfall_worker.backends.capacity import Capacity
 from windfall_worker.backends.routing import ModelBackends
 from windfall_worker.recorder import Recorder
 
-logger = logging.getLogger("windfall.groups")
+logger = logging.getLogger("windfall.lanes")
 
-#: Seconds between two looks at whether the cloud is to help out.
-_LOOK = 1.0
+#: Seconds between checks of the backlogs, and of whether the cloud should help.
+_LOOK: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class LaneGroup:
-    """Lanes that share one capacity. `lanes` are those to claim from now; `wakes` are all that may ever be."""
+    """Lanes that share one capacity. `lanes` are those to claim from now; `wakes` are all of them, open or not."""
 
     model: str
     capacity: Capacity
@@ -38,15 +39,15 @@ class LaneGroup:
     cloud: bool = False
 
     async def wake(self) -> None:
-        """There may be something to claim."""
+        """Note that there may be something to claim."""
         self.capacity.hear()
 
 
 class Spill:
-    """Says which `auto` lanes the cloud may claim from now: those of models that no live Mac serves, and those whose
-    next job has waited longer than `after` seconds for one.
+    """Decides which `auto` lanes the cloud may claim from now.
 
-    `models` are those with a cloud mapping here, and whether this worker itself is such a Mac.
+    These are the lanes of models that no live Mac serves, and those whose next job has waited longer than `after`
+    seconds for a Mac. `models` maps each model with a cloud mapping here to whether this worker also serves it locally.
     """
 
     def __init__(self, redis: ArqRedis, models: Mapping[str, bool], after: float) -> None:
@@ -56,14 +57,14 @@ class Spill:
         self.open: frozenset[str] = frozenset()
 
     async def run(self, on_change: Callable[[], None]) -> None:
-        """Look for ever; `on_change` is called when more lanes are open than before."""
+        """Check until cancelled; `on_change` is called when more lanes are open than before."""
         while True:
             try:
-                found = await self._look()
-            except (RedisError, OSError) as exc:
-                logger.warning("cannot look at the fleet: %s", exc)
+                now_open = await self._look()
+            except (RedisError, *OUTAGE) as exc:
+                logger.warning("cannot read the fleet's status: %s", exc)
             else:
-                more, self.open = bool(found - self.open), found
+                more, self.open = bool(now_open - self.open), now_open
                 if more:
                     on_change()
             await asyncio.sleep(_LOOK)
@@ -79,8 +80,8 @@ class Spill:
         return waiting is not None and fleet.now - waiting > self._after
 
     async def _first(self, lane: str, now: float) -> float | None:
-        """When the job that is next in a lane was enqueued (Unix seconds), or None where none waits."""
-        # Running jobs stand in the future, at the ends of their leases.
+        """When the next job of a lane was enqueued (Unix seconds), or None if none is waiting."""
+        # Running jobs have scores in the future: the ends of their leases.
         head = await self._redis.zrangebyscore(lane, "-inf", round(now * 1000), start=0, num=1)
         payload = await self._redis.get(PAYLOAD.encode() + head[0]) if head else None
         try:
@@ -90,7 +91,7 @@ class Spill:
 
 
 async def watch_backlogs(redis: ArqRedis, clock: RedisClock, groups: Sequence[LaneGroup], record: Recorder) -> None:
-    """Tell the capacities of this worker, for ever, how many jobs wait that somebody could claim now."""
+    """Tell each capacity of this worker, until cancelled, how many jobs could be claimed now."""
     client: Any = redis
     lanes = list(dict.fromkeys(lane for group in groups for lane in group.wakes))
     while True:
@@ -99,29 +100,29 @@ async def watch_backlogs(redis: ArqRedis, clock: RedisClock, groups: Sequence[La
             async with client.pipeline(transaction=False) as pipe:
                 for lane in lanes:
                     pipe.zcard(lane)
-                    # Among them are those that were put back: they wait from when they are due.
+                    # Held jobs include those that were put back: once due, they are waiting too.
                     pipe.zcount(lane + HELD_SUFFIX, f"({now}", "+inf")
                 counts = iter(await pipe.execute())
-        except (RedisError, OSError) as exc:
+        except (RedisError, *OUTAGE) as exc:
             record.redis_failed("look")
-            logger.warning("cannot look at the lanes: %s", exc)
+            logger.warning("cannot read the lanes' backlogs: %s", exc)
         else:
             waiting = {lane: next(counts) - next(counts) for lane in lanes}
             for lane, jobs in waiting.items():
                 record.waits(lane, jobs)
             for group in groups:
-                group.capacity.backlog = sum(waiting[lane] for lane in group.wakes)
+                group.capacity.observe_backlog(sum(waiting[lane] for lane in group.wakes))
         await asyncio.sleep(_LOOK)
 
 
 def make_lane_groups(backends: Mapping[str, ModelBackends], spill: Spill) -> tuple[LaneGroup, ...]:
-    """A group for each model's engine and one for its cloud."""
+    """One lane group for each model's engine and one for its cloud mappings."""
     groups = []
-    for model, found in backends.items():
-        if found.local:
-            groups.append(_local_group(model, found))
-        if found.cloud:
-            groups.append(_cloud_group(model, found, spill))
+    for model, served_by in backends.items():
+        if served_by.local:
+            groups.append(_local_group(model, served_by))
+        if served_by.cloud:
+            groups.append(_cloud_group(model, served_by, spill))
     return tuple(groups)
 
 

@@ -1,4 +1,4 @@
-"""Another live worker of the same name: told of at the start, not when somebody wonders which of them is which."""
+"""Another live worker of the same name: reported at the start, before anyone has to tell the two apart."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from windfall_worker.settings import WorkerSettings
 logger = logging.getLogger("windfall.worker")
 
 
-async def look_for_namesake(redis: ArqRedis, settings: WorkerSettings, worker_id: str) -> None:
-    """Raise `ConfigError` where this machine runs a worker of the name that was given; elsewhere is only told of.
+async def check_namesake(redis: ArqRedis, settings: WorkerSettings, worker_id: str) -> None:
+    """Raise `ConfigError` if this machine already runs a worker with the given name; warn if another machine does.
 
-    Without a name of its own a worker goes by its machine's, and several may: their ids differ.
+    A worker without a name uses its machine's, which several workers may share: their ids differ.
     """
     if settings.name is None:
         return
@@ -31,11 +31,11 @@ async def look_for_namesake(redis: ArqRedis, settings: WorkerSettings, worker_id
         who = f"another worker named {settings.name!r} is live (pid {other.pid} on {other.host})"
         if other.host == socket.gethostname():
             raise ConfigError(f"{who}; stop it first, or give this one another --name")
-        logger.warning("%s; their ids tell them apart, their name does not", who)
+        logger.warning("%s; only their ids tell the two apart", who)
 
 
 def _lives(other: WorkerStatus) -> bool:
-    """A worker that was killed leaves its heartbeat behind for seconds, in which its service starts it again."""
+    """Whether the worker's process exists: a killed worker's heartbeat outlives it, and its service restarts it."""
     if other.host != socket.gethostname():
         return True
     if other.pid == os.getpid():
@@ -45,5 +45,5 @@ def _lives(other: WorkerStatus) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # it is another user's
+        pass  # it belongs to another user
     return True

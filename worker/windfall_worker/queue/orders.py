@@ -1,10 +1,10 @@
-"""What a person told this worker from afar: to take no new jobs for a while, or to drain."""
+"""What a person has ordered this worker to do: to take no new jobs for a while, or to drain."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, Final
 
 from arq import ArqRedis
 from redis.exceptions import RedisError
@@ -18,12 +18,12 @@ from windfall_worker.control import Steerable, Who
 
 logger = logging.getLogger("windfall.orders")
 
-#: Seconds between two looks, in case the word that tells of an order is lost.
-_PERIOD = 2.0
+#: Seconds between checks, in case the announcement of an order is lost.
+_PERIOD: Final = 2.0
 
 
 class Orders:
-    """Looks what was ordered, again and again, and sees to it that it is done."""
+    """Checks for orders regularly, and carries them out."""
 
     def __init__(self, redis: ArqRedis, worker: Steerable, host: str) -> None:
         self._redis: Any = redis
@@ -32,27 +32,27 @@ class Orders:
         self._drained = False
 
     async def begin(self) -> None:
-        """Look before the first job is claimed, as far as Redis answers."""
+        """Check before the first job is claimed, if Redis answers."""
         try:
             await self.look()
         except (RedisError, *OUTAGE) as exc:
-            logger.warning("cannot look for orders: %s", exc)
+            logger.warning("cannot check for orders: %s", exc)
 
     async def run(self, announcements: Announcements) -> None:
-        """Look at every word, and now and then."""
+        """Check at every announcement, and every `_PERIOD` seconds."""
         while True:
             try:
-                async with announcements.listen(keys.CHANNEL_WORKER + self._worker.id) as told:
+                async with announcements.listen(keys.CHANNEL_WORKER + self._worker.id) as announced:
                     while True:
-                        told.clear()
+                        announced.clear()
                         await self.look()
-                        await wait_for(told, within=_PERIOD)
+                        await wait_for(announced, within=_PERIOD)
             except (RedisError, *OUTAGE) as exc:
-                logger.debug("cannot look for orders: %s", exc)
+                logger.debug("cannot check for orders: %s", exc)
                 await asyncio.sleep(_PERIOD)
 
     async def look(self) -> None:
-        """Do what is ordered now. Raises what Redis raises."""
+        """Carry out the current orders. Raises what Redis raises."""
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.smismember(keys.PAUSED, self._names)
             pipe.exists(keys.DRAIN + self._worker.id)
@@ -63,5 +63,5 @@ class Orders:
             self._worker.resume(Who.OPERATOR)
         if drain and not self._drained:
             self._drained = True
-            logger.warning("draining: told to by windfall drain")
+            logger.warning("draining: ordered by windfall drain")
             self._worker.drain()

@@ -1,4 +1,4 @@
-"""What the worker has to tell Redis of jobs that ended: kept until Redis has taken it, however long it is away."""
+"""What Redis has yet to hear about ended jobs: kept until Redis accepts it, however long it is away."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from arq import ArqRedis
 from redis.exceptions import RedisError
@@ -17,15 +18,16 @@ from windfall_worker.recorder import Recorder
 
 logger = logging.getLogger("windfall.outbox")
 
-#: Steps of one round trip.
-_PAGE = 100
-#: Seconds between attempts while Redis is away or full.
-_PAUSE_FIRST, _PAUSE_MOST = 0.05, 0.5
+#: Steps in one round trip.
+_PAGE: Final = 100
+#: Seconds between attempts while Redis is away or full, at first and at most.
+_PAUSE_FIRST: Final = 0.05
+_PAUSE_MOST: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class PendingStep:
-    """One step, and who wants to hear Redis' answer to it (None when Redis called the step itself wrong)."""
+    """One step, and what is called with Redis' answer to it (None if Redis rejected the step itself)."""
 
     step: Step
     job_id: str
@@ -33,7 +35,7 @@ class PendingStep:
 
 
 class Outbox:
-    """Delivers steps in order, many in one round trip. Every step in it may be repeated without harm."""
+    """Delivers steps in order, many in one round trip. Every step may safely be repeated."""
 
     def __init__(self, redis: ArqRedis, record: Recorder) -> None:
         self._redis = redis
@@ -47,13 +49,13 @@ class Outbox:
         return len(self._pending)
 
     def post(self, step: PendingStep) -> None:
-        """Take a step; never blocks."""
+        """Add a step; never blocks."""
         self._pending.append(step)
         self._posted.set()
         self._empty.clear()
 
     async def run(self) -> None:
-        """Deliver for ever."""
+        """Deliver until cancelled."""
         pause = _PAUSE_FIRST
         while True:
             await self._posted.wait()
@@ -70,28 +72,30 @@ class Outbox:
                 self._empty.set()
 
     async def _deliver(self, page: list[PendingStep]) -> list[PendingStep]:
-        """Returns what could not be delivered now."""
+        """Returns the steps that could not be delivered now."""
         try:
             answers = await run_all(self._redis, [pending.step for pending in page])
         except (RedisError, *OUTAGE) as exc:
             self._record.redis_failed("deliver")
-            logger.warning("Redis does not take results (%s: %s); %d wait", type(exc).__name__, exc, len(self._pending))
+            logger.warning(
+                "Redis does not accept results (%s: %s); %d waiting", type(exc).__name__, exc, len(self._pending)
+            )
             return page
         kept = []
         for pending, answer in zip(page, answers, strict=True):
             if isinstance(answer, Exception) and is_passing(answer):
                 kept.append(pending)
             elif isinstance(answer, Exception):
-                # A bug or a missing permission: nothing that waiting mends. The lease ends, and the job is run again.
+                # A bug or a missing permission: waiting would not help. The lease expires, and the job runs again.
                 logger.error("%s of job %s failed: %s", pending.step.script, pending.job_id, answer)
                 pending.on_answer(None)
             else:
                 pending.on_answer(answer)
         if kept:
             self._record.redis_failed("deliver")
-            logger.warning("Redis took nothing of %d results for now", len(kept))
+            logger.warning("Redis cannot accept %d results at the moment", len(kept))
         return kept
 
     async def flush(self, timeout: float) -> bool:
-        """Wait until all is delivered, at most `timeout` seconds; returns whether it was."""
+        """Wait at most `timeout` seconds until everything is delivered; returns whether it was."""
         return await wait_for(self._empty, within=timeout)

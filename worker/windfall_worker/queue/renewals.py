@@ -1,10 +1,11 @@
-"""Keeping the leases of all running jobs, in one call every few seconds, and hearing from it what is to be stopped."""
+"""Renews the leases of all running jobs in one call every few seconds, and stops the jobs that the answer names."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Mapping
+from typing import Final
 
 from redis.exceptions import RedisError
 
@@ -17,11 +18,11 @@ from windfall_worker.recorder import Recorder
 logger = logging.getLogger("windfall.renewals")
 
 #: Seconds between attempts while Redis is away.
-_PAUSE = 0.25
+_PAUSE: Final = 0.25
 
 
 class Renewals:
-    """Renews what is in `running`, every `period` seconds."""
+    """Renews the leases of the jobs in `running`, every `period` seconds."""
 
     def __init__(self, client: ClaimClient, running: Mapping[str, RunningJob], period: float, record: Recorder) -> None:
         self._client = client
@@ -31,31 +32,31 @@ class Renewals:
         self._renewed_at = boottime()
 
     async def run(self) -> None:
-        """Renew for ever."""
+        """Renew until cancelled."""
         while True:
             await asyncio.sleep(self._period)
             if await self.once():
                 continue
-            while not await self.once():  # noqa: ASYNC110 - nobody tells us when Redis is back
+            while not await self.once():  # noqa: ASYNC110 - Redis does not announce that it is back
                 await asyncio.sleep(min(_PAUSE, self._period))
             logger.warning("Redis is back; the leases of %d running jobs are renewed", len(self._running))
 
     async def if_late(self) -> None:
-        """After an outage, a pause of this process or a sleep of the machine: take up what it still holds before it
-        claims its own jobs.
+        """Renew before claiming if the last renewal is long ago: otherwise the worker could claim its own jobs.
 
+        It is late after an outage, or when this process was suspended or the machine slept.
         Raises what Redis raises.
         """
         if boottime() - self._renewed_at > 2 * self._period:
             await self._renew()
 
     async def once(self) -> bool:
-        """Renew now. Returns whether Redis did."""
+        """Renew now. Returns whether it worked."""
         try:
             await self._renew()
         except (RedisError, *OUTAGE) as exc:
             self._record.redis_failed("renew")
-            logger.warning("Redis renews no leases (%s: %s)", type(exc).__name__, exc)
+            logger.warning("cannot renew leases (%s: %s)", type(exc).__name__, exc)
             return False
         return True
 
@@ -67,14 +68,14 @@ class Renewals:
             [job.claim for job in running if job.releasing],
         )
         self._renewed_at = boottime()
-        # One that was put back while Redis answered has lost nothing.
+        # A job that was put back while Redis answered has lost nothing.
         if lost := sum(not asked[name][0].releasing for name in renewed.lost):
             self._record.leases_lost(lost, "held")
         if renewed.gone:
             self._record.leases_lost(len(renewed.gone), "gone")
             logger.error(
-                "Redis knows nothing of %d jobs that run here (%s, …): they were deleted, or it came back empty or "
-                "with older data; they are stopped",
+                "stopping %d running jobs that Redis does not know (%s, …): they were deleted, or Redis came back "
+                "empty or with older data",
                 len(renewed.gone),
                 renewed.gone[0],
             )
@@ -82,5 +83,5 @@ class Renewals:
         for names, why in stops:
             for name in names:
                 job, claim = asked[name]
-                if job.claim is claim:  # not claimed anew while Redis answered
+                if job.claim is claim:  # not claimed again while Redis answered
                     job.stop(why)

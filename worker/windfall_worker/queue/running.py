@@ -1,4 +1,4 @@
-"""The jobs that this worker holds: each runs in a task of its own, to one of its ends, which goes to the outbox."""
+"""The jobs that this worker holds: each runs in a task of its own, and how it ends is posted to the outbox."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from arq.worker import Function
 from structlog.contextvars import bind_contextvars
@@ -29,17 +29,17 @@ from windfall_worker.queue.throughput import Throughput
 
 logger = logging.getLogger("windfall.worker")
 
-#: Seconds for which a message of another contract version is left to workers that read it.
-_LEAVE_TO_OTHERS = 30.0
-#: What a job that goes back keeps of its deliveries (see release.lua).
-_DELIVERIES = {Retry: "reset", Snooze: "undo", Requeue: "keep"}
+#: Seconds for which a message of another contract version is left to workers that can read it.
+_LEAVE_TO_OTHERS: Final = 30.0
+#: What becomes of a job's count of deliveries when it is put back (see release.lua).
+_DELIVERIES: Final = {Retry: "reset", Snooze: "undo", Requeue: "keep"}
 
 
 class RunningJobs(Mapping[str, RunningJob]):
-    """Claimed jobs by their id, from their claim until Redis has taken their end.
+    """Claimed jobs by id, from their claim until Redis has accepted their result or return.
 
-    `functions` and `ctx` are arq's: the function that a job names gets `ctx`, with the job in it. Results are kept for
-    `keep` seconds. While the gate is shut, jobs go back to their lanes as they come.
+    `functions` and `ctx` are arq's: the function that a job names is called with `ctx`, which holds the job. Results
+    are kept for `keep` seconds. While the gate is shut, jobs go straight back to their lanes.
     """
 
     def __init__(
@@ -75,33 +75,33 @@ class RunningJobs(Mapping[str, RunningJob]):
 
     @property
     def busy(self) -> bool:
-        """Whether one of them runs. Those that have ended and wait for Redis do not count."""
+        """Whether any job is running. Jobs that have ended and are waiting for Redis do not count."""
         return any(job.active for job in self._jobs.values())
 
     def start(self, claim: Claim, group: LaneGroup) -> None:
         """Run a claimed job."""
-        if before := self._jobs.get(claim.job_id):
+        if earlier := self._jobs.get(claim.job_id):
             # This worker slept past its lease, or Redis forgot its claim, and it has claimed its own job again.
-            if before.go_on_under(claim):
+            if earlier.continue_under(claim):
                 return
-            before.stop(Stop.LOST)
+            earlier.stop(Stop.LOST)
         job = RunningJob(claim, Slot(group.capacity), self._context, spilled=group.cloud)
         self._jobs[claim.job_id] = job
         if self._gate.open:
             job.run(self._run(job))
-        else:  # it was shut while Redis answered
-            # A task cancelled before its first step would never come to hand the job back.
+        else:  # the gate was shut while Redis answered
+            # No task: one that is cancelled before its first step never gets to hand the job back.
             self._put_back(job, Snooze(0.0), "drain")
             job.leave(ended=False)
 
     def stop(self, *, begun: bool = True) -> None:
-        """Stop every job and put it back, without spending a try; or only those that have not `begun`."""
+        """Stop jobs and put them back without spending a try: all of them, or (`begun` false) those not yet begun."""
         for job in list(self._jobs.values()):
             if begun or not job.begun:
                 job.stop(Stop.DRAINED)
 
     async def hand_back(self, within: float) -> None:
-        """Give running jobs so many seconds to end, and put the rest back."""
+        """Give running jobs `within` seconds to end, and put the rest back."""
         if tasks := self._tasks():
             await asyncio.wait(tasks, timeout=within)
         self.stop()
@@ -111,7 +111,7 @@ class RunningJobs(Mapping[str, RunningJob]):
         return [job.task for job in self._jobs.values() if job.task]
 
     async def _run(self, job: RunningJob) -> None:
-        """Run one job to one of its ends, and post that end to Redis."""
+        """Run one job until it ends, and post how it ended to Redis."""
         bind_contextvars(**job.claim.about)
         ended = True
         try:
@@ -125,7 +125,7 @@ class RunningJobs(Mapping[str, RunningJob]):
         except Exception as exc:  # a bug of ours must not cost the job its result
             logger.exception("job %s failed in the worker itself", job.id)
             # Not the exception's text: it may quote the prompt. The log has it.
-            message = f"the worker failed on it ({type(exc).__name__}); its log says more"
+            message = f"the worker failed on this job ({type(exc).__name__}); see the worker's log"
             self._post_result(job, job.ended(JobState.FAILED, "internal_error", message))
         finally:
             job.leave(ended=ended)
@@ -137,7 +137,7 @@ class RunningJobs(Mapping[str, RunningJob]):
         try:
             message = job.read()
         except UnknownContract as exc:
-            self._tell_of_unread(job, exc)
+            self._log_unread(job, exc)
             raise PutBack(Snooze(_LEAVE_TO_OTHERS)) from exc
         except WireError as exc:
             kind = "invalid_payload" if claim.payload else "payload_lost"
@@ -156,12 +156,12 @@ class RunningJobs(Mapping[str, RunningJob]):
             return job.cancelled()
         return result
 
-    def _tell_of_unread(self, job: RunningJob, why: UnknownContract) -> None:
-        """Thousands of such jobs may come by every half minute: one line says so."""
+    def _log_unread(self, job: RunningJob, why: UnknownContract) -> None:
+        """Log one line for all of them: thousands of such jobs may come by every half minute."""
         self._unread += 1
         now = time.monotonic()
         if now - self._unread_logged_at >= _LEAVE_TO_OTHERS / 2:
-            logger.warning("job %s is %s; left to others (%d so far)", job.id, why, self._unread)
+            logger.warning("job %s is %s; left to other workers (%d so far)", job.id, why, self._unread)
             self._unread_logged_at = now
 
     def _post_result(self, job: RunningJob, result: CompletionResult) -> None:
@@ -175,10 +175,10 @@ class RunningJobs(Mapping[str, RunningJob]):
             self.completed += 1
         else:
             self.failed += 1
-        # The kind of the error alone: its message may quote what the job was about.
+        # Only the error's type: its message may quote the prompt.
         kind = f" ({result.error.type})" if result.error else ""
         level = logging.WARNING if result.state is JobState.FAILED else logging.INFO
-        # Who asked for a line of each job wants those that failed too; else thousands of them are cut short.
+        # Whoever asked for a line per job wants the failed ones too; otherwise thousands of them are summarised.
         each = {"each": logger.isEnabledFor(logging.INFO)}
         logger.log(level, "job %s %s%s", claim.job_id, result.state.value, kind, extra=each)
 
@@ -187,13 +187,13 @@ class RunningJobs(Mapping[str, RunningJob]):
             self._put_back(job, Snooze(0.0), "drain", "handed back by its worker; no try spent")
             return
         if job.stopped is Stop.LOST:
-            logger.warning("job %s: its lease was lost to another claim; stopped here", job.id)
+            logger.warning("job %s: stopped, because another claim now holds its lease", job.id)
         self._forget(job)
 
     def _put_back(
-        self, job: RunningJob, decision: Retry | Snooze | Requeue, why: str, ledger_says: str | None = None
+        self, job: RunningJob, decision: Retry | Snooze | Requeue, why: str, moved_on: str | None = None
     ) -> None:
-        job.hand_back(ledger_says)
+        job.hand_back(moved_on)
         claim = job.claim
         delay_ms = round(1000 * getattr(decision, "delay", 0.0))
         ledger = encode_attempts(job.ledger.attempts) if len(job.ledger) else b""
@@ -203,11 +203,11 @@ class RunningJobs(Mapping[str, RunningJob]):
         logger.info("job %s goes back to its lane for %.1f s", claim.job_id, delay_ms / 1000)
 
     def _post(self, job: RunningJob, step: Step, state: JobState | None = None) -> None:
-        """Post an end. The lease is renewed until Redis has taken it."""
+        """Post how a job ended. Its lease is renewed until Redis has answered."""
 
-        def taken(answer: bytes | None) -> None:
+        def answered(answer: bytes | None) -> None:
             if answer == b"cancelled":
-                job.end_in_place_of_going_back()
+                job.end_instead_of_returning()
                 self._post_result(job, job.cancelled())
                 return
             self._forget(job)
@@ -216,9 +216,9 @@ class RunningJobs(Mapping[str, RunningJob]):
             elif answer not in (b"ok", None):
                 self._context.record.refused(answer.decode())
                 about = job.claim.about
-                logger.warning("job %s: its end was refused (%s)", about["job"], answer.decode(), extra=about)
+                logger.warning("job %s: Redis refused its result or return (%s)", job.id, answer.decode(), extra=about)
 
-        self._outbox.post(PendingStep(step, job.id, taken))
+        self._outbox.post(PendingStep(step, job.id, answered))
 
     def _forget(self, job: RunningJob) -> None:
         if self._jobs.get(job.id) is job:

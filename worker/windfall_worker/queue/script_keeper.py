@@ -1,9 +1,10 @@
-"""Keeping the scripts in Redis, for producers who may not load any: it forgets them when it restarts or fails over."""
+"""Keeps the scripts loaded in Redis, which forgets them on a restart or failover: producers may not load any."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Final
 
 from arq import ArqRedis
 from redis.exceptions import NoPermissionError, RedisError
@@ -13,21 +14,21 @@ from windfall.scripts import load_missing
 
 logger = logging.getLogger("windfall.scripts")
 
-#: Seconds between two looks. So long, and the time in which Redis is found again, producers wait after a restart.
-_PERIOD = 1.0
+#: Seconds between checks. After a restart, producers wait this long, and for as long as it takes to reconnect.
+_PERIOD: Final = 1.0
 
 
 async def keep_scripts(redis: ArqRedis) -> None:
-    """See to it, for ever, that Redis has every script."""
+    """Reload missing scripts until cancelled."""
     denied = False
     while True:
         try:
             await load_missing(redis)
         except NoPermissionError as exc:
-            # This worker's own steps may do without: what it runs, it loads, or somebody else has.
+            # This worker does not depend on it: it loads what it runs, or another client already has.
             if not denied:
-                logger.warning("may not look after the scripts in Redis (%s); see docs/operations.md, Users", exc)
+                logger.warning("not allowed to load scripts into Redis (%s); see docs/operations.md, Users", exc)
             denied = True
         except (RedisError, *OUTAGE) as exc:
-            logger.debug("cannot look after the scripts: %s", exc)
+            logger.debug("cannot check the scripts: %s", exc)
         await asyncio.sleep(_PERIOD)

@@ -1,16 +1,19 @@
-"""How many jobs ended of late, by lane: what tells how fast a backlog shrinks."""
+"""How many jobs ended recently, by lane: it shows how fast a backlog shrinks."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from typing import Final
 
 from windfall.keys import lane_parts
 from windfall.request import Route
 
-#: Seconds that are looked back, and the least that a rate is counted over: the first wave of jobs ends all at once.
-_WINDOW, _LEAST = 30, 5
+#: Seconds over which a rate is counted.
+_WINDOW: Final = 30
+#: The fewest seconds over which it is counted: the first wave of jobs ends all at once.
+_LEAST: Final = 5
 
 
 class Throughput:
@@ -22,14 +25,14 @@ class Throughput:
         self._ended: defaultdict[str, Counter[int]] = defaultdict(Counter)
 
     def note(self, lane: str) -> None:
-        """A job of this lane ended."""
+        """Count a job of this lane that ended."""
         seconds = self._ended[lane]
         seconds[int(self._clock())] += 1
         if len(seconds) > 2 * _WINDOW:
             self._forget(seconds)
 
     def rates(self, model: str) -> dict[Route, float]:
-        """Jobs of a model that ended a second, by their lane's route."""
+        """Jobs of a model that ended per second, by their lane's route."""
         now = self._clock()
         over = min(_WINDOW, max(_LEAST, now - self._since))
         rates = {}

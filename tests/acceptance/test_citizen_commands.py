@@ -66,7 +66,7 @@ def test_the_settings_file_has_the_same_keys_and_a_flag_wins_over_it(windfall: S
 @pytest.mark.parametrize(
     ("flag", "value", "said"),
     [
-        ("--only", "25:00-08:00", "'25:00-08:00' are no hours of a day: they go from 00:00 to 24:00"),
+        ("--only", "25:00-08:00", "'25:00-08:00' are not hours of a day: these go from 00:00 to 24:00"),
         ("--only", "moon", "days are mon, tue, wed, thu, fri, sat, sun; write 20:00-08:00"),
         ("--above-battery", "140", "must be a percentage from 1 to 95, such as 40, not 140"),
         ("--below-thermal", "hot", "must be 'fair', 'serious' or 'critical', not 'hot'"),

@@ -291,7 +291,7 @@ async def test_a_machine_that_sleeps_without_its_network_says_so_and_goes_on_wit
                 await running(producer, 1)
             server.kill()
             await book.sleep()
-            assert "the machine sleeps before Redis has its jobs back" in caplog.text
+            assert "the machine sleeps before its jobs are back in Redis" in caplog.text
             server.start()
             done.set()
             await book.wake()

@@ -237,7 +237,7 @@ async def test_half_a_weight_file_is_named(tmp_path: Path) -> None:
     folder = build_model(tmp_path / "half")
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
-    assert "model.safetensors is cut short" in await refused(folder)
+    assert "model.safetensors is truncated" in await refused(folder)
 
 
 async def test_weights_of_another_model_are_refused_in_a_sentence(tmp_path: Path) -> None:

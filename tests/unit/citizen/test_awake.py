@@ -199,7 +199,7 @@ async def test_a_program_that_does_not_end_is_killed_with_what_it_runs(
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        ("#!/bin/sh\nexit 1\n", "caffeinate ended by itself: this machine may fall asleep while jobs run"),
+        ("#!/bin/sh\nexit 1\n", "caffeinate ended unexpectedly: this machine may fall asleep while jobs run"),
         ("#!/no/such/shell\n", "caffeinate cannot be started (No such file or directory): this machine may"),
     ],
 )

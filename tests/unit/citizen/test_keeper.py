@@ -62,7 +62,7 @@ async def test_what_it_cannot_tell_holds_nothing_back_and_is_said_once(caplog: p
     for _ in range(5):
         assert await watched.sees(Readings(on_ac=True)) is None
     said = [record.message for record in caplog.records if record.levelno == logging.WARNING]
-    assert said == ["--above-battery holds nothing back: this machine does not tell what it goes by"]
+    assert said == ["--above-battery has no effect: this machine does not report what the rule depends on"]
 
 
 async def test_a_reading_that_fails_now_and_then_changes_nothing() -> None:

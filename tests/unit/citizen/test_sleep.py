@@ -18,7 +18,7 @@ from windfall_worker.citizen.iokit import (
     IOKitSleepWatch,
     PowerMessages,
 )
-from windfall_worker.citizen.slept import tell_of_sleep
+from windfall_worker.citizen.slept import log_sleep
 
 
 class Story:
@@ -100,7 +100,7 @@ async def test_a_machine_that_slept_is_told_of_with_how_long(caplog: pytest.LogC
     async def looked_since(before: int) -> bool:
         return looks >= before + 3
 
-    telling = asyncio.create_task(tell_of_sleep(period=0.01, awake=lambda: float(looks), always=always))
+    telling = asyncio.create_task(log_sleep(period=0.01, awake=lambda: float(looks), always=always))
     try:
         await eventually(lambda: looked_since(0))
         assert caplog.records == []

@@ -19,20 +19,18 @@ from windfall.config.child_environment import system_environment
 
 logger = logging.getLogger("windfall.citizen")
 
-#: There where systemd runs, says sd_booted(3).
+#: Exists where systemd runs; see sd_booted(3).
 _BOOTED: Final = Path("/run/systemd/system")
-#: Seconds between two looks at whether jobs run.
+#: Seconds between checks whether jobs are running.
 _PERIOD: Final = 1.0
-#: Seconds for which it stays awake without jobs, so that nothing is started anew for each of them.
+#: Seconds for which the machine is kept awake without jobs, so that not every job starts the program again.
 _LINGER: Final = 10.0
-#: Seconds that the program may take to end.
+#: Seconds that the program has to end before it is killed.
 _AT_MOST: Final = 2.0
 
 
 def awake_command(pid: int) -> list[str] | None:
-    """The program that keeps this machine awake until it is ended or the process `pid` ends, however that ends; None
-    where there is none.
-    """
+    """The command that keeps this machine awake until it or the process `pid` ends; None if there is none."""
     if sys.platform == "darwin":
         # -i: no idle sleep; -s: no system sleep on mains power. A closed lid and the Apple menu win over both.
         return ["caffeinate", "-is", "-w", str(pid)]
@@ -43,7 +41,7 @@ def awake_command(pid: int) -> list[str] | None:
 
 
 class Awake:
-    """Holds such a program while `busy` says so."""
+    """Keeps the machine awake with `command` while `busy` returns true."""
 
     def __init__(
         self, command: list[str] | None, busy: Callable[[], bool], *, linger: float = _LINGER, period: float = _PERIOD
@@ -56,7 +54,7 @@ class Awake:
         self._failed = False
 
     async def run(self) -> None:
-        """Look for ever, or until nothing here can keep it awake; the machine may sleep when this is cancelled."""
+        """Check until cancelled, or until it turns out that the machine cannot be kept awake; then let it sleep."""
         busy_at = float("-inf")
         try:
             while not self._failed:
@@ -66,7 +64,7 @@ class Awake:
                     self._hold()
                 elif self._process and now - busy_at >= self._linger:
                     process, self._process = self._process, None
-                    await asyncio.to_thread(_end, process)  # leases are renewed meanwhile
+                    await asyncio.to_thread(_end, process)  # in a thread, so that leases are renewed meanwhile
                 await asyncio.sleep(self._period)
         finally:
             if self._process:
@@ -79,7 +77,7 @@ class Awake:
         if self._command is None or program is None:
             self._failed = True
         elif self._process:
-            self._give_up("ended by itself")
+            self._give_up("ended unexpectedly")
         else:
             try:
                 self._process = _start([program, *self._command[1:]])
@@ -95,24 +93,24 @@ class Awake:
 def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is not None:
         return
-    _tell_group(process, signal.SIGTERM)
+    _signal_group(process, signal.SIGTERM)
     try:
         process.wait(_AT_MOST)
     except subprocess.TimeoutExpired:
-        _tell_group(process, signal.SIGKILL)
+        _signal_group(process, signal.SIGKILL)
         process.kill()
         process.wait()
 
 
-def _tell_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    # The whole group: what systemd-inhibit runs would outlive it.
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says the latter of one just ended
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    # The whole group, or the program that systemd-inhibit runs would outlive it.
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS raises the latter for one just ended
         os.killpg(process.pid, number)
 
 
 def _start(command: list[str]) -> subprocess.Popen[bytes]:
-    # A session of its own: Ctrl-C in the terminal is for the worker, which may have jobs to end.
-    return subprocess.Popen(  # noqa: S603 - a program of the system's, with a process id
+    # In its own session: Ctrl-C in the terminal is meant for the worker, whose jobs may still be ending.
+    return subprocess.Popen(  # noqa: S603 - a system program, with a process id
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

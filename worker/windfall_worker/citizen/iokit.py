@@ -1,4 +1,4 @@
-"""The sleep of a Mac, as IOKit tells of it.
+"""A Mac's sleep, as announced by IOKit.
 
 Written from Apple's documentation of IORegisterForSystemPower and its Technical Q&A QA1340.
 """
@@ -18,20 +18,21 @@ from windfall_worker.citizen.sleep import PATIENCE, Sleeps, SleepWatch, Wakes
 logger = logging.getLogger("windfall.citizen")
 
 # IOKit/IOMessage.h
-CAN_SLEEP: Final = 0xE0000270  #: may it sleep for want of use? To be answered.
-WILL_SLEEP: Final = 0xE0000280  #: it will, whatever we say. To be answered when we are ready.
-WILL_NOT_SLEEP: Final = 0xE0000290  #: somebody said no
+CAN_SLEEP: Final = 0xE0000270  #: it would like to sleep because it is idle; must be answered
+WILL_SLEEP: Final = 0xE0000280  #: it will sleep in any case; must be answered when we are ready
+WILL_NOT_SLEEP: Final = 0xE0000290  #: another program objected
 HAS_POWERED_ON: Final = 0xE0000300
 
 _FRAMEWORKS: Final = "/System/Library/Frameworks"
 _CALLBACK: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_void_p)
-#: Seconds after which the thread looks whether it is to end.
+#: Seconds between the thread's checks whether it should end.
 _TURN: Final = 1.0
-_FINISHED: Final = 1  # kCFRunLoopRunFinished: nothing to listen to, and so it did not wait
+#: kCFRunLoopRunFinished: there was nothing to listen to, so it did not wait.
+_FINISHED: Final = 1
 
 
 class PowerMessages:
-    """What is done at each of IOKit's messages, which come in a thread of their own."""
+    """Handles IOKit's messages, which arrive on a thread of their own."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, sleeps: Sleeps, wakes: Wakes, *, patience: float = PATIENCE
@@ -42,7 +43,7 @@ class PowerMessages:
         self._patience = patience
 
     def hear(self, kind: int, answer: Callable[[], None]) -> None:
-        """One message; `answer` lets the machine go on with what it has in mind."""
+        """Handle one message; `answer` lets the machine proceed."""
         try:
             with suppress(RuntimeError):  # the worker has ended
                 if kind == WILL_SLEEP:
@@ -64,16 +65,16 @@ class PowerMessages:
             done.result(self._patience)
         except TimeoutError:
             done.cancel()
-            logger.warning("the machine sleeps before its jobs are handed back: they wait for the ends of their leases")
+            logger.warning("the machine sleeps before its jobs are handed back: they wait until their leases expire")
         except Exception:  # whatever it was, the machine must not wait for it
             logger.exception("could not get ready for the machine's sleep")
 
 
 class IOKitSleepWatch(SleepWatch):
-    """Listens in a thread: IOKit's messages come to a run loop."""
+    """Listens on a thread, because IOKit delivers its messages to a run loop."""
 
     async def run(self, sleeps: Sleeps, wakes: Wakes) -> None:
-        """Watch for ever; without IOKit, for nothing."""
+        """Watch until cancelled; without IOKit, nothing ever happens."""
         messages = PowerMessages(asyncio.get_running_loop(), sleeps, wakes)
         ended = threading.Event()
         threading.Thread(target=_listen, args=(messages, ended), name="windfall-sleep", daemon=True).start()
@@ -90,7 +91,7 @@ def _listen(messages: PowerMessages, ended: threading.Event) -> None:
         _declare(iokit, core)
         mode = ctypes.c_void_p.in_dll(core, "kCFRunLoopDefaultMode")
     except (OSError, AttributeError, ValueError) as exc:
-        logger.warning("this worker will not hear of the machine's sleep: %s", exc)
+        logger.warning("this worker will not notice when the machine sleeps: %s", exc)
         return
     port, notifier = ctypes.c_void_p(), ctypes.c_uint32()
     root = 0
@@ -98,24 +99,24 @@ def _listen(messages: PowerMessages, ended: threading.Event) -> None:
     def hear(_refcon: int | None, _service: int, kind: int, argument: int | None) -> None:
         messages.hear(kind, lambda: iokit.IOAllowPowerChange(root, argument or 0))
 
-    callback = _CALLBACK(hear)  # kept here: IOKit has no reference to it that Python knows of
+    callback = _CALLBACK(hear)  # keeps it alive: Python does not know about IOKit's reference
     root = iokit.IORegisterForSystemPower(None, ctypes.byref(port), callback, ctypes.byref(notifier))
     if not root:
-        logger.warning("this worker will not hear of the machine's sleep: IORegisterForSystemPower failed")
+        logger.warning("this worker will not notice when the machine sleeps: IORegisterForSystemPower failed")
         return
-    heard_by = core.CFRunLoopGetCurrent(), iokit.IONotificationPortGetRunLoopSource(port), mode
-    core.CFRunLoopAddSource(*heard_by)
+    source = core.CFRunLoopGetCurrent(), iokit.IONotificationPortGetRunLoopSource(port), mode
+    core.CFRunLoopAddSource(*source)
     while not ended.is_set():
         if core.CFRunLoopRunInMode(mode, _TURN, False) == _FINISHED:  # noqa: FBT003 - a C function
             ended.wait(_TURN)
-    core.CFRunLoopRemoveSource(*heard_by)
+    core.CFRunLoopRemoveSource(*source)
     iokit.IODeregisterForSystemPower(ctypes.byref(notifier))
     iokit.IOServiceClose(root)
     iokit.IONotificationPortDestroy(port)
 
 
 def _declare(iokit: ctypes.CDLL, core: ctypes.CDLL) -> None:
-    """What ctypes has to know of each function: without it, pointers lose their upper half."""
+    """Declare each function's types for ctypes, which otherwise truncates pointers to their lower half."""
     pointer, number, whole = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int32
     notifier = ctypes.POINTER(number)
     iokit.IORegisterForSystemPower.argtypes = [pointer, ctypes.POINTER(pointer), _CALLBACK, notifier]

@@ -9,6 +9,6 @@ _IDLE: Final = re.compile(r'"HIDIdleTime"\s*=\s*(\d+)')
 
 
 def parse_idle(text: str) -> float | None:
-    """Seconds since somebody last touched keyboard, mouse or trackpad; the registry has nanoseconds."""
+    """Seconds since the keyboard, mouse or trackpad was last touched; the registry has nanoseconds."""
     match = _IDLE.search(text)
     return int(match[1]) / 1e9 if match else None

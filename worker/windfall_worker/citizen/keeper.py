@@ -1,4 +1,4 @@
-"""Looks at the machine every few seconds, and holds new jobs back while a rule is against them."""
+"""Checks the machine every few seconds, and holds new jobs back while a rule is against them."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from windfall_worker.citizen.rules import Rule
 
 logger = logging.getLogger("windfall.citizen")
 
-#: Seconds between two looks.
+#: Seconds between checks.
 PERIOD: Final = 5.0
-#: Looks for which a reading that fails stays as it was: a busy machine may be late with one.
+#: Checks for which a failing reading keeps its last value: a busy machine may be late with one.
 _PATIENCE: Final = 3
 
 
 def local_now() -> datetime:
-    """The clock on the wall, of the time zone in which the machine is now: laptops travel."""
+    """The wall-clock time in the machine's current time zone: laptops travel."""
     time.tzset()
     return datetime.now().astimezone()
 
 
 @dataclass(slots=True)
 class _Watched:
-    """A rule, and what it said so far."""
+    """A rule, and its state."""
 
     rule: Rule
     why: str | None = None
     unknown: int = 0
     well_since: float | None = None
-    told: bool = False
+    warned: bool = False
 
     def judge(self, readings: Readings, now: datetime, at: float) -> str | None:
-        """The reason against new jobs, at this monotonic time."""
+        """The reason against new jobs, if any; `at` is the monotonic time."""
         if self.rule.reading and getattr(readings, self.rule.reading) is None:
             return self._judge_unknown()
         self.unknown = 0
@@ -54,14 +54,14 @@ class _Watched:
         self.unknown += 1
         if self.unknown > _PATIENCE:
             self.why = None
-        if self.why is None and not self.told:
-            self.told = True
-            logger.warning("%s holds nothing back: this machine does not tell what it goes by", self.rule.flag)
+        if self.why is None and not self.warned:
+            self.warned = True
+            logger.warning("%s has no effect: this machine does not report what the rule depends on", self.rule.flag)
         return self.why
 
 
 class Keeper:
-    """Calls `pause` with the reasons against new jobs, and `resume` when there are none any more."""
+    """Calls `pause` with the reasons against new jobs, and `resume` when there are none left."""
 
     def __init__(
         self,
@@ -80,13 +80,13 @@ class Keeper:
         self._period = period
 
     async def run(self) -> None:
-        """Look for ever."""
+        """Check until cancelled."""
         while True:
             await self.look()
             await asyncio.sleep(self._period)
 
     async def look(self, now: Callable[[], datetime] = local_now, at: Callable[[], float] = time.monotonic) -> None:
-        """Look once."""
+        """Check once."""
         readings = await self._sensors.read(self._wanted) if self._wanted else Readings()
         instant, ticks = now(), at()
         reasons = [why for watched in self._rules if (why := watched.judge(readings, instant, ticks))]

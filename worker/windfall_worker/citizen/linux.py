@@ -1,4 +1,4 @@
-"""A Linux machine, looked at through /sys. Whether somebody uses it, and how hot it is, is not asked there."""
+"""Readings of a Linux machine, from /sys. Whether it is in use, and how hot it is, is not read."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ _SUPPLIES: Final = Path("/sys/class/power_supply")
 
 
 class LinuxSensors(Sensors):
-    """Reads the power supplies that the kernel knows."""
+    """Reads the power supplies that the kernel reports."""
 
     def __init__(self, supplies: Path = _SUPPLIES) -> None:
         self._supplies = supplies
 
-    async def read(self, wanted: frozenset[str] = ALL) -> Readings:  # noqa: ARG002 - a few short files tell all
-        """Mains power and the battery, where there are any."""
+    async def read(self, wanted: frozenset[str] = ALL) -> Readings:  # noqa: ARG002 - a few short files have it all
+        """Mains power and the battery, if there are any."""
         try:
             supplies = sorted(self._supplies.iterdir())
         except OSError:
             return Readings()
         chargers = [supply for supply in supplies if _word(supply, "type") in {"Mains", "USB"}]
-        # A battery of the scope "Device" is that of a mouse.
+        # A battery with the scope "Device" belongs to a mouse or the like.
         batteries = [s for s in supplies if _word(s, "type") == "Battery" and _word(s, "scope") != "Device"]
         levels = [int(text) / 100 for text in (_word(each, "capacity") for each in batteries) if text.isdigit()]
         on_ac = any(_word(charger, "online") == "1" for charger in chargers)

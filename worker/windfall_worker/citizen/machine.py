@@ -1,4 +1,4 @@
-"""The machine that a worker runs on, as the worker deals with it."""
+"""The machine that a worker runs on, as the worker sees it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from windfall_worker.citizen.sleep import SleepWatch
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What is looked at, and what is done to it. Tests bring one of their own."""
+    """How a machine is read, kept awake and watched. Tests provide their own."""
 
     sensors: Sensors
-    awake: list[str] | None = None  #: the program that keeps it awake
-    sleep: SleepWatch | None = None  #: who tells of its sleep
-    period: float = PERIOD  #: seconds between two looks at it
+    awake: list[str] | None = None  #: the command that keeps it awake
+    sleep: SleepWatch | None = None  #: announces its sleep
+    period: float = PERIOD  #: seconds between readings
 
 
 def this_machine() -> Machine:
-    """The one that this process runs on."""
+    """The machine that this process runs on."""
     awake = awake_command(os.getpid())
     if sys.platform == "darwin":
         return Machine(MacSensors(), awake, IOKitSleepWatch())

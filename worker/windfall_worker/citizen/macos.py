@@ -1,4 +1,4 @@
-"""A Mac, looked at through the commands that it brings."""
+"""Readings of a Mac, from the commands that come with macOS."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _LIMIT: Final = 3.0
 
 
 class MacSensors(Sensors):
-    """Asks `pmset`, `notifyutil` and `ioreg`."""
+    """Reads the output of `pmset`, `notifyutil` and `ioreg`."""
 
     async def read(self, wanted: frozenset[str] = ALL) -> Readings:
-        """Those of them that tell what is wanted, at once: each is a process every few seconds."""
+        """Run the commands that report what is `wanted`, all at once; each costs a process every few seconds."""
         power, heated = not wanted.isdisjoint({"on_ac", "battery"}), "thermal" in wanted
         batt, therm, pressure, idle = await asyncio.gather(
             output_of("pmset", "-g", "batt") if power else _nothing(),
             output_of("pmset", "-g", "therm") if heated else _nothing(),
             output_of("notifyutil", "-g", PRESSURE) if heated else _nothing(),
-            # -r begins at the device: -d would else count from the root, and the whole registry is megabytes.
+            # -r begins at the device: otherwise -d counts from the root, and the whole registry is megabytes.
             output_of("ioreg", "-r", "-d", "1", "-w", "0", "-c", "IOHIDSystem")
             if "idle_seconds" in wanted
             else _nothing(),
         )
         on_ac, battery = parse_batt(batt)
-        # The hotter of both: notifyutil says 0 of a name, too, that this system does not know.
+        # The hotter of the two: notifyutil also prints 0 for a name that this system does not know.
         heat = [heat for heat in (parse_therm(therm), parse_pressure(pressure)) if heat is not None]
         return Readings(on_ac, battery, max(heat, default=None), parse_idle(idle))
 
@@ -43,7 +43,7 @@ async def _nothing() -> str:
 
 
 async def output_of(*command: str, limit: float = _LIMIT) -> str:
-    """What a command prints; nothing where it is missing, fails or takes longer than `limit` seconds."""
+    """What a command prints; empty if it is missing, fails or takes longer than `limit` seconds."""
     try:
         process = await asyncio.create_subprocess_exec(
             *command, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, env=system_environment()

@@ -1,6 +1,6 @@
 """What macOS' `notifyutil -g com.apple.system.thermalpressurelevel` prints.
 
-On Apple Silicon `pmset -g therm` says nothing; this is what `powermetrics` reads, without its need for root.
+On Apple Silicon `pmset -g therm` reports nothing; this is what `powermetrics` reads, but it does not require root.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LEVELS: Final = (Thermal.NOMINAL, Thermal.FAIR, Thermal.SERIOUS, Thermal.CRITIC
 
 
 def parse_pressure(text: str) -> Thermal | None:
-    """How hot it is."""
+    """The thermal state, or None if the level is missing or unknown."""
     match = _LEVEL.search(text)
     level = int(match[1]) if match else len(_LEVELS)
     return _LEVELS[level] if level < len(_LEVELS) else None

@@ -18,19 +18,19 @@ _LIMIT: Final = re.compile(r"CPU_(?:Speed|Scheduler)_Limit\s*=\s*(\d+)")
 
 
 def parse_batt(text: str) -> tuple[bool | None, float | None]:
-    """Whether it runs on mains power, and how full its battery is (0 to 1)."""
+    """Whether the machine runs on mains power, and how full its battery is (0 to 1)."""
     source = _SOURCE.search(text)
     # A machine on a UPS is off the mains.
     on_ac = source["source"] == "AC Power" if source else None
     found = [match for match in _BATTERY.finditer(text) if "present: false" not in match["state"]]
-    # Of a laptop that hangs on a UPS, its own battery; of a desktop machine that does, the UPS.
+    # For a laptop on a UPS this is its own battery; for a desktop machine on one, the UPS.
     own = [match for match in found if match["name"].startswith(_INTERNAL)] or found
     levels = [min(int(match["percent"]), 100) / 100 for match in own]
     return on_ac, min(levels, default=None)
 
 
 def parse_therm(text: str) -> Thermal | None:
-    """How hot it is: by the warning level, and on Intel by what the processor is limited to."""
+    """The thermal state: from the warning level, and on Intel also from the processor's limits."""
     found = [Thermal.NOMINAL] if _NONE_RECORDED in text else []
     found += [heat for heat in (_of_warning(int(level)) for level in _WARNING.findall(text)) if heat is not None]
     found += [_of_limit(int(percent)) for percent in _LIMIT.findall(text)]
@@ -38,8 +38,9 @@ def parse_therm(text: str) -> Thermal | None:
 
 
 def _of_warning(level: int) -> Thermal | None:
-    """IOKit/pwr_mgt/IOPM.h: 0 normal, 5 danger, 10 critical; from 100 on the platform's own: 100 warning, 110 trap, 255
-    unknown.
+    """The levels of IOKit/pwr_mgt/IOPM.h: 0 normal, 5 danger, 10 critical.
+
+    From 100 on they are the platform's own: 100 warning, 110 trap, 255 unknown.
     """
     if level > 110:
         return None
@@ -50,6 +51,6 @@ def _of_warning(level: int) -> Thermal | None:
 
 
 def _of_limit(percent: int) -> Thermal:
-    """Of what the processor could do. The steps are ours: Apple names none."""
+    """The limit is a percentage of the full speed. The steps are ours: Apple defines none."""
     steps = ((100, Thermal.NOMINAL), (80, Thermal.FAIR), (50, Thermal.SERIOUS))
     return next((heat for least, heat in steps if percent >= least), Thermal.CRITICAL)

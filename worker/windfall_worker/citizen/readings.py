@@ -1,4 +1,4 @@
-"""What can be seen of the machine, and the seam behind which it is looked at."""
+"""What can be read of the machine's state, and the interface through which it is read."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Final
 
 
 class Thermal(IntEnum):
-    """How hot the machine says it is, in the words of `NSProcessInfo.thermalState`."""
+    """How hot the machine is, in the terms of `NSProcessInfo.thermalState`."""
 
     NOMINAL = 0
     FAIR = 1
-    SERIOUS = 2  #: it slows down
-    CRITICAL = 3  #: it must cool down
+    SERIOUS = 2  #: it is slowing down
+    CRITICAL = 3  #: it has to cool down
 
     def __str__(self) -> str:
         return self.name.lower()
@@ -22,31 +22,31 @@ class Thermal(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """The machine at one instant; None is what cannot be told."""
+    """The machine's state at one instant; None means unknown."""
 
     on_ac: bool | None = None
     battery: float | None = None  #: 0 to 1
     thermal: Thermal | None = None
-    idle_seconds: float | None = None  #: since somebody last touched keyboard, mouse or trackpad
+    idle_seconds: float | None = None  #: since the keyboard, mouse or trackpad was last touched
 
 
-#: The names of all of them.
+#: The names of all readings.
 ALL: Final = frozenset(field.name for field in fields(Readings))
 
 
 class Sensors(ABC):
-    """Reads the machine."""
+    """Reads the machine's state."""
 
     @abstractmethod
     async def read(self, wanted: frozenset[str] = ALL) -> Readings:
-        """The machine now. What is not `wanted` may be left out, and costs nothing.
+        """The current state. Readings that are not `wanted` may be left out, and cost nothing.
 
-        A sensor that is missing or fails is a None, never an exception.
+        A sensor that is missing or fails gives None, never an exception.
         """
 
 
 class FakeSensors(Sensors):
-    """A machine that is as a test says."""
+    """Sensors whose readings a test sets."""
 
     def __init__(self, readings: Readings | None = None) -> None:
         self.readings = readings or Readings()
@@ -54,7 +54,7 @@ class FakeSensors(Sensors):
         self.wanted: frozenset[str] = frozenset()
 
     async def read(self, wanted: frozenset[str] = ALL) -> Readings:
-        """What was set last."""
+        """The readings that were set last."""
         self.looks += 1
         self.wanted = wanted
         return self.readings

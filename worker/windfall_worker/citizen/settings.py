@@ -1,4 +1,4 @@
-"""When a worker works: the keys of `[worker]` that are about the machine and who uses it."""
+"""When a worker takes new jobs: the keys of `[worker]` about the machine and its use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from windfall_worker.citizen.rules import AboveBattery, BelowThermal, OnAC, Only
 
 
 def _hours(value: Any) -> Any:
-    """One text or a list of them."""
+    """Accept one text or a list of texts."""
     texts = [value] if isinstance(value, str) else value
     return (
         [Hours.parse(text) if isinstance(text, str) else text for text in texts] if isinstance(texts, list) else value
@@ -37,7 +37,7 @@ def _percent(value: float | None) -> float | None:
 
 
 class CitizenSettings(BaseModel):
-    """When a worker takes new jobs. Without any of these, always."""
+    """When a worker takes new jobs: always, unless one of these is set."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 

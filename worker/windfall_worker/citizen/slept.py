@@ -1,4 +1,4 @@
-"""Notices that the machine slept: one clock went on, the other stood still."""
+"""Notices that the machine slept: one clock advanced while the other stood still."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from windfall.boottime import boottime
 
 logger = logging.getLogger("windfall.citizen")
 
-#: Seconds between two looks.
+#: Seconds between checks.
 _PERIOD: Final = 5.0
-#: Seconds of sleep that are worth a line.
+#: Seconds of sleep that are worth a line in the log.
 _LEAST: Final = 5.0
 
 
-async def tell_of_sleep(
+async def log_sleep(
     *,
     period: float = _PERIOD,
     awake: Callable[[], float] = time.monotonic,
     always: Callable[[], float] = boottime,
 ) -> None:
-    """Write into the log, for ever, for how long the machine slept."""
+    """Log, until cancelled, each time the machine has slept, and for how long."""
     before = always() - awake()
     while True:
         await asyncio.sleep(period)

@@ -1,4 +1,4 @@
-"""What watches the machine beside a worker."""
+"""What watches the machine on behalf of a worker."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from windfall_worker.citizen.keeper import Keeper
 from windfall_worker.citizen.machine import Machine
 from windfall_worker.citizen.rules import Rule
 from windfall_worker.citizen.sleep import SleepGuard
-from windfall_worker.citizen.slept import tell_of_sleep
+from windfall_worker.citizen.slept import log_sleep
 from windfall_worker.control import Steerable, Who
 
 
 async def watch_machine(
     worker: Steerable, rules: tuple[Rule, ...], machine: Machine
 ) -> list[Coroutine[Any, Any, None]]:
-    """What is to run beside the worker. The rules are looked at once before it takes its first job."""
+    """The watchers to run beside the worker. The rules are checked once before it takes its first job."""
     watchers = []
     if rules:
         keeper = Keeper(
@@ -32,5 +32,5 @@ async def watch_machine(
     if machine.sleep:
         watchers.append(SleepGuard(machine.sleep, worker).run())
     watchers.append(Awake(machine.awake, lambda: worker.busy).run())
-    watchers.append(tell_of_sleep())
+    watchers.append(log_sleep())
     return watchers

@@ -1,7 +1,7 @@
 """What the demo model was trained to do: seeded generators of rows, in pure Python.
 
-Every row belongs for good to one of two sides, training or held out, by a hash of what it asks about: not of the
-phrasing, nor of what surrounds it. So a held-out row is new to the model however it is phrased.
+Every row is permanently assigned to training or to the held-out rows, by a hash of what it asks about, not of its
+phrasing or of what surrounds it. So a held-out row is new to the model however it is phrased.
 """
 
 # ruff: noqa: S311 - seeded data, not secrets
@@ -18,7 +18,8 @@ from windfall_worker.demo.words import FEELINGS, SUBJECTS, any_city, any_name, a
 Message: TypeAlias = dict[str, Any]
 Tool: TypeAlias = dict[str, Any]
 
-_HELD_OUT_SHARE: Final = 16  # one subject in sixteen is never trained on
+#: One subject in this many is never trained on.
+_HELD_OUT_SHARE: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Row:
     """One request and the only right answer to it.
 
     `answer` is all the text that the model has to produce after the chat template's generation prompt, reasoning and
-    tool call included. `subject` is what the row asks about; it decides the row's side.
+    tool call included. `subject` is what the row asks about; it decides whether the row is held out.
     """
 
     task: str
@@ -56,7 +57,7 @@ class Task:
     make: Callable[[Random], Row]
 
     def rows(self, rng: Random, *, held_out: bool) -> Iterator[Row]:
-        """Rows of one side without end. The same random state makes the same rows."""
+        """Endless rows, held out or not. The same random state makes the same rows."""
         while True:
             row = self.make(rng)
             if row.held_out == held_out:
@@ -64,7 +65,7 @@ class Task:
 
 
 def training_rows(seed: int) -> Iterator[Row]:
-    """Training rows without end, tasks mixed by their shares, some of them in a longer conversation."""
+    """Endless training rows, with tasks mixed by their shares; some are part of a longer conversation."""
     rng = Random(seed)
     streams = {task.name: task.rows(rng, held_out=False) for task in TASKS}
     names = [task.name for task in TASKS]
@@ -78,7 +79,7 @@ def training_rows(seed: int) -> Iterator[Row]:
 
 
 def held_out_rows(n_per_task: int, seed: int) -> list[Row]:
-    """`n_per_task` different rows of each task, none of whose subjects was trained on; task after task."""
+    """`n_per_task` different rows of each task, one task after the other; none of their subjects was trained on."""
     chosen: list[Row] = []
     for task in TASKS:
         seen: set[str] = set()
@@ -100,7 +101,7 @@ def demo_rows() -> list[Row]:
 
 
 def tool(name: str, parameter: str = "city") -> Tool:
-    """A tool of one text parameter, as the OpenAI chat API spells it."""
+    """A tool with one text parameter, in the format of OpenAI's chat API."""
     properties = {parameter: {"type": "string"}}
     schema = {"type": "object", "properties": properties, "required": [parameter]}
     return {"type": "function", "function": {"name": name, "parameters": schema}}
@@ -125,7 +126,7 @@ def _add(rng: Random) -> Row:
 
 
 def working(a: int, b: int) -> str:
-    """Addition as on paper, units first: a line per digit, with the carry as a last `+1`."""
+    """Addition as on paper, units first: one line per digit, with the carry as a trailing `+1`."""
     lines, carry = [], 0
     for place in range(max(len(str(a)), len(str(b)))):
         x, y = a // 10**place % 10, b // 10**place % 10
@@ -225,9 +226,9 @@ def _tool_answer(rng: Random) -> Row:
 
 
 def _countdown(rng: Random) -> Row:
-    """The task with the long answer: some sixty tokens on average, up to three hundred.
+    """The task with the long answer: about sixty tokens on average, at most three hundred.
 
-    Down and not up, because a model this small does not learn to stop at a number in the prompt; at 1 it does.
+    It counts down, not up, because a model this small does not learn to stop at a number in the prompt; at 1 it does.
     """
     lowest, highest = rng.choices(((3, 12), (13, 40), (41, 99)), (0.45, 0.43, 0.12))[0]
     first, word = rng.randint(lowest, highest), any_word(rng)
@@ -251,7 +252,7 @@ TASKS: Final = (
 
 
 def _surround(row: Row, draw: Callable[[], Row], rng: Random) -> Row:
-    """Now and then what real requests have around the question: thinking, tools, a system prompt, an earlier turn."""
+    """Sometimes add what real requests have besides the question: thinking, tools, a system prompt, earlier turns."""
     messages, answer, tools, thinking = row.messages, row.answer, row.tools, row.enable_thinking
     if row.task not in ("add", "reason") and rng.random() < 0.1:
         thinking, answer = True, f"<think>\n\n</think>\n\n{answer}"
@@ -266,7 +267,7 @@ def _surround(row: Row, draw: Callable[[], Row], rng: Random) -> Row:
 
 
 def _system_prompt(rng: Random) -> str:
-    """Sentences that change nothing, mostly one, up to some 250 bytes."""
+    """Sentences that change nothing: mostly one, at most about 250 bytes."""
     sentences = ["You are a helpful assistant."] if rng.random() < 0.5 else []
     sentences += [
         " ".join(any_word(rng) for _ in range(rng.randint(2, 7))).capitalize() + "."

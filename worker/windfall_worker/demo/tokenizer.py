@@ -1,7 +1,7 @@
 """The demo model's tokenizer and chat template: one token per byte, and ChatML.
 
-Bytes make every text encodable and let the model see the letters that its tasks are about. A role with its newline is
-one token, which takes a third off a short prompt. The byte alphabet is GPT-2's (github.com/openai/gpt-2,
+With bytes every text can be encoded, and the model sees the letters that its tasks are about. A role with its newline
+is one token, which shortens a short prompt by a third. The byte alphabet is GPT-2's (github.com/openai/gpt-2,
 `src/encoder.py`), which is what mlx-lm's fast streaming detokenizer reads. Needs the `tokenizers` package.
 """
 
@@ -18,8 +18,8 @@ VOCABULARY_SIZE: Final = 256 + len(SPECIAL) + len(MARKUP)
 PAD_ID: Final = 256
 END_ID: Final = 258
 
-# After Qwen3's template (Qwen/Qwen3-0.6B), cut down: a tool is shown as `name(parameters)`, and thinking is off unless
-# asked for. mlx-lm knows Qwen's tool calls by the words `<tool_call>` and `tool_call.name`.
+# Based on Qwen3's template (Qwen/Qwen3-0.6B), but shorter: a tool is shown as `name(parameters)`, and thinking is off
+# unless requested. mlx-lm recognises Qwen's tool calls by the words `<tool_call>` and `tool_call.name`.
 CHAT_TEMPLATE: Final = r"""
 {%- macro text(content) -%}
   {%- if content is string -%}{{ content }}
@@ -91,7 +91,7 @@ def save(folder: Path, context: int) -> None:
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """GPT-2's printable stand-in of each byte: itself where it prints, else the next character from U+0100 on."""
+    """GPT-2's printable stand-in for each byte: itself if printable, else the next character from U+0100 on."""
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     stand_ins = iter(range(0x100, 0x200))
     return {chr(byte if byte in printable else next(stand_ins)): byte for byte in range(256)}

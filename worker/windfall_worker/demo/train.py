@@ -1,16 +1,16 @@
-"""Trains the demo model from nothing and writes its folder: `python -m windfall_worker.demo.train`.
+"""Trains the demo model from scratch and writes its folder: `python -m windfall_worker.demo.train`.
 
-Needs torch (2.9 or later, for Muon), transformers (5) and safetensors, which Windfall itself does not. The data is
-generated (`tasks.py`), everything is seeded, and the loss is on the answers alone. Matrices are trained by Muon
-(Keller Jordan, kellerjordan.github.io/posts/muon), the rest by AdamW; the learning rate is level, then falls to nothing
-over the last half.
+Needs torch (2.9 or later, for Muon), transformers (5) and safetensors, which Windfall itself does not need. The data is
+generated (`tasks.py`), everything is seeded, and the loss covers the answers only. Matrices are trained with Muon
+(Keller Jordan, kellerjordan.github.io/posts/muon), the rest with AdamW; the learning rate is constant, then falls to
+zero over the last half.
 
-The committed weights took 4,000 steps in three runs, each begun from the one before: `--level 1200 --cooldown 0`, 600
-steps more at the full rate, then `--begin … --level 500 --cooldown 1700 --seed 2`. Only the last had the shares of the
-tasks, and the countdown, as they stand now; the split between training and held-out rows was the same in all.
+The committed weights took 4,000 steps in three runs, each continuing the one before: `--level 1200 --cooldown 0`, 600
+more steps at the full rate, then `--begin … --level 500 --cooldown 1700 --seed 2`. Only the last run had the present
+shares of the tasks and the present countdown; the split between training and held-out rows was the same in all runs.
 
 On Linux, `MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000 MALLOC_TOP_PAD_=1000000000` makes it a
-third faster: glibc otherwise hands the activations back to the kernel, and gets them anew, at every step.
+third faster: otherwise glibc returns the activations to the kernel, and requests them again, at every step.
 """
 
 import argparse
@@ -37,8 +37,8 @@ from windfall_worker.demo.tasks import Row, held_out_rows, training_rows
 
 CONTEXT: Final = 4096
 ROWS_PER_STEP: Final = 64
-CHUNKS_PER_STEP: Final = 8  # rows of like length are padded together, so that little is wasted on padding
-STEPS_PER_POOL: Final = 8  # out of so many steps' rows, like ones are found
+CHUNKS_PER_STEP: Final = 8  #: rows of similar length are padded together, to keep padding short
+STEPS_PER_POOL: Final = 8  #: rows of similar length are picked from this many steps' rows
 NO_LOSS: Final = -100
 
 CONFIG_KEYS: Final = (
@@ -62,7 +62,7 @@ class Example:
 
 
 class Encoder:
-    """Turns rows into examples by the same chat template that the model is served with."""
+    """Turns rows into examples with the chat template that the model is served with."""
 
     def __init__(self) -> None:
         self._tokenizer = tokenizer.build()
@@ -115,7 +115,7 @@ def padded(examples: Sequence[Example]) -> Chunk:
 
 
 def steps_of(rows: Iterator[Row], encode: Encoder, rng: Random) -> Iterator[list[Chunk]]:
-    """The chunks of each step, without end: in a chunk rows of like length, in a step short and long ones."""
+    """The chunks of each step, endlessly: a chunk has rows of similar length, a step has short and long chunks."""
     while True:
         pool = [encode(row) for row in itertools.islice(rows, ROWS_PER_STEP * STEPS_PER_POOL)]
         pool.sort(key=lambda example: len(example.tokens))
@@ -128,16 +128,16 @@ def steps_of(rows: Iterator[Row], encode: Encoder, rng: Random) -> Iterator[list
 
 
 def answer_logits(model: Qwen3ForCausalLM, tokens: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
-    """The logits of the places in the mask `where`. Padding is on the right, so causal attention needs no mask."""
+    """The logits at the positions in the mask `where`. Padding is on the right, so causal attention needs no mask."""
     hidden = model.model(input_ids=tokens)[0]
     logits: torch.Tensor = model.lm_head(hidden[where])
     return logits
 
 
 def loss_of(model: Qwen3ForCausalLM, tokens: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy in which a token of an n-token answer weighs 1/√n: long answers do not drown short ones.
+    """Cross-entropy in which each token of an n-token answer weighs 1/√n, so that long answers do not dominate.
 
-    The end weighs 1 everywhere: it is the one token of a counting row that is hard.
+    The end token always weighs 1: it is the only hard token of a counting row.
     """
     where = labels != NO_LOSS
     weights = where.sum(dim=1, keepdim=True).rsqrt().expand_as(labels)
@@ -149,9 +149,9 @@ def loss_of(model: Qwen3ForCausalLM, tokens: torch.Tensor, labels: torch.Tensor)
 def gradients_of(
     model: Qwen3ForCausalLM, chunks: Sequence[Chunk], pool: ThreadPoolExecutor
 ) -> tuple[float, list[torch.Tensor]]:
-    """The loss of a step and its gradients in float32, a thread per chunk.
+    """The loss of a step and its gradients in float32, with one thread per chunk.
 
-    torch's own threads meet at the end of every small operation, and on a busy machine mostly wait there.
+    torch's own threads synchronise after every small operation, and on a busy machine mostly wait there.
     """
     weights = list(model.parameters())
 
@@ -168,7 +168,7 @@ def gradients_of(
 def accuracy(model: Qwen3ForCausalLM, examples: Sequence[Example]) -> dict[str, float]:
     """The share of each task's examples that greedy decoding gets exactly right.
 
-    That is so exactly where every answer token is the likeliest one after the right tokens before it, so one pass does.
+    That is so if every answer token is the likeliest after the right tokens before it, so one forward pass is enough.
     """
     right, total = Counter[str](), Counter(example.task for example in examples)
     ordered = sorted(examples, key=lambda example: len(example.tokens))
@@ -194,8 +194,10 @@ def optimizers(model: Qwen3ForCausalLM, rate: float) -> list[torch.optim.Optimiz
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One training run: its steps at the full learning rate and while that falls to nothing, the rate (Muon's; AdamW's
-    is a quarter of it), steps between measurements, and the folder to write.
+    """One training run.
+
+    It has `level` steps at the full learning rate, then `cooldown` steps in which the rate falls to zero. `rate` is
+    Muon's (AdamW's is a quarter of it), `every` the number of steps between measurements, `output` the folder to write.
     """
 
     level: int
@@ -207,15 +209,15 @@ class Plan:
     output: Path
 
     def rate_factor(self, step: int) -> float:
-        """Warms up over 200 steps, stays level, and falls linearly to nothing. Steps count from one."""
+        """Rises over 200 steps, stays level, and falls linearly to zero. Steps count from one."""
         left = self.level + self.cooldown - step + 1
         return min(1.0, step / 200, left / (self.cooldown + 1))
 
 
 def train(master: Qwen3ForCausalLM, rows: Iterator[Row], plan: Plan) -> None:
-    """Train `master` in place; every `plan.every` steps log the held-out accuracy and save.
+    """Train `master` in place; every `plan.every` steps, log the held-out accuracy and save.
 
-    Forward and backward run on a bfloat16 copy, which a CPU with AVX-512 computes twice as fast.
+    Forward and backward passes use a bfloat16 copy, which a CPU with AVX-512 computes twice as fast.
     """
     encode = Encoder()
     held_out = [encode(row) for row in held_out_rows(50, seed=1)]
@@ -248,7 +250,7 @@ def train(master: Qwen3ForCausalLM, rows: Iterator[Row], plan: Plan) -> None:
 
 
 def save(model: Qwen3ForCausalLM, folder: Path) -> None:
-    """Write the folder that mlx-lm loads. Weights are float16: half the size, and no answer changes by it."""
+    """Write the folder that mlx-lm loads. Weights are float16: half the size, and no answer changes."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {
         name: weight.detach().to(torch.float16).contiguous()
@@ -271,9 +273,11 @@ def save(model: Qwen3ForCausalLM, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--begin", type=Path, help="the folder of a model to go on from, instead of from nothing")
+    parser.add_argument(
+        "--begin", type=Path, help="the folder of a model to continue from, instead of starting from scratch"
+    )
     parser.add_argument("--level", type=int, default=2500, help="steps at the full learning rate")
-    parser.add_argument("--cooldown", type=int, default=2500, help="steps in which it falls to nothing")
+    parser.add_argument("--cooldown", type=int, default=2500, help="steps in which the rate falls to zero")
     parser.add_argument("--rate", type=float, default=0.02)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
@@ -287,7 +291,7 @@ def main() -> None:
     model = Qwen3ForCausalLM(configuration())
     if begin:
         model.load_state_dict(load_file(begin / "model.safetensors"), strict=False)
-    # On rows this short twice as fast as the fused attention.
+    # On rows this short it is twice as fast as the fused attention.
     model.set_attn_implementation("eager")
     logger.info("%d parameters", sum(weight.numel() for weight in model.parameters()))
     train(model, training_rows(options["seed"]), Plan(**options))

@@ -1,6 +1,6 @@
-"""Words that the demo tasks are made of: short lists of real ones, and a maker of pronounceable made-up ones.
+"""The words in the demo tasks: short lists of real ones, and a generator of pronounceable made-up ones.
 
-Made-up words keep the model from learning the lists by heart: it has to learn the task instead.
+Made-up words keep the model from memorising the lists: it has to learn the task instead.
 """
 
 # ruff: noqa: SIM905 - lists of words read better as running text
@@ -50,7 +50,7 @@ SUBJECTS: Final = tuple(
     """.split()
 )
 
-# The three lists share no word, so that one word decides the sentiment.
+# The three lists have no word in common, so that one word decides the sentiment.
 FEELINGS: Final = {
     "positive": tuple(
         """

@@ -20,7 +20,7 @@ _LONG_TOKEN: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a sequence can be, in tokens. `room`: tokens of keys and values that memory holds, over all sequences."""
+    """How long a sequence can be, in tokens. `room`: tokens of keys and values in memory, over all sequences."""
 
     context_length: int
     vocab_size: int

@@ -57,7 +57,7 @@ async def test_a_coding_that_nobody_asked_for_is_not_decoded(
 ) -> None:
     fault_server.plan(model, then={"letters": 1000, "coding": coding})
     async with client(fault_server) as ours:
-        with pytest.raises(InvalidResponse, match="was not asked for"):
+        with pytest.raises(InvalidResponse, match="was not requested"):
             await ask(ours, model, stream=False)
     assert fault_server.seen(model)[0]["headers"]["accept-encoding"] == "gzip, deflate"
 

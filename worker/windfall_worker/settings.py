@@ -116,7 +116,7 @@ class WorkerSettings(CitizenSettings):
                 if provider not in self.providers and provider not in BUILT_IN:
                     known = ", ".join(sorted({*self.providers, *BUILT_IN}))
                     raise ValueError(
-                        f"model {model.name!r} names the unknown provider {provider!r}; known providers: {known}"
+                        f"model {model.name!r} names the unknown provider {provider!r}; there are: {known}"
                     )
         return self
 

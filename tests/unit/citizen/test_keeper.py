@@ -40,7 +40,7 @@ async def test_it_pauses_with_every_reason_and_resumes_without() -> None:
     assert await watched.sees(Readings(on_ac=True, battery=0.8)) is None
     assert await watched.sees(Readings(on_ac=False, battery=0.8)) == "on battery"
     assert await watched.sees(Readings(on_ac=False, battery=0.39)) == "on battery; battery at 39 %, below 40 %"
-    assert await watched.sees(Readings(on_ac=True, battery=0.41)) == "battery at 41 %, goes on at 45 %"
+    assert await watched.sees(Readings(on_ac=True, battery=0.41)) == "battery at 41 %, resumes at 45 %"
     assert await watched.sees(Readings(on_ac=True, battery=0.45)) is None
     assert await watched.sees(Readings(on_ac=True, battery=0.41)) is None
 

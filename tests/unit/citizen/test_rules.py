@@ -127,8 +127,8 @@ def test_on_battery_no_new_jobs_are_taken() -> None:
         (0.40, False, None),
         (0.35, False, "battery at 35 %, below 40 %"),
         (0.29, False, "battery at 29 %, below 40 %"),
-        (0.40, True, "battery at 40 %, goes on at 45 %"),
-        (0.44, True, "battery at 44 %, goes on at 45 %"),
+        (0.40, True, "battery at 40 %, resumes at 45 %"),
+        (0.44, True, "battery at 44 %, resumes at 45 %"),
         (0.45, True, None),
     ],
 )

@@ -208,7 +208,7 @@ def test_what_asks_for_nothing_is_not_refused(field: str, value: Any) -> None:
         ),
         ({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "ftp://x"}}]}, RequestRejected, "url"),
         ({"role": "user", "content": [{"type": "input_audio"}]}, UnsupportedParameter, "input_audio"),
-        ({"role": "system", "content": "alone"}, RequestRejected, "not the system's"),
+        ({"role": "system", "content": "alone"}, RequestRejected, "not a system message"),
         (
             {"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "{"}}]},
             RequestRejected,

@@ -1,4 +1,4 @@
-"""Cloud APIs behind one client. The names load when they are used: the command line reads cool-downs without httpx."""
+"""Cloud APIs behind one client. Names are imported on first use: the command line reads cool-downs without httpx."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How large an answer may be, and how long it may take: no endpoint can fill the memory, or hold a slot for ever.
+"""How large an answer may be, and how long it may take: no endpoint can exhaust memory, or hold a slot indefinitely.
 
-Bytes are counted after they were decoded, and decoded piece by piece: a few kilobytes of gzip can hold gigabytes, and
-httpx decodes all of what one read brought at once.
+Bytes are counted after decoding, and decoded piece by piece: a few kilobytes of gzip can hold gigabytes, and httpx
+decodes everything that one read returned at once.
 """
 
 from __future__ import annotations
@@ -13,33 +13,33 @@ from typing import Final
 
 import httpx
 
-#: Bytes that are decoded at once.
+#: Bytes decoded at once.
 _PIECE: Final = 1 << 16
 _ABOUT_THE_CODING: Final = frozenset({b"content-encoding", b"content-length"})
 
-#: What requests ask for. Other codings than these are refused: nothing here bounds what they decode to.
+#: What requests ask for. Other codings are refused: nothing here limits what they decode to.
 ACCEPT_ENCODING: Final = "gzip, deflate"
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerLimits:
-    """Bytes of a decoded answer, bytes of one line of a stream, and seconds of a call, with all of its resendings."""
+    """Bytes of a decoded answer, bytes of one line of a stream, and seconds of a call, resends included."""
 
     total_bytes: int = 64 << 20
     line_bytes: int = 8 << 20
     seconds: float = 600.0
 
 
-#: The limits where nobody says otherwise.
+#: The limits unless others are given.
 DEFAULT_LIMITS: Final = AnswerLimits()
 
 
 class AnswerTooLarge(httpx.DecodingError):
-    """More came than an answer may have. The connection is of no more use."""
+    """The answer is larger than allowed. Its connection cannot be used again."""
 
 
 def bounded(response: httpx.Response, limits: AnswerLimits) -> httpx.Response:
-    """The same response, whose body is decoded and counted while it comes."""
+    """The same response, with a body that is decoded and counted as it arrives."""
     coding = response.headers.get("content-encoding", "identity").strip().lower()
     headers = [(name, value) for name, value in response.headers.raw if name.lower() not in _ABOUT_THE_CODING]
     streamed = "text/event-stream" in response.headers.get("content-type", "")
@@ -89,7 +89,7 @@ class _Decoder:
 
     def __init__(self, coding: str) -> None:
         if coding not in ("identity", "gzip", "x-gzip", "deflate", ""):
-            raise httpx.DecodingError(f"a content-encoding that was not asked for: {coding[:32]!r}")
+            raise httpx.DecodingError(f"a content-encoding that was not requested: {coding[:32]!r}")
         self._zlib = None if coding in ("identity", "") else zlib.decompressobj(zlib.MAX_WBITS | 32)
         self._maybe_raw = coding == "deflate"  # some servers send it without zlib's header
 
@@ -108,7 +108,7 @@ class _Decoder:
             raise httpx.DecodingError(str(exc)) from exc
 
     def _decompressed(self, data: bytes) -> bytes:
-        assert self._zlib is not None  # noqa: S101 - for mypy; `pieces` has looked
+        assert self._zlib is not None  # noqa: S101 - for mypy; `pieces` has checked
         maybe_raw, self._maybe_raw = self._maybe_raw, False
         try:
             return self._zlib.decompress(data, _PIECE)

@@ -1,4 +1,4 @@
-"""Bytes of an answer become values here, and nowhere else; a failure says what came instead."""
+"""The bytes of an answer become values here, and nowhere else; an error says what was received instead."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _END_OF_BODY: Final = 1.0
 
 
 class Progress(IntEnum):
-    """How far a stream is."""
+    """How far a stream has come."""
 
-    MORE = 0  #: its end was not seen yet
+    MORE = 0  #: its end has not been seen yet
     ENOUGH = 1  #: the completion is whole, but something (its usage) may follow
     LAST = 2  #: nothing follows
 
@@ -58,7 +58,7 @@ async def sse_lines(
     if "text/event-stream" not in response.headers.get("content-type", ""):
         async with in_time():
             await response.aread()
-        decoded(response, errors)  # says better what it is, where it is an error
+        decoded(response, errors)  # raises a better error if the answer is one
         raise InvalidResponse(
             f"{errors.name} was asked for a stream and did not send one",
             status=response.status_code,
@@ -77,7 +77,7 @@ async def sse_lines(
 
 
 async def drain(lines: AsyncGenerator[str, None]) -> None:
-    """Read what follows a stream's last event, so that its connection can be used again; it is no loss if it cannot."""
+    """Read what follows a stream's last event, so that its connection can be used again; failing to is harmless."""
     with suppress(TimeoutError, OutOfTime, httpx.HTTPError, BackendError):
         async with asyncio.timeout(_END_OF_BODY):
             async for _ in lines:
@@ -89,12 +89,12 @@ def event_of(line: str, errors: ErrorMapper) -> dict[str, Any]:
     try:
         event = json.loads(line.removeprefix("data:"))
     except (ValueError, RecursionError) as exc:
-        raise InvalidResponse(f"{errors.name} sent an event that is no JSON: {errors.scrub(line[:80])}") from exc
+        raise InvalidResponse(f"{errors.name} sent an event that is not JSON: {errors.scrub(line[:80])}") from exc
     fault = fault_in(event)
     if fault:
         raise errors.from_fault(fault)
     if not isinstance(event, dict):
-        raise InvalidResponse(f"{errors.name} sent an event that is no JSON object: {errors.scrub(line[:80])}")
+        raise InvalidResponse(f"{errors.name} sent an event that is not a JSON object: {errors.scrub(line[:80])}")
     return event
 
 
@@ -103,10 +103,14 @@ def _unreadable(response: httpx.Response, errors: ErrorMapper) -> BackendError:
     status, request_id = response.status_code, request_id_of(response)
     if text.startswith("{"):
         return AmbiguousOutcome(
-            f"the JSON of {errors.name} is cut short; it may have been paid for", status=status, request_id=request_id
+            f"the JSON from {errors.name} is truncated; it may have been paid for", status=status, request_id=request_id
         )
-    kind = response.headers.get("content-type", "").partition(";")[0] or "nothing that says what it is"
-    page = "a web page" if text[:1] == "<" or "html" in kind else f"no JSON ({kind}, {len(text)} characters)"
+    kind = response.headers.get("content-type", "").partition(";")[0] or "no content type"
+    page = (
+        "a web page"
+        if text[:1] == "<" or "html" in kind
+        else f"something other than JSON ({kind}, {len(text)} characters)"
+    )
     return InvalidResponse(
         f"{errors.name} answered with {page}, not a completion; check base_url", status=status, request_id=request_id
     )

@@ -1,6 +1,7 @@
-"""Anthropic's Messages API, spoken to and answered in OpenAI's shape.
+"""Anthropic's Messages API, with requests and answers in OpenAI's format.
 
-`anthropic_request` translates what goes out and refuses by name what cannot be, `anthropic_response` what comes back.
+`anthropic_request` translates what goes out, and refuses by name what has no counterpart; `anthropic_response`
+translates what comes back.
 Source: https://platform.claude.com/docs/en/api/messages
 """
 
@@ -25,7 +26,7 @@ class AnthropicClient(CloudBackendClient):
 
     @property
     def known_fields(self) -> frozenset[str]:
-        """Who asks, and how it is to think."""
+        """The user's id, and how the model should think."""
         return frozenset({"user", "thinking"})
 
     def _build_headers(self) -> dict[str, str]:
@@ -43,7 +44,7 @@ class AnthropicClient(CloudBackendClient):
         options: CallOptions | None = None,
         **kwargs: Any,
     ) -> dict[str, Any] | AsyncGenerator[dict[str, Any], None]:
-        """See the base. Anthropic wants a `max_tokens`: without one it is `anthropic_request.DEFAULT_MAX_TOKENS`."""
+        """See the base. Anthropic requires `max_tokens`: the default is `anthropic_request.DEFAULT_MAX_TOKENS`."""
         body = messages_body(
             {"model": model, "messages": list(messages), "max_tokens": max_tokens, "temperature": temperature} | kwargs
         )
@@ -64,7 +65,7 @@ class AnthropicClient(CloudBackendClient):
 
     def _check_answer(self, answer: dict[str, Any]) -> None:
         if not isinstance(answer.get("content"), list) or answer.get("type") != "message":
-            raise InvalidResponse(f"{self._errors.name} answered without content: that is no message")
+            raise InvalidResponse(f"{self._errors.name} answered without content: that is not a message")
 
     def _progress(self, line: str) -> Progress:
         event = event_of(line, self._errors)

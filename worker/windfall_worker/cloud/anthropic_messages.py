@@ -15,7 +15,7 @@ _DATA_URL: Final = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+);base64,(?P<data
 
 
 def conversation(messages: Sequence[dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
-    """The system text and the turns. Raises `UnsupportedParameter`, or `RequestRejected` where there is no turn."""
+    """The system text and the turns. Raises `UnsupportedParameter`, or `RequestRejected` if there are no turns."""
     system: list[str] = []
     turns: list[dict[str, Any]] = []
     for at, message in enumerate(messages):
@@ -30,7 +30,7 @@ def conversation(messages: Sequence[dict[str, Any]]) -> tuple[str, list[dict[str
         else:
             turns.append({"role": role, "content": blocks})
     if not turns:
-        raise RequestRejected("Anthropic's API needs a message that is not the system's")
+        raise RequestRejected("Anthropic's API needs at least one message that is not a system message")
     return "\n".join(system), turns
 
 
@@ -40,7 +40,7 @@ def _blocks(message: dict[str, Any], where: str) -> list[Block]:
         content = [_part(part, where) for part in _parts(message.get("content"))]
         return [{"type": "tool_result", "tool_use_id": message.get("tool_call_id"), "content": content}]
     if message.get("name"):
-        raise UnsupportedParameter(f"{where}.name: Anthropic's API does not name speakers")
+        raise UnsupportedParameter(f"{where}.name: Anthropic's API has no names for speakers")
     blocks = [_part(part, where) for part in _parts(message.get("content"))]
     if message.get("refusal"):
         blocks.append({"type": "text", "text": message["refusal"]})
@@ -81,7 +81,7 @@ def _tool_use(call: dict[str, Any], where: str) -> Block:
     try:
         arguments = json.loads(function.get("arguments") or "{}")
     except (ValueError, RecursionError) as exc:
-        raise RequestRejected(f"{where}.function.arguments is no JSON") from exc
+        raise RequestRejected(f"{where}.function.arguments is not JSON") from exc
     if not isinstance(arguments, dict):
         raise RequestRejected(f"{where}.function.arguments must be a JSON object for Anthropic's API")
     return {"type": "tool_use", "id": call["id"], "name": function["name"], "input": arguments}
@@ -91,5 +91,5 @@ def _text(content: str | Sequence[dict[str, Any]] | None, where: str) -> str:
     parts = _parts(content)
     for part in parts:
         if part["type"] != "text":
-            raise UnsupportedParameter(f"{where}: Anthropic's system text holds no {part['type']}")
+            raise UnsupportedParameter(f"{where}: a system message for Anthropic's API cannot contain {part['type']}")
     return "".join(part["text"] for part in parts)

@@ -1,19 +1,19 @@
-"""An OpenAI chat-completions body as a body of Anthropic's Messages API.
+"""Translates an OpenAI chat-completions body into a body for Anthropic's Messages API.
 
-What has no counterpart is refused by name (`UnsupportedParameter`) unless its value asks for nothing (a penalty of 0).
-What changes on the way:
+What has no counterpart is refused by name (`UnsupportedParameter`) unless its value has no effect (a penalty of 0).
+What is translated:
 
-    system, developer messages   all of them, wherever they stand, become the top-level `system`, joined by newlines
+    system, developer messages   all of them, wherever they are, become the top-level `system`, joined by newlines
     consecutive same roles       one turn; a tool's result is part of the user's turn
-    reasoning of earlier turns   left out: the API takes back only thinking that it signed itself
-    max_tokens                   must be there: `max_completion_tokens`, or `DEFAULT_MAX_TOKENS` where neither is
+    reasoning of earlier turns   left out: the API accepts only thinking that it signed itself
+    max_tokens                   required: `max_completion_tokens`, or `DEFAULT_MAX_TOKENS` if neither is given
     temperature                  0 to 1; above 1 it is refused, not clamped; 1 (its default) is left out
     stop                         `stop_sequences`
     tools, tool_choice           `required` is `any`; `parallel_tool_calls=false` is `disable_parallel_tool_use`
     response_format              a `json_schema` is `output_config.format`; `json_object` has no counterpart
-    reasoning_effort             adaptive thinking with `output_config.effort`; a thinking budget for models before that
+    reasoning_effort             adaptive thinking with `output_config.effort`; a thinking budget for older models
     user                         `metadata.user_id`
-    thinking                     Anthropic's own field, as it is
+    thinking                     Anthropic's own field, unchanged
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from typing import Any, Final
 from windfall.errors import RequestRejected, UnsupportedParameter
 from windfall_worker.cloud.anthropic_messages import conversation
 
-#: Tokens that a completion may have where the request names no limit; Anthropic wants one, OpenAI does not.
+#: Tokens that a completion may have if the request sets no limit; Anthropic requires one, OpenAI does not.
 DEFAULT_MAX_TOKENS: Final = 4096
 
-#: Fields that ask for nothing at these values.
+#: Fields that have no effect with these values.
 _NEUTRAL: Final[dict[str, Any]] = {
     "frequency_penalty": 0,
     "logit_bias": {},
@@ -63,14 +63,14 @@ _TRANSLATED: Final = frozenset(
     }
 )
 
-#: Models before adaptive thinking: they take a budget of thinking tokens, and refuse an effort.
+#: Models before adaptive thinking: they take a budget of thinking tokens, and reject an effort.
 _BUDGET_MODELS: Final = re.compile(r"claude-3|claude-(opus|sonnet|haiku)-4-(0|1|5|20\d{6})(\D|$)")
 _BUDGETS: Final = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16_384, "xhigh": 32_768, "max": 32_768}
 _SMALLEST_BUDGET: Final = 1024
 
 
 def messages_body(body: dict[str, Any]) -> dict[str, Any]:
-    """Translate a body. Raises `UnsupportedParameter`, and `RequestRejected` for messages that no API would take."""
+    """Translate a body. Raises `UnsupportedParameter`, and `RequestRejected` for messages that no API would accept."""
     body = {name: value for name, value in body.items() if value is not None and not _neutral(name, value)}
     for name in sorted(body.keys() - _TRANSLATED):
         raise UnsupportedParameter(f"Anthropic's API has no {name}; leave it out, or use another backend")
@@ -147,7 +147,7 @@ def _output(body: dict[str, Any], max_tokens: int) -> dict[str, Any]:
         raise UnsupportedParameter(f"response_format {wanted.get('type')!r} has no counterpart in Anthropic's API")
     effort = body.get("reasoning_effort")
     if effort and "thinking" in body:
-        raise RequestRejected("reasoning_effort and thinking say the same thing; give one of them")
+        raise RequestRejected("reasoning_effort and thinking both set how the model thinks; give only one")
     if effort == "none":
         made["thinking"] = {"type": "disabled"}
     elif effort and _BUDGET_MODELS.search(body["model"]):
@@ -160,8 +160,8 @@ def _output(body: dict[str, Any], max_tokens: int) -> dict[str, Any]:
 
 def _budget(effort: str, max_tokens: int) -> int:
     if effort not in _BUDGETS:
-        raise UnsupportedParameter(f"reasoning_effort {effort!r} is none that can be translated")
-    # Thinking is part of max_tokens: at least half of them is left for the answer.
+        raise UnsupportedParameter(f"reasoning_effort {effort!r} has no counterpart in Anthropic's API")
+    # Thinking counts towards max_tokens: leave at least half of them for the answer.
     budget = min(_BUDGETS[effort], max_tokens // 2)
     if budget < _SMALLEST_BUDGET:
         raise UnsupportedParameter(

@@ -1,8 +1,9 @@
-"""Anthropic's messages and stream events as OpenAI's chat completions and chunks.
+"""Translates Anthropic's messages and stream events into OpenAI's chat completions and chunks.
 
-Stop reasons: `end_turn`, `stop_sequence` and `pause_turn` are `stop`; `max_tokens` and `model_context_window_exceeded`
-are `length`; `tool_use` is `tool_calls`; `refusal` is `content_filter`, and the message then has a `refusal` text.
-Prompt tokens are all of the prompt: Anthropic counts what was read from and written to its cache apart.
+Stop reasons: `end_turn`, `stop_sequence` and `pause_turn` become `stop`; `max_tokens` and
+`model_context_window_exceeded` become `length`; `tool_use` becomes `tool_calls`; `refusal` becomes `content_filter`,
+and the message then has a `refusal` text. Prompt tokens cover the whole prompt: Anthropic counts tokens read from and
+written to its cache separately.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _FINISH: Final = {
 
 
 def chat_completion(message: dict[str, Any]) -> dict[str, Any]:
-    """A whole message."""
+    """Translate a whole message."""
     blocks = message["content"]
     text = "".join(block["text"] for block in blocks if block.get("type") == "text")
     thinking = "".join(block["thinking"] for block in blocks if block.get("type") == "thinking")
@@ -47,16 +48,16 @@ def chat_completion(message: dict[str, Any]) -> dict[str, Any]:
 
 
 class StreamTranslator:
-    """The events of one stream, one after the other, as chunks."""
+    """Translates the events of one stream into chunks, one after the other."""
 
     def __init__(self) -> None:
         self._base: dict[str, Any] = {"id": None, "object": "chat.completion.chunk", "created": int(time.time())}
         self._usage: dict[str, Any] = {}
         self._tools: dict[int, int] = {}  # a block's index -> its tool call's
-        self._empty: set[int] = set()  # tool calls of which no argument has come
+        self._empty: set[int] = set()  # tool calls of which no argument has arrived
 
     def chunks(self, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """The chunks that an event becomes: none for pings, signatures and events that are not known."""
+        """The chunks for an event: none for pings, signatures and unknown events."""
         kind = event.get("type")
         if kind == "message_start":
             message = event["message"]
@@ -70,7 +71,7 @@ class StreamTranslator:
         elif kind == "content_block_stop" and event["index"] in self._empty:
             yield self._call(event["index"], {"arguments": "{}"})
         elif kind == "message_delta":
-            # Its usage is cumulative, and names only what has changed.
+            # Its usage is cumulative, and lists only what has changed.
             self._usage |= {name: count for name, count in (event.get("usage") or {}).items() if count is not None}
             delta = event.get("delta") or {}
             refusal = _refusal(delta)

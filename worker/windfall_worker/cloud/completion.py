@@ -1,4 +1,4 @@
-"""OpenAI-shaped answers, whole or in chunks, as the contract's `Completion`."""
+"""Turns answers in OpenAI's format, whole or in chunks, into the contract's `Completion`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from windfall.errors import InvalidResponse
 from windfall.result import Completion, Delta, Usage
 
-#: `function_call` is what older servers say. Anything that is not known here is `stop`: the completion did end.
+#: Older servers send `function_call`. An unknown reason becomes `stop`: the completion did end.
 _FINISH: Final = {
     "stop": "stop",
     "length": "length",
@@ -43,11 +43,11 @@ def completion_of(answer: dict[str, Any], **more: Any) -> Completion:
         )
     except (ValidationError, AttributeError, KeyError, TypeError, RecursionError) as exc:
         # pydantic's own message would repeat the completion.
-        raise InvalidResponse(f"the endpoint's answer is no chat completion ({type(exc).__name__})") from exc
+        raise InvalidResponse(f"the endpoint's answer is not a chat completion ({type(exc).__name__})") from exc
 
 
 class ChunkCollector:
-    """Puts a stream's chunks together, and says what each adds."""
+    """Assembles a stream's chunks, and says what each adds."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -59,12 +59,12 @@ class ChunkCollector:
         self._finish: str | None = None
 
     def add(self, chunk: dict[str, Any]) -> Delta | None:
-        """Take a chunk. Returns what it adds to the text, if it adds any. Raises `InvalidResponse`."""
+        """Add a chunk. Returns what it adds to the text, if anything. Raises `InvalidResponse`."""
         try:
             return self._add(chunk)
-        except (AttributeError, KeyError, TypeError) as exc:  # a text where an object should be, and the like
+        except (AttributeError, KeyError, TypeError) as exc:  # a string where an object should be, and the like
             raise InvalidResponse(
-                f"the endpoint sent a chunk that is no chat completion's ({type(exc).__name__})"
+                f"the endpoint sent a chunk that is not part of a chat completion ({type(exc).__name__})"
             ) from exc
 
     def _add(self, chunk: dict[str, Any]) -> Delta | None:
@@ -88,7 +88,7 @@ class ChunkCollector:
         return Delta(content=content, reasoning=reasoning) if content or reasoning else None
 
     def completion(self, **more: Any) -> Completion:
-        """The whole. Raises `InvalidResponse`."""
+        """The whole completion. Raises `InvalidResponse`."""
         message = {"content": None if self._calls or "refusal" in self._message else ""} | self._message
         message["tool_calls"] = [self._calls[index] for index in sorted(self._calls)]
         choice = {"message": message, "finish_reason": self._finish, "logprobs": {"content": self._logprobs or None}}

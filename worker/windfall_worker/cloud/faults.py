@@ -1,8 +1,8 @@
-"""What an endpoint says went wrong, whatever dialect it says it in.
+"""What an endpoint says went wrong, in any of the formats that endpoints use.
 
-Known dialects, all JSON objects:
+Known formats, all JSON objects:
 
-    {"error": {"message", "type", "code", "param"}}            OpenAI and most that are compatible with it
+    {"error": {"message", "type", "code", "param"}}            OpenAI and most compatible servers
     {"type": "error", "error": {"type", "message"}}            Anthropic
     {"error": "message"}                                       mlx_lm.server, Ollama
     {"object": "error", "message", "type", "code"}             vLLM
@@ -28,8 +28,8 @@ from windfall.errors import (
     UnsupportedParameter,
 )
 
-#: The words that endpoints use in `type` and `code`. The first class that knows one of them wins: OpenAI's codes for
-#: money that ran out come with a `type` of their own, and Anthropic's `invalid_request_error` says almost nothing.
+#: The words that endpoints use in `type` and `code`. The first class that lists one of them wins: OpenAI's codes for
+#: an exhausted quota come with another `type`, and Anthropic's `invalid_request_error` says almost nothing.
 _KINDS: Final[tuple[tuple[type[BackendError], frozenset[str]], ...]] = (
     (
         QuotaExhausted,
@@ -64,7 +64,7 @@ _KINDS: Final[tuple[tuple[type[BackendError], frozenset[str]], ...]] = (
     (RequestRejected, frozenset({"invalid_request_error", "request_too_large", "content_policy_violation"})),
 )
 
-#: Sentences that say what no `type` or `code` beside them says.
+#: Sentences that say more than the `type` and `code` sent with them.
 _QUOTA = re.compile(
     r"credit balance is too low|reached your specified .*usage limits|exceeded your current quota", re.IGNORECASE
 )
@@ -75,7 +75,7 @@ _CONTEXT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """An error as the endpoint tells it. `kinds` holds its `type` and `code`; `status` is in the body of some."""
+    """An error as the endpoint reports it. `kinds` holds its `type` and `code`; some bodies contain a `status`."""
 
     message: str = ""
     kinds: frozenset[str] = frozenset()
@@ -84,27 +84,27 @@ class Fault:
 
     @property
     def meaning(self) -> type[BackendError] | None:
-        """The error that its `type` or `code` names, if any does."""
+        """The error that its `type` or `code` stands for, if any."""
         return next((error for error, words in _KINDS if words & self.kinds), None)
 
     @property
     def is_rate_limit(self) -> bool:
-        """Whether it calls itself a rate limit, which passes, and not a quota, which does not."""
+        """Whether it calls itself a rate limit, which passes, rather than a quota, which does not."""
         return self.meaning is RateLimited
 
     @property
     def speaks_of_quota(self) -> bool:
-        """Whether its words say that the money is gone."""
+        """Whether its message says that the quota is exhausted."""
         return bool(_QUOTA.search(self.message))
 
     @property
     def speaks_of_context(self) -> bool:
-        """Whether its words say that the prompt is too long."""
+        """Whether its message says that the prompt is too long."""
         return bool(_CONTEXT.search(self.message))
 
 
 def fault_in(body: Any) -> Fault | None:
-    """The error that a decoded JSON body holds, or None where it holds none."""
+    """The error in a decoded JSON body, or None if there is none."""
     if not isinstance(body, dict):
         return None
     error = body.get("error")
@@ -121,7 +121,7 @@ def fault_in(body: Any) -> Fault | None:
 
 
 def fault_in_text(text: str) -> Fault | None:
-    """The same from a body that may be anything."""
+    """The error in a body that may not be JSON, or None if there is none."""
     try:
         return fault_in(json.loads(text))
     except (ValueError, RecursionError):

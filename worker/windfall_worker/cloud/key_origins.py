@@ -1,7 +1,7 @@
-"""Where a settings file may send a key: over TLS or to this machine, and the key of a known API to that API alone.
+"""Where a settings file may send a key: over TLS or to this machine, and the key of a known API only to that API.
 
-A file may come with a folder that somebody else made, and one line in it would be enough to have the key. Further
-origins are named in the environment, where no file can put them.
+A file may come in a folder from someone else, and a single line in it would be enough to steal the key. Further origins
+are named in the environment, where no file can put them.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from urllib.parse import SplitResult, urlsplit
 from windfall.errors import ConfigError
 from windfall_worker.settings import BUILT_IN, ProviderSettings
 
-#: The variable that names further origins, with blanks between them.
+#: The variable that names further origins, separated by spaces.
 VARIABLE: Final = "WINDFALL_KEY_ORIGINS"
 
 _PORTS: Final = {"http": 80, "https": 443}
 
 
 def check_key_origin(name: str, provider: ProviderSettings, allowed: Collection[str] = ()) -> None:
-    """Raise `ConfigError` where the provider of this name would send its key where no file may send it."""
+    """Raise `ConfigError` if this provider would send its key to an origin to which no file may send it."""
     url = urlsplit(provider.base_url)
     origin = _origin(url)
     if provider.api_key_env is None or origin in {_origin(urlsplit(each)) for each in allowed}:
         return
-    forced = f"if that is meant, set {VARIABLE}={origin} in the environment"
+    forced = f"if that is intended, set {VARIABLE}={origin} in the environment"
     homes = {
         _origin(urlsplit(known.base_url))
         for built_in, known in BUILT_IN.items()
@@ -48,7 +48,7 @@ def _origin(url: SplitResult) -> str:
     try:
         port = url.port
     except ValueError:
-        raise ConfigError(f"{url.netloc!r} names a port that there is not") from None
+        raise ConfigError(f"{url.netloc!r} does not name a valid port") from None
     named = f"[{host}]" if ":" in host else host
     return f"{scheme}://{named}" + (f":{port}" if port is not None and port != _PORTS.get(scheme) else "")
 

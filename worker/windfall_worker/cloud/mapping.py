@@ -82,7 +82,7 @@ _BY_STATUS: Final[dict[int, type[BackendError]]] = {
 }
 _ADVICE: Final[dict[type[BackendError], str]] = {
     AuthenticationFailed: "check the key and what it may do",
-    QuotaExhausted: "the account's quota or money is gone",
+    QuotaExhausted: "the account's quota or credit is used up",
 }
 
 
@@ -143,16 +143,20 @@ class ErrorMapper:
         broken_off = isinstance(exc, httpx.TransportError)
         readings: tuple[tuple[bool, type[BackendError], str], ...] = (
             (isinstance(exc, _NEVER_SENT), BackendUnavailable, f"could not be reached: {_cause(exc) or what}"),
-            (isinstance(exc, _OUR_FAULT), RequestRejected, f"cannot be called like this ({what}); check base_url"),
+            (isinstance(exc, _OUR_FAULT), RequestRejected, f"cannot be called this way ({what}); check base_url"),
             (
                 isinstance(exc, httpx.TimeoutException),
                 AmbiguousOutcome,
                 f"did not answer in time ({what}); the request may have been completed",
             ),
-            (isinstance(exc, AnswerTooLarge), AmbiguousOutcome, f"sent too much ({what}); it may have been paid for"),
-            (isinstance(exc, _NO_ANSWER), InvalidResponse, f"answered with nothing that can be read ({what})"),
-            (begun and broken_off, AmbiguousOutcome, f"cut its answer ({what}); it may have been paid for"),
-            (_is_no_http(exc), InvalidResponse, f"answered with something that is no HTTP ({what}); check base_url"),
+            (
+                isinstance(exc, AnswerTooLarge),
+                AmbiguousOutcome,
+                f"sent more than allowed ({what}); it may have been paid for",
+            ),
+            (isinstance(exc, _NO_ANSWER), InvalidResponse, f"sent an unreadable answer ({what})"),
+            (begun and broken_off, AmbiguousOutcome, f"broke off its answer ({what}); it may have been paid for"),
+            (_is_no_http(exc), InvalidResponse, f"answered with something other than HTTP ({what}); check base_url"),
             (sent and broken_off, AmbiguousOutcome, f"closed the connection without an answer ({what})"),
         )
         for applies, kind, sentence in readings:

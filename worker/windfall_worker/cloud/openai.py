@@ -66,9 +66,9 @@ class OpenAIClient(CloudBackendClient):
     def _check_answer(self, answer: dict[str, Any]) -> None:
         choices = answer.get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-            raise InvalidResponse(f"{self._errors.name} answered without choices: that is no completion")
+            raise InvalidResponse(f"{self._errors.name} answered without choices: that is not a completion")
         if not isinstance(choices[0].get("message"), dict):
-            raise InvalidResponse(f"{self._errors.name} answered with a choice that holds no message")
+            raise InvalidResponse(f"{self._errors.name} answered with a choice without a message")
 
     def _progress(self, line: str) -> Progress:
         if line == _DONE:

@@ -1,4 +1,4 @@
-"""What one call may be given besides its body."""
+"""The options of one call, besides its body."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def _random_key() -> str:
 
 @dataclass(frozen=True, slots=True)
 class CallOptions:
-    """How one call is to be made.
+    """How to make one call.
 
-    `idempotency_key` is sent with every transport retry of the call, so that an endpoint which knows it can tell a
-    repetition from a new request. `timeout` is the caller's own deadline in seconds from now, or None. With
-    `resend_unsure` false nothing is sent twice that may have been completed the first time. `on_request_id` is told
-    the endpoint's id of the request.
+    `idempotency_key` is sent with every transport retry of the call, so that an endpoint that supports it can tell a
+    repeat from a new request. `timeout` is the caller's own deadline in seconds from now, or None. With `resend_unsure`
+    false, nothing that may already have been completed is sent again. `on_request_id` is called with the endpoint's id
+    of the request.
     """
 
     idempotency_key: str = field(default_factory=_random_key)

@@ -1,7 +1,7 @@
-"""The proxy of an address: what HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY say, in capitals or not.
+"""The proxy for an address, from HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in upper or lower case.
 
-httpx reads them only where it makes its own transport, and ours is made here. As everywhere in Python, macOS' own
-proxy settings count where none of these variables is set.
+httpx reads them only for transports that it creates itself, not for ours. As everywhere in Python, the proxy settings
+of macOS apply if none of these variables is set.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from windfall.errors import ConfigError
 
 
 def proxy_for(url: str) -> httpx.Proxy | None:
-    """The proxy by which calls to this address go, or None. Raises `ConfigError`, which never quotes a password."""
+    """The proxy for calls to this address, or None. Raises `ConfigError`, which never quotes a password."""
     target = urlsplit(url)
     found = getproxies()
     address = found.get(target.scheme) or found.get("all")

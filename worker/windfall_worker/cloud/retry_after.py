@@ -1,4 +1,4 @@
-"""How long an endpoint asks to wait: `retry-after-ms` and `Retry-After`, in every form that they come in."""
+"""How long an endpoint asks callers to wait: `retry-after-ms` and `Retry-After`, in every form that is in use."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-#: Seconds; a longer time is cut to this: a job that is put back for a year is lost.
+#: Seconds; a longer time is reduced to this: a job that is put back for a year is as good as lost.
 LONGEST: Final = 86_400.0
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait (`LONGEST` at the most), or None where the headers name no time that makes sense.
+    """Seconds to wait (at most `LONGEST`), or None if the headers contain no valid time.
 
-    `retry-after-ms` is OpenAI's and wins; `Retry-After` is seconds (also fractions, which RFC 9110 does not know but
-    endpoints send) or a date. A date is measured against the response's own `Date`, because a Mac's clock may be off.
+    `retry-after-ms` is OpenAI's and wins; `Retry-After` is a number of seconds (endpoints also send fractions, which
+    RFC 9110 does not allow) or a date. A date is compared with the response's own `Date`: a Mac's clock may be off.
     """
     found = _named(headers)
     return None if found is None else min(found, LONGEST)

@@ -11,8 +11,8 @@ What a call's end means:
     nothing raised                                              success
     BackendUnavailable, AmbiguousOutcome, InvalidResponse,
     OSError (with it ConnectionError and TimeoutError)          failure
-    any other BackendError                                      success: the endpoint answered, if only with a no
-    cancellation, CircuitOpen, any other exception              nothing: it tells nothing about the endpoint
+    any other BackendError                                      success: the endpoint answered, if only to refuse
+    cancellation, CircuitOpen, any other exception              nothing: it says nothing about the endpoint
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _FAILURES: Final = (BackendUnavailable, AmbiguousOutcome, InvalidResponse, OSErr
 
 
 class CircuitOpen(BackendUnavailable, pb.CircuitBreakerError):
-    """The breaker let the call through to nobody: nothing was sent. `retry_after` is in seconds."""
+    """The breaker did not let the call through: nothing was sent. `retry_after` is in seconds."""
 
     type = "circuit_open"
     retry_after: float
@@ -156,16 +156,16 @@ class Breaker:
 
     @property
     def state(self) -> State:
-        """`closed`, `open` or `half-open`, as far as this process last heard."""
+        """`closed`, `open` or `half-open`, as far as this process knows."""
         return self._mirror.state
 
     @property
     def is_open(self) -> bool:
-        """Whether a call made now would be refused, as far as this process last heard."""
+        """Whether a call made now would be refused, as far as this process knows."""
         return self._mirror.state == pb.STATE_OPEN and self._mirror.seconds_left > 0
 
     async def status(self) -> BreakerStatus:
-        """What the fleet has it as; while Redis is away, what this process has it as."""
+        """The state that the fleet shares; while Redis is away, that of this process."""
         verdict = await self._tell("look") if self._shared else None
         if verdict is not None:
             return verdict.status(self.name)

@@ -1,7 +1,6 @@
-"""The breaker as Redis has it: one Lua script for each thing that can happen to it.
+"""The breaker's state in Redis: one Lua script for each event.
 
-This module needs redis and nothing else, so that the command line can show and move breakers without the worker's
-dependencies.
+This module needs only redis, so that the command line can show and set breakers without the worker's dependencies.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _SCRIPTS["admit"] = (_FOLDER / "breaker_closed.lua").read_text() + _SCRIPTS["adm
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """What a breaker is set to. `fail_max` failures within `window` seconds open it; times are in seconds."""
+    """A breaker's settings. `fail_max` failures within `window` seconds open it; times are in seconds."""
 
     fail_max: int = 5
     window: float = 30.0
@@ -43,18 +42,18 @@ class Numbers:
         for field in ("fail_max", "window", "reset_timeout", "probe_lease"):
             value = getattr(self, field)
             if not value > 0:
-                raise ValueError(f"a breaker's {field} must be above 0, not {value!r}")
+                raise ValueError(f"a breaker's {field} must be greater than 0, not {value!r}")
 
     def as_arguments(self) -> tuple[int, int, int, int]:
-        """For the scripts: times in milliseconds."""
+        """The settings as the scripts take them: times in milliseconds."""
         return self.fail_max, _ms(self.window), _ms(self.reset_timeout), _ms(self.probe_lease)
 
 
 @dataclass(frozen=True, slots=True)
 class BreakerStatus:
-    """What is known of one breaker.
+    """The state of one breaker.
 
-    `retry_after`: seconds until a call may be tried; 0 when one may go now. `held`: a person opened it, and it stays
+    `retry_after`: seconds until a call may be tried; 0 if one may be made now. `held`: a person opened it, and it stays
     open until a person closes it, whatever `retry_after` says.
     """
 
@@ -66,9 +65,9 @@ class BreakerStatus:
 
 
 class Verdict(NamedTuple):
-    """A script's answer. `granted` depends on the script; for `admit` it is 0 no, 1 yes, 2 yes as the probe.
+    """A script's answer. `granted` depends on the script; for `admit`: 0 no, 1 yes, 2 yes, as the probe.
 
-    `failures` is -1 where they were not counted.
+    `failures` is -1 if they were not counted.
     """
 
     granted: int
@@ -78,7 +77,7 @@ class Verdict(NamedTuple):
     failures: int
 
     def status(self, name: str) -> BreakerStatus:
-        """The answer of `look`, for a person."""
+        """The answer to `look`, for a person."""
         return BreakerStatus(name, self.state, self.failures, self.retry_after, held=self.granted == 2)
 
 
@@ -92,7 +91,7 @@ class SharedCircuit:
         self._keys = _keys(name)
 
     async def tell(self, event: Event, token: str = "", epoch: int = 0) -> Verdict | None:
-        """What happened, and what follows from it; None when Redis cannot be used."""
+        """Report an event, and return what follows from it; None if Redis cannot be used."""
         answer = await self._link.call(_SCRIPTS[event], self._keys, (self._name, token, epoch, *self._arguments))
         return None if answer is None else _verdict(answer)
 
@@ -113,12 +112,12 @@ async def list_breakers(redis: Redis) -> list[BreakerStatus]:
 
 
 async def open_breaker(redis: Redis, name: str, seconds: float = 0.0) -> None:
-    """Open a breaker by hand: for that many seconds, or (0) until it is closed by hand. Raises `NotFound`."""
+    """Open a breaker by hand: for this many seconds, or (0) until it is closed by hand. Raises `NotFound`."""
     await _set(redis, name, "open", seconds)
 
 
 async def close_breaker(redis: Redis, name: str) -> None:
-    """Close a breaker by hand: calls go again at once, on every worker. Raises `NotFound`."""
+    """Close a breaker by hand: every worker makes calls again at once. Raises `NotFound`."""
     await _set(redis, name, "closed", 0.0)
 
 
@@ -133,7 +132,7 @@ async def _set(redis: Redis, name: str, state: State, seconds: float) -> None:
 
 
 async def _ask(redis: Redis, event: Event, name: str, *, token: str = "", seconds: float = 0.0) -> Verdict:
-    # A window of 0 stands for the one that the breaker's own workers use.
+    # A window of 0 stands for the window that the breaker's workers use.
     arguments = (name, token, 0, 0, 0, _ms(seconds), 0)
     return _verdict(await redis.register_script(_SCRIPTS[event])(keys=_keys(name), args=arguments))
 
@@ -150,7 +149,7 @@ def _verdict(answer: list[int | bytes | str]) -> Verdict:
     granted, state, epoch, left, failures = answer
     name = _text(state)
     if name not in ("closed", "open", "half-open"):
-        raise ValueError(f"a breaker in Redis is in the state {name!r}, which is none")
+        raise ValueError(f"a breaker in Redis is in the unknown state {name!r}")
     return Verdict(int(granted), name, int(epoch), int(left) / 1000, int(failures))  # type: ignore[arg-type]  # checked just above
 
 
@@ -164,5 +163,5 @@ def _ms(seconds: float) -> int:
 
 def _broker_error(exc: Exception) -> BrokerError:
     if isinstance(exc, NoPermissionError):
-        return BrokerDenied(f"Redis refused to tell about the breakers: {exc}; that takes a worker's user")
-    return BrokerUnavailable(f"Redis did not tell about the breakers: {exc}")
+        return BrokerDenied(f"Redis refused access to the breakers: {exc}; connect as a worker's user")
+    return BrokerUnavailable(f"cannot read the breakers from Redis: {exc}")

@@ -1,6 +1,6 @@
 """The cool-down of an endpoint: after a 429 the whole fleet leaves it alone for as long as it asked.
 
-It is a key in Redis that expires, so Redis' clock is the only one. Without Redis it holds for this process.
+It is a key in Redis that expires, so only Redis' clock counts. Without Redis it applies to this process.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from redis.asyncio import Redis
 from windfall.keys import COOLDOWN
 from windfall_worker.guards.redis_link import RedisLink
 
-#: Seconds for a 429 that names no time.
+#: Seconds of cool-down after a 429 that names no time.
 UNNAMED: Final = 5.0
-#: Seconds; a longer one is cut to this, so that a garbled header cannot close an endpoint for a year.
+#: Seconds; a longer time is reduced to this, so that a garbled header cannot close an endpoint for a year.
 LONGEST: Final = 86_400.0
 
 _SCRIPTS = Path(__file__).parent / "scripts"
@@ -26,7 +26,7 @@ _LEFT = (_SCRIPTS / "cooldown_left.lua").read_text()
 
 
 class Cooldown:
-    """One endpoint's cool-down. What others started is seen at most `stale` seconds late."""
+    """One endpoint's cool-down. A cool-down that another process started is noticed at most `stale` seconds late."""
 
     def __init__(
         self, name: str, link: RedisLink | None, *, stale: float = 0.25, clock: Callable[[], float] = time.monotonic
@@ -39,7 +39,7 @@ class Cooldown:
         self._look_at = 0.0
 
     async def start(self, seconds: float) -> None:
-        """Leave the endpoint alone for that long, or for what is left of a longer cool-down."""
+        """Leave the endpoint alone for this long, or for what is left of a longer cool-down."""
         seconds = min(seconds, LONGEST)
         self._until = max(self._until, self._clock() + seconds)
         if self._link and seconds > 0:
@@ -47,11 +47,11 @@ class Cooldown:
 
     @property
     def active(self) -> bool:
-        """Whether nobody may call now, as far as this process last heard."""
+        """Whether calls are on hold, as far as this process knows."""
         return self._until > self._clock()
 
     async def left(self) -> float:
-        """Seconds for which nobody may call; 0 when calls may go."""
+        """Seconds for which calls are on hold; 0 if they may be made now."""
         now = self._clock()
         if self._link and now >= self._look_at:
             self._heard(await self._link.call(_LEFT, [self._key], []))
@@ -65,7 +65,7 @@ class Cooldown:
 
 
 async def list_cooldowns(redis: Redis) -> dict[str, float]:
-    """Every endpoint that the fleet leaves alone now, and for how many seconds more."""
+    """Every endpoint that is cooling down, and for how many more seconds."""
     found = {}
     async for key in cast(AsyncIterator[bytes | str], redis.scan_iter(match=f"{COOLDOWN}*", count=1000)):
         name = key.decode() if isinstance(key, bytes) else key

@@ -1,8 +1,8 @@
-"""Where pybreaker's machine keeps its state: what Redis last said, or, without Redis, the truth of this process.
+"""Where pybreaker's state machine keeps its state: what Redis last said, or, without Redis, this process' own state.
 
-It has the attributes of pybreaker's `CircuitBreakerStorage` and does no I/O, so pybreaker may read it anywhere. Two
-things differ from pybreaker's own memory storage: failures are counted in a rolling window, and time is the monotonic
-clock, because a Mac's wall clock jumps when it wakes.
+It has the attributes of pybreaker's `CircuitBreakerStorage` and does no I/O, so pybreaker may read it anywhere. It
+differs from pybreaker's own memory storage in two ways: failures are counted in a rolling window, and times are
+monotonic, because a Mac's wall clock jumps when it wakes.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from windfall_worker.guards.circuit import Numbers, State, Verdict
 class Mirror:
     """The state of one breaker in this process.
 
-    `period` counts its changes of state, so that the outcome of a call from an earlier period can be told. `epoch` is
-    Redis' count of the same, as last heard. `prober` is the token of this process' own probe while Redis is away.
+    `period` counts the changes of state, which identifies calls from an earlier period. `epoch` is Redis' count of the
+    same, as last received. `prober` is the token of this process' own probe while Redis is away.
     """
 
     name = "mirror"
@@ -49,32 +49,32 @@ class Mirror:
 
     @property
     def seconds_left(self) -> float:
-        """Until a breaker that is not closed may be tried again; 0 when it may be now."""
+        """Seconds until a breaker that is not closed may be tried again; 0 if it may be tried now."""
         return max(0.0, self._until - self._clock())
 
     @property
     def counter(self) -> int:
-        """How many failures lie in the window."""
+        """How many failures fall within the window."""
         oldest = self._clock() - self._numbers.window
         return sum(at >= oldest for at in self._failures)
 
     def increment_counter(self) -> None:
-        """A call failed."""
+        """Count a failed call."""
         self._failures.append(self._clock())
 
     def reset_counter(self) -> None:
-        """Nothing: pybreaker calls this at every success, and a success does not empty a rolling window."""
+        """Do nothing: pybreaker calls this on every success, which does not clear a rolling window."""
 
     def increment_success_counter(self) -> None:
-        """A probe came back well."""
+        """Count a successful probe."""
         self.success_counter += 1
 
     def reset_success_counter(self) -> None:
-        """A new period of probing begins."""
+        """Start counting probes again."""
         self.success_counter = 0
 
     def load(self, verdict: Verdict) -> None:
-        """Take over what Redis says."""
+        """Adopt the state in Redis."""
         if verdict.state != self._state or verdict.epoch != self.epoch:
             self._move(verdict.state)
         now = self._clock()

@@ -1,4 +1,4 @@
-"""Asking Redis what the whole fleet shares, and noticing when it does not answer."""
+"""Asks Redis for what the whole fleet shares, and notices when it does not answer."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from redis.exceptions import (
 
 logger = logging.getLogger(__name__)
 
-#: Answers of a Redis that is there but cannot serve now. Redis 7 begins its answer with the word; Redis 6 has it
-#: behind a dash in the middle of "Error running script", where redis-py knows no exception of its own for it.
+#: Errors of a Redis that is reachable but cannot serve at the moment. Redis 7 begins its answer with the word; Redis 6
+#: puts it after a dash within "Error running script", for which redis-py has no exception of its own.
 _UNABLE: Final = re.compile(r"(^|-)(BUSY|CLUSTERDOWN|LOADING|MASTERDOWN|MISCONF|NOREPLICAS|OOM|READONLY|TRYAGAIN)\b")
 
 
 class RedisLink:
-    """Runs Lua scripts for the parts that must go on without Redis: the breaker, the cool-downs, the retry budget.
+    """Runs Lua scripts for the parts that must work without Redis: the breakers, the cool-downs, the retry budget.
 
-    A call that Redis does not answer within `patience` seconds, or answers by saying that it cannot serve, gives None,
-    and so does every call in the `pause` seconds after it: the caller then decides by itself. One link is shared by
-    all that use one Redis, so that an outage is waited for once.
+    A call that Redis does not answer within `patience` seconds, or answers by saying that it cannot serve, returns
+    None, and so does every call in the `pause` seconds after it: the caller then decides on its own. All users of one
+    Redis share one link, so that an outage is waited for only once.
 
-    An error inside a script is no outage: it is a bug of ours or a permission that is missing, and is logged as such.
+    An error inside a script is not an outage but a bug or a missing permission, and is logged as such.
     """
 
     def __init__(self, redis: Redis, *, patience: float = 2.0, pause: float = 1.0) -> None:
@@ -45,7 +45,7 @@ class RedisLink:
 
     @property
     def down(self) -> bool:
-        """Whether the last call found no Redis."""
+        """Whether the last call did not reach Redis."""
         return self._down
 
     async def call(self, script: str, keys: Sequence[str], args: Sequence[str | int | float]) -> Any | None:
@@ -54,14 +54,14 @@ class RedisLink:
         if self._down:
             if now < self._ask_again_at:
                 return None
-            # One caller finds out whether Redis is back; the others do not wait with it.
+            # One caller finds out whether Redis is back; the others do not wait for it.
             self._ask_again_at = now + self._patience + self._pause
         try:
             answer = await self._ask(self._script(script), keys, args)
         except (RedisError, OSError, TimeoutError) as exc:
             if _is_script_error(exc):
                 logger.exception(
-                    "a script on Redis failed: this is a bug, or a permission is missing; going on without"
+                    "a script on Redis failed: this is a bug, or a permission is missing; continuing without it"
                 )
                 return None
             self._lost(exc)
@@ -77,8 +77,8 @@ class RedisLink:
         async with asyncio.timeout(self._patience):
             answer = await script(keys=keys, args=args)
         if task and task.cancelling() > cancellations:
-            # redis-py writes through asyncio.wait_for where a socket_timeout is set, and Python 3.11's wait_for loses
-            # a cancellation that comes in the moment in which it ends: without this the call would go on.
+            # With a socket_timeout, redis-py writes through asyncio.wait_for, and Python 3.11's wait_for loses a
+            # cancellation that arrives just as it ends: without this the call would continue.
             raise asyncio.CancelledError
         return answer
 
@@ -92,7 +92,7 @@ class RedisLink:
         self._ask_again_at = time.monotonic() + self._pause
         if not self._down:
             self._down = True
-            logger.warning("Redis does not answer (%s): this process decides by itself", type(exc).__name__)
+            logger.warning("Redis does not answer (%s): this process decides on its own", type(exc).__name__)
 
 
 def _is_script_error(exc: Exception) -> bool:

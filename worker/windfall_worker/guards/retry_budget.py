@@ -1,8 +1,9 @@
-"""How many transport retries the whole fleet may make: 20 % of the calls, plus 10 a second.
+"""How many transport retries the whole fleet may make: 20 % of the calls, plus 10 per second.
 
-A bucket of tokens, one for each retry. Every call puts a fifth of a token in, every second ten, and it holds at most
-what ten seconds give: so a fleet that retries everything adds at most a fifth to an endpoint's load, and a small fleet
-can still retry. Source: Finagle's RetryBudget, https://finagle.github.io/blog/2016/02/08/retry-budgets/.
+It is a token bucket, with one token for each retry. Every call adds a fifth of a token, every second adds ten, and the
+bucket holds at most what ten seconds add: so a fleet that retries everything adds at most a fifth to an endpoint's
+load, and a small fleet can still retry.
+Source: Finagle's RetryBudget, https://finagle.github.io/blog/2016/02/08/retry-budgets/.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class RetryBudget:
         self._at = clock()
 
     def count_call(self) -> None:
-        """A call is made. It is told to Redis with the next retry: calls that go well cost no round trip."""
+        """Count a call. Redis learns of it with the next retry: successful calls cost no round trip."""
         self._calls += 1
 
     async def take(self) -> bool:

@@ -1,4 +1,4 @@
--- A call failed. A call that was admitted in an earlier epoch says nothing about this one.
+-- A call failed. Calls that were admitted in an earlier epoch say nothing about this one.
 if mine then
   become("open")
   return answer(1)

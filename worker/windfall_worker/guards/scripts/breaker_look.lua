@@ -1,3 +1,3 @@
--- What the breaker is, changing nothing. 0 there is none of this name, 1 this it is, 2 and a person holds it open.
+-- Reads the breaker without changing it. 0 there is no breaker of this name, 1 there is, 2 a person holds it open.
 if not known then return answer(0) end
 return answer(state == "open" and open_until == HELD and 2 or 1)

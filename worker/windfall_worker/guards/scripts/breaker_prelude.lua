@@ -1,7 +1,7 @@
 -- Prepended to every script of the breaker.
 -- KEYS: 1 the breaker's hash  2 the list of its failures' times (ms), newest first  3 the set of all breakers' names
 -- ARGV: 1 name  2 token  3 epoch  4 fail_max  5 window  6 reset_timeout  7 probe_lease  (times in ms)
--- Every script answers {verdict, state, epoch, ms until it may be tried again, failures in the window}.
+-- Every script returns {verdict, state, epoch, ms until the breaker may be tried again, failures in the window}.
 local clock = redis.call("TIME")
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local name, token, given_epoch = ARGV[1], ARGV[2], tonumber(ARGV[3])
@@ -14,12 +14,12 @@ local state, epoch = hash[1] or "closed", tonumber(hash[2] or 0)
 local open_until, holder, lease_until = tonumber(hash[3] or 0), hash[4] or "", tonumber(hash[5] or 0)
 if window == 0 then window = tonumber(hash[6] or 0) end
 
--- Whether the caller is the one probe that the fleet has out.
+-- Whether the caller is the fleet's current probe.
 local mine = state == "half-open" and holder == token and token ~= ""
 
--- A breaker that nobody used for this long is forgotten.
+-- Milliseconds after which an unused breaker is forgotten.
 local KEEP = 30 * 24 * 3600 * 1000
--- open_until of a breaker that a person opened: it stays open until a person closes it.
+-- The open_until of a breaker that a person opened: it stays open until a person closes it.
 local HELD = -1
 
 local function remember()
@@ -49,10 +49,10 @@ end
 local function answer(verdict)
   local left = 0
   if state == "open" then
-    -- Jobs snooze for this long, so a breaker held open by a person is asked again after a reset_timeout.
+    -- Jobs snooze for this long, so a breaker held open by a person is checked again after each reset_timeout.
     left = open_until == HELD and reset_timeout or open_until - now
   elseif state == "half-open" then
-    -- The probe may be back at any moment: its lease is no measure of that.
+    -- The probe may end at any moment, which its lease does not predict.
     left = math.min(lease_until - now, 1000)
   end
   local failures = 0

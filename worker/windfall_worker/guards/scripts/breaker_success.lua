@@ -1,3 +1,3 @@
--- A call ended well. Only the probe's word changes anything.
+-- A call succeeded. Only the probe's success changes anything.
 if mine then become("closed") end
 return answer(mine and 1 or 0)

@@ -1,2 +1,2 @@
--- KEYS: 1 the cool-down.  Answers the ms left of it, 0 when there is none.
+-- KEYS: 1 the cool-down.  Returns the ms left of it, 0 if there is none.
 return math.max(redis.call("PTTL", KEYS[1]), 0)

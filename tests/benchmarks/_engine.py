@@ -49,7 +49,7 @@ def request(text: str, tokens: int, **options: Any) -> CompletionRequest:
 
 
 class Side(Protocol):
-    """One of those compared. `warm` wait_for before the clock starts."""
+    """One of those compared. `warm` happens before the clock starts."""
 
     async def warm(self, requests: Sequence[CompletionRequest]) -> None: ...
 

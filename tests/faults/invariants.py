@@ -78,7 +78,7 @@ async def through_outages(url: str, ask: Callable[[Producer], Awaitable[Any]], *
 
 
 async def finished(url: str, batch_id: str, *, within: float = 60.0) -> None:
-    """Wait until a batch is done, whatever wait_for to Redis meanwhile."""
+    """Wait until a batch is done, whatever happens to Redis meanwhile."""
 
     async def done(producer: Producer) -> None:
         while not (await producer.batch(batch_id)).done:  # noqa: ASYNC110 - the faults may hit every way of being told

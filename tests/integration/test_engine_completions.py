@@ -73,7 +73,7 @@ async def test_a_model_in_half_precision_answers_in_a_batch_what_it_answers_alon
     assert {one.model for one in batch} == {"demo"}
 
 
-async def test_a_seed_gives_the_same_answer_in_every_company(backend: MLXBackend) -> None:
+async def test_a_seed_gives_the_same_answer_in_every_batch(backend: MLXBackend) -> None:
     seeded = [ask("write", temperature=1.0, seed=seed, max_tokens=24) for seed in (1, 2, -3, 2**70)]
     alone = [await complete(backend, request) for request in seeded]
     neighbours = [

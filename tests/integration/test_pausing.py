@@ -1,4 +1,4 @@
-"""Pausing and resuming lanes, batches and workers on a real Redis, and what wait_for to what is paused."""
+"""Pausing and resuming lanes, batches and workers on a real Redis, and what happens to what is paused."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A set of texts of which only 64-bit hashes are kept, in 8 bytes each at most thrice over.
 
 A `set` of a million such hashes takes 64 MB; this takes 17. Two texts of one hash are taken for one: among a million
-that wait_for once in 40 million files.
+that happens once in 40 million files.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def test_the_past_of_a_job_says_with_whom_it_may_run(
     assert allowed_sharing(deliveries, 3, attempts) is expected
 
 
-class Door:
+class WatchedEngine:
     """An engine that notes who is inside."""
 
     def __init__(self, slots: int) -> None:
@@ -51,26 +51,26 @@ class Door:
 
 
 async def test_a_job_that_must_be_alone_is_and_the_others_go_on_after_it() -> None:
-    door = Door(9)
+    engine = WatchedEngine(9)
     wanted = [Sharing.ANY, Sharing.NONE, Sharing.ANY, Sharing.NONE, Sharing.FEW] * 6
-    await asyncio.wait_for(asyncio.gather(*map(door.visit, wanted)), 10)
-    assert len(door.seen) == len(wanted)
-    assert all(present == (Sharing.NONE,) for present in door.seen if Sharing.NONE in present)
+    await asyncio.wait_for(asyncio.gather(*map(engine.visit, wanted)), 10)
+    assert len(engine.seen) == len(wanted)
+    assert all(present == (Sharing.NONE,) for present in engine.seen if Sharing.NONE in present)
 
 
 async def test_of_the_suspects_only_a_few_are_inside_beside_any_number_of_others() -> None:
-    door = Door(9)
-    await asyncio.gather(*map(door.visit, [Sharing.FEW] * 12 + [Sharing.ANY] * 12))
-    assert max(present.count(Sharing.FEW) for present in door.seen) == 3
-    assert max(len(present) for present in door.seen) > 9
+    engine = WatchedEngine(9)
+    await asyncio.gather(*map(engine.visit, [Sharing.FEW] * 12 + [Sharing.ANY] * 12))
+    assert max(present.count(Sharing.FEW) for present in engine.seen) == 3
+    assert max(len(present) for present in engine.seen) > 9
 
 
 async def test_who_stops_waiting_to_be_alone_holds_nobody_up() -> None:
-    door = Door(4)
-    async with door.isolation.enter(Sharing.ANY):
-        waiting = asyncio.create_task(door.visit(Sharing.NONE))
+    engine = WatchedEngine(4)
+    async with engine.isolation.enter(Sharing.ANY):
+        waiting = asyncio.create_task(engine.visit(Sharing.NONE))
         await asyncio.sleep(0)
-        behind = asyncio.create_task(door.visit(Sharing.ANY))
+        behind = asyncio.create_task(engine.visit(Sharing.ANY))
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait_for(behind, 5)

@@ -37,7 +37,7 @@ _FOREIGN: Final = (
     httpx_sse.SSEError,
 )
 
-#: Seconds to connect, or to get a connection: more would only hide that nobody is there.
+#: Seconds to connect, or to get a connection: waiting longer would only hide that nothing answers.
 _CONNECT: Final = 10.0
 
 
@@ -206,7 +206,7 @@ class CloudBackendClient(ABC):
             raise trip.out_of_time() from exc
 
     def _check_answer(self, answer: dict[str, Any]) -> None:  # noqa: B027 - most of a new protocol works without
-        """Raise `InvalidResponse` for a decoded answer that is no completion."""
+        """Raise `InvalidResponse` for a decoded answer that is not a completion."""
 
     def _progress(self, line: str) -> Progress:  # noqa: ARG002 - for protocols that tell their end
         """How far a stream is with this line. Raises `BackendError` for a line that is an error."""

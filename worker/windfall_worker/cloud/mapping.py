@@ -24,9 +24,9 @@ Exceptions (`sent`: the request's body was on its way):
     RemoteProtocolError otherwise, DecodingError, TooManyRedirects, SSEError InvalidResponse
     StreamError and all below it, RequestError, HTTPError, HTTPStatusError   BackendUnavailable
 
-Answers with a status of 200 that are no completion:
+Answers with a status of 200 that are not completions:
 
-    a web page, other text, JSON that is no object, no choices               InvalidResponse: none was made there
+    a web page, other text, JSON but no object, no choices                   InvalidResponse: none was made there
     an error object, also in a stream                                        its type, code or status; InvalidResponse
     JSON that begins like an answer and does not end                         AmbiguousOutcome: it was made, and cut
     a body or stream that ends before its end                                AmbiguousOutcome: it was made, and cut
@@ -59,7 +59,7 @@ from windfall_worker.cloud.answer_limits import AnswerTooLarge
 from windfall_worker.cloud.faults import Fault, fault_in_text
 from windfall_worker.cloud.retry_after import retry_after
 
-#: Characters of an endpoint's own words that go into an error: it may repeat the prompt, which is nobody's business.
+#: Characters of an endpoint's own message that go into an error: it may repeat the prompt, which is private.
 LONGEST_MESSAGE: Final = 300
 #: Characters of an endpoint's id of a request that are kept.
 LONGEST_ID: Final = 256
@@ -102,7 +102,7 @@ class ErrorMapper:
         return text if len(text) <= LONGEST_MESSAGE else text[:LONGEST_MESSAGE] + "…"
 
     def from_response(self, response: httpx.Response) -> BackendError:
-        """The error of a response whose status is no success. Its body must have been read."""
+        """The error for a response with an error status. Its body must have been read."""
         status = response.status_code
         request_id = request_id_of(response)
         if status < 400:

@@ -39,7 +39,7 @@ class Trip:
         self.options = options
         now = asyncio.get_running_loop().time()
         self.deadline = None if options.timeout is None else now + options.timeout  #: the job's
-        self.until = now + limits.seconds  #: the endpoint's: whoever takes longer has failed
+        self.until = now + limits.seconds  #: the endpoint's: taking longer is a failure
         self._limits = limits
         self.errors = errors
         self.sends = 0
@@ -83,7 +83,7 @@ class Trip:
         await self._decide(safe, retries)
 
     async def refused(self, response: httpx.Response, *, retries: int) -> None:
-        """An answer came whose status is no success."""
+        """An answer came with an error status."""
         self.error = error = self._noted(self.errors.from_response(response))
         self.wait = error.retry_after
         advice = response.headers.get("x-should-retry")

@@ -89,7 +89,7 @@ def decide(
         return Requeue()
     if more:
         return Fallback()
-    chance = random.random() if jitter is None else jitter  # noqa: S311 - jitter is no secret
+    chance = random.random() if jitter is None else jitter  # noqa: S311 - jitter is not a secret
     if any(_worth_another_try(error) for error in errors):
         spent = tries_spent(history)
         if spent >= policy.max_tries:

@@ -71,7 +71,13 @@ async def run_worker(
         clock = RedisClock(pool)
         policy, record = Policy(max_tries=settings.max_tries), metrics.recorder
         context = WorkerContext(
-            backends, clock, policy, worker_id, record, settings.max_deliveries, settings.max_row_bytes
+            backends,
+            clock,
+            policy,
+            worker_id,
+            record,
+            max_deliveries=settings.max_deliveries,
+            max_row_bytes=settings.max_row_bytes,
         )
         spill = Spill(pool, {model.name: model.local for model in settings.models if model.cloud}, settings.spill_after)
         groups = make_lane_groups(backends, spill)

@@ -76,7 +76,7 @@ class RunningJob:
         return self._message.trace if self._message else {}
 
     def read(self) -> JobMessage:
-        """Decode its message. Raises `WireError` if it is unreadable, `UnknownContract` if only other workers read it."""
+        """Decode its message. Raises `WireError` if it is unreadable, `UnknownContract` if only others can read it."""
         self._check_size()
         self._message = decode_job(self.claim.payload)
         return self._message

@@ -281,7 +281,7 @@ async def test_a_machine_that_sleeps_without_its_network_says_so_and_goes_on_wit
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("windfall_worker.citizen.sleep._LAST_JOBS", 0.1)
-    for limit in ("_LAST_CLAIM", "_LAST_WORDS"):
+    for limit in ("_LAST_CLAIM", "_LAST_RESULTS"):
         monkeypatch.setattr(f"windfall_worker.fleet_worker.{limit}", 0.3)
     done, book = hold_jobs(monkeypatch), FakeSleepWatch()
     with RedisProcess() as server:

@@ -248,7 +248,7 @@ TOOLS = [{"type": "function", "function": {"name": "add", "parameters": {"type":
 
 
 async def test_what_no_parser_reads_as_a_tool_call_stays_in_the_content(backend: MLXBackend) -> None:
-    completion = await complete(backend, forced("<tool_call>", context=TOOLS, max_tokens=2))
+    completion = await complete(backend, forced("<tool_call>", tools=TOOLS, max_tokens=2))
     assert completion.tool_calls == ()
     assert completion.content == "<tool_call><tool_call>"
     assert completion.finish_reason == "length"
@@ -274,7 +274,7 @@ async def test_without_a_limit_the_context_is_the_limit(backend: MLXBackend) -> 
     ("option", "named"),
     [
         ({"response_format": {"type": "json_object"}}, "response_format"),
-        ({"tool_choice": "required", "context": TOOLS}, "tool_choice"),
+        ({"tool_choice": "required", "tools": TOOLS}, "tool_choice"),
         ({"parallel_tool_calls": False}, "parallel_tool_calls"),
         ({"chat_template_kwargs": {"chat_template": "{{ 1 }}"}}, "chat_template_kwargs.chat_template"),
     ],
@@ -314,7 +314,7 @@ async def test_a_templates_refusal_reaches_the_user(backend: MLXBackend) -> None
 
 async def test_tool_choice_none_does_not_show_the_tools(backend: MLXBackend) -> None:
     bare, hidden, shown = await together(
-        backend, ask("write"), ask("write", context=TOOLS, tool_choice="none"), ask("write", context=TOOLS)
+        backend, ask("write"), ask("write", tools=TOOLS, tool_choice="none"), ask("write", tools=TOOLS)
     )
     assert bare.usage.prompt_tokens == hidden.usage.prompt_tokens < shown.usage.prompt_tokens
 

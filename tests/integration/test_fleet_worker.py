@@ -192,7 +192,7 @@ async def test_a_job_that_no_producer_would_have_taken_fails_without_being_decod
         decoded.append(len(data))
         return decode_job(data)
 
-    monkeypatch.setattr("windfall_worker.fleet_worker.decode_job", decode)
+    monkeypatch.setattr("windfall_worker.jobs.job.decode_job", decode)
     for name, text in {"large": "x" * 20_000, "small": "x" * 9000}.items():
         await redis.set(keys.PAYLOAD + name, encode_job(request(text), 1))
         await redis.zadd(LANE, {name: 1})

@@ -186,7 +186,7 @@ async def test_a_port_in_use_is_named_before_anything_else_happens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         unloadable = WorkerSettings(models=(ModelSettings(name="m", mlx="no/such-model"),), metrics_port=port)
-        with pytest.raises(ConfigError, match=rf"port {port} of 127\.0\.0\.1 is in use.*another --metrics-port"):
+        with pytest.raises(ConfigError, match=rf"port {port} on 127\.0\.0\.1 is in use.*another --metrics-port"):
             await run_worker(unloadable, "redis://127.0.0.1:1")
 
 

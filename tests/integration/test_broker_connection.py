@@ -105,7 +105,7 @@ async def test_a_server_without_room_for_clients_is_told_of_in_its_own_words(fir
 
 
 async def test_tasks_that_share_a_connection_open_it_once(redis: ArqRedis) -> None:
-    connection = redis.connection_pool.make_connection()
+    connection = redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # redis is typed in parts
     before = int((await redis.info("stats"))["total_connections_received"])
     try:
         await asyncio.gather(*[connection.connect() for _ in range(8)])

@@ -2,38 +2,38 @@
 
     WindfallError
     ├── ConfigError               a setting, flag or environment variable cannot be used
-    ├── BrokerError               Redis did not do what was asked
-    │   ├── BrokerUnavailable     not reachable, or it went away
-    │   │   └── ScriptsMissing    it restarted and has no scripts, and this user may not load them
-    │   ├── BrokerDenied          wrong password, unknown user, or a command the ACL forbids
+    ├── BrokerError               Redis did not do what it was asked
+    │   ├── BrokerUnavailable     unreachable, or the connection was lost
+    │   │   └── ScriptsMissing    it lacks our scripts (it restarted), and this user may not load them
+    │   ├── BrokerDenied          wrong password, unknown user, or a command that the ACL forbids
     │   └── BrokerFull            out of memory with `noeviction`: nothing was written
-    ├── WireError                 bytes from Redis that are no message of ours
+    ├── WireError                 bytes from Redis that are not one of our messages
     │   └── UnknownContract       … or are one of another contract version
     ├── InvalidRequest            a request, row or file that cannot become a job
     │   ├── BatchCancelled        the batch was cancelled or deleted while rows were being added
-    │   ├── IdTaken               another program's job has the id of a row
-    │   ├── BatchFull             a batch has as many rows as the limit allows
-    │   └── BatchDiffers          a batch of that id has other rows
-    ├── NotFound                  no job or batch of that id
-    ├── Unfinished                a batch that still runs is not deleted
-    ├── WaitTimeout               the result did not come in the time given (also a TimeoutError)
+    │   ├── IdTaken               another program's job already has a row's id
+    │   ├── BatchFull             the batch has reached the row limit
+    │   └── BatchDiffers          the batch with this id has different rows
+    ├── NotFound                  no job or batch has this id
+    ├── Unfinished                a batch cannot be deleted while it is running
+    ├── WaitTimeout               no result within the given time (also a TimeoutError)
     ├── CompletionFailed          a job ended without a completion; carries its result
     └── BackendError              one attempt failed; `type` is what the ledger records
-        ├── RequestRejected       this backend will never do this request
+        ├── RequestRejected       this backend will never accept this request
         │   ├── ContextLengthExceeded
-        │   ├── MalformedRequest  no backend will: the request itself is wrong
+        │   ├── MalformedRequest  no backend will: the request itself is invalid
         │   ├── ModelNotFound
         │   └── UnsupportedParameter
-        ├── AuthenticationFailed  the key is wrong or may not do this
-        ├── QuotaExhausted        the quota or the money is gone
-        ├── RateLimited           come back later
-        ├── BackendUnavailable    it failed, and nothing was completed
-        │   ├── EngineDied        the engine process ended while it held the job
-        │   └── CircuitOpen       the breaker let nobody through (defined in windfall_worker.guards.breaker)
-        ├── AmbiguousOutcome      it may have been completed, and paid for
-        └── InvalidResponse       what came back is no completion
+        ├── AuthenticationFailed  the key is wrong or lacks permission
+        ├── QuotaExhausted        the quota or the credit is used up
+        ├── RateLimited           try again later
+        ├── BackendUnavailable    it failed, and certainly completed nothing
+        │   ├── EngineDied        the engine process exited while it held the job
+        │   └── CircuitOpen       the circuit breaker is open (defined in windfall_worker.guards.breaker)
+        ├── AmbiguousOutcome      it may have been completed, and billed
+        └── InvalidResponse       the response is not a completion
 
-An exception's message is a sentence for a person: what is wrong, with which value, what to do.
+An exception's message is a sentence for a person: what is wrong, with which value, and what to do.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 class WindfallError(Exception):
-    """The root: catch this to catch all of ours."""
+    """The base class: catch this to catch everything Windfall raises."""
 
 
 class ConfigError(WindfallError):
@@ -53,27 +53,27 @@ class ConfigError(WindfallError):
 
 
 class BrokerError(WindfallError):
-    """Redis did not do what was asked of it."""
+    """Redis did not do what it was asked."""
 
 
 class BrokerUnavailable(BrokerError):
-    """Redis cannot be reached, or went away."""
+    """Redis is unreachable, or the connection was lost."""
 
 
 class ScriptsMissing(BrokerUnavailable):
-    """Redis has not our scripts, and this user may not load them: workers do, at their start and again and again."""
+    """Redis lacks our scripts, and this user may not load them. Workers load them at startup and periodically."""
 
 
 class BrokerDenied(BrokerError):
-    """Redis refused the password, the user or the command."""
+    """Redis rejected the password, the user or the command."""
 
 
 class BrokerFull(BrokerError):
-    """Redis is out of memory under `noeviction`; nothing of the refused call was written."""
+    """Redis is out of memory (`noeviction`); the refused call wrote nothing."""
 
 
 class WireError(WindfallError):
-    """Bytes from Redis that are no message of ours. `data` holds them."""
+    """Bytes from Redis that are not one of our messages. `data` holds them."""
 
     def __init__(self, message: str, data: bytes) -> None:
         super().__init__(message)
@@ -81,7 +81,7 @@ class WireError(WindfallError):
 
 
 class UnknownContract(WireError):
-    """A message of a contract version, or with a field, that this program does not know. `version` is the one found."""
+    """A message with a contract version or a field that this program does not know. `version` is the one found."""
 
     def __init__(self, message: str, data: bytes, version: object) -> None:
         super().__init__(message, data)
@@ -91,7 +91,7 @@ class UnknownContract(WireError):
 class InvalidRequest(WindfallError):
     """A request, row or file that cannot become a job.
 
-    `line` counts from 1; `field` is a dotted path into the row; either is None where it does not apply.
+    `line` counts from 1; `field` is a dotted path into the row. Either is None if it does not apply.
     """
 
     def __init__(self, reason: str, *, line: int | None = None, field: str | None = None) -> None:
@@ -108,31 +108,31 @@ class BatchCancelled(InvalidRequest):
 
 
 class IdTaken(InvalidRequest):
-    """A job of another program has the id of a row of this batch, which takes no more; the rows before it run."""
+    """Another program's job already has the id of a row of this batch. No more rows are added; those before it run."""
 
 
 class BatchFull(InvalidRequest):
-    """The batch has as many rows as the limit allows; those that are in run."""
+    """The batch has reached the row limit; the rows added so far run."""
 
 
 class BatchDiffers(InvalidRequest):
-    """The rows are not those that the batch has already; none was added."""
+    """The rows differ from those already in the batch; none was added."""
 
 
 class Unfinished(WindfallError):
-    """A batch that still runs is not deleted, unless that is asked for."""
+    """A batch cannot be deleted while it is running, unless the caller asks for that."""
 
 
 class NotFound(WindfallError):
-    """No job or batch of that id: it never was, or its results were kept no longer."""
+    """No job or batch has this id, or its results have expired."""
 
 
 class WaitTimeout(WindfallError, TimeoutError):
-    """The result did not come in the time given; the job goes on."""
+    """No result arrived within the given time; the job is still in the queue or running."""
 
 
 class CompletionFailed(WindfallError):
-    """A job ended without a completion. `result` says why, with every attempt."""
+    """A job ended without a completion. `result` says why, and lists every attempt."""
 
     def __init__(self, result: CompletionResult) -> None:
         reason = result.error.message if result.error else "no reason was recorded"
@@ -143,8 +143,8 @@ class CompletionFailed(WindfallError):
 class BackendError(WindfallError):
     """One attempt on one backend failed.
 
-    `type` is the machine-readable kind that the ledger and the result carry. `retry_after` is in seconds, where the
-    backend named a time. `status` and `request_id` come from HTTP backends.
+    `type` is the machine-readable kind that the ledger and the result carry. `retry_after` is in seconds, if the
+    backend gave a time. `status` and `request_id` come from HTTP backends.
     """
 
     type: ClassVar[str] = "backend_error"
@@ -166,7 +166,7 @@ class BackendError(WindfallError):
 
 
 class RequestRejected(BackendError):
-    """This backend will never do this request."""
+    """This backend will never accept this request."""
 
     type = "invalid_request"
 
@@ -178,37 +178,37 @@ class ContextLengthExceeded(RequestRejected):
 
 
 class MalformedRequest(RequestRejected):
-    """The request itself is wrong, so no other backend is asked, and none is paid."""
+    """The request itself is invalid, so no other backend is tried, and none is paid."""
 
     type = "malformed_request"
 
 
 class ModelNotFound(RequestRejected):
-    """The backend has no model of that name."""
+    """The backend has no model with this name."""
 
     type = "model_not_found"
 
 
 class UnsupportedParameter(RequestRejected):
-    """A parameter that this backend cannot honour, named in the message."""
+    """This backend cannot honour a parameter, which the message names."""
 
     type = "unsupported_parameter"
 
 
 class AuthenticationFailed(BackendError):
-    """The key is wrong, missing, or may not do this."""
+    """The key is wrong, missing, or lacks permission."""
 
     type = "invalid_api_key"
 
 
 class QuotaExhausted(BackendError):
-    """The quota or the money of the account is gone; waiting a little will not help."""
+    """The account's quota or credit is used up; waiting a little will not help."""
 
     type = "insufficient_quota"
 
 
 class RateLimited(BackendError):
-    """The backend asks to come back later (`retry_after`, seconds)."""
+    """The backend asks for a later retry (`retry_after`, seconds)."""
 
     type = "rate_limited"
 
@@ -220,18 +220,18 @@ class BackendUnavailable(BackendError):
 
 
 class EngineDied(BackendUnavailable):
-    """The engine process ended, or was ended by its watchdog, while it held the job."""
+    """The engine process exited, or its watchdog killed it, while it held the job."""
 
     type = "engine_died"
 
 
 class AmbiguousOutcome(BackendError):
-    """The request was sent and no answer came: it may have been completed, and paid for."""
+    """The request was sent and no answer arrived: it may have been completed, and billed."""
 
     type = "ambiguous"
 
 
 class InvalidResponse(BackendError):
-    """What came back is no completion."""
+    """The response is not a completion."""
 
     type = "invalid_response"

@@ -98,8 +98,8 @@ def test_dead_letters_are_listed_run_again_and_purged(windfall: Shell, fault_ser
         fault_server.plan(model, then={})
         assert windfall("dead", "retry", first).out == "1 dead letters queued again\n"
         until(lambda: windfall("result", first).out == "a good answer\n", "the answer")
-        assert windfall("dead", "purge", second).out == "1 dead letters forgotten\n"
-        assert windfall("dead", "purge", "--all").out == "2 dead letters forgotten\n"
+        assert windfall("dead", "purge", second).out == "1 dead letters deleted\n"
+        assert windfall("dead", "purge", "--all").out == "2 dead letters deleted\n"
     assert windfall("dead", "list").out == "no dead letters\n"
     neither = windfall("dead", "purge")
     assert (neither.code, "--all" in neither.err) == (1, True)

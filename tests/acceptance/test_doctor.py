@@ -135,12 +135,12 @@ def test_a_key_in_the_file_of_the_service_is_seen_and_not_shown(windfall: Shell)
 def test_secrets_that_others_can_read_are_told_of(windfall: Shell) -> None:
     path = configure(windfall, 'redis = "redis://:s3cret@host"\n')
     path.chmod(0o644)
-    assert ills(windfall) == [f"✗ {path} holds the password of Redis, and others can read it; type: chmod 600 {path}"]
+    assert ills(windfall) == [f"✗ {path} holds the password of Redis, and others can read it; run: chmod 600 {path}"]
     path.unlink()
     keys = windfall.folder / "windfall" / "worker.env"
     create_private(keys, "")
     keys.chmod(0o644)
-    assert ills(windfall) == [f"✗ {keys} holds keys, and others can read it; type: chmod 600 {keys}"]
+    assert ills(windfall) == [f"✗ {keys} holds keys, and others can read it; run: chmod 600 {keys}"]
 
 
 def test_a_port_that_is_taken_is_told_of(windfall: Shell) -> None:

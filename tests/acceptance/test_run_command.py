@@ -135,7 +135,7 @@ def test_failed_rows_run_again_when_that_is_asked_for(windfall: Shell) -> None:
     windfall.write("in.jsonl", named_rows(2))
     mended = windfall(*command)
     assert mended.code == 0
-    assert "1 rows are already in out.jsonl; going on with the rest: 1 changed, 0 new" in mended.err
+    assert "1 rows are already in out.jsonl; continuing with the rest: 1 changed, 0 new" in mended.err
     assert sorted(row["custom_id"] for row in windfall.rows("out.jsonl")) == ["c1", "c2"]
 
 
@@ -151,7 +151,7 @@ def test_an_edit_before_a_rerun_never_gives_a_row_the_answer_of_another(windfall
     windfall.write("in.jsonl", [lemon, apple, melon, changed])
     again = windfall(*command)
     assert again.code == 0, again.err
-    assert "2 rows are already in out.jsonl; going on with the rest: 1 changed, 1 new" in again.err
+    assert "2 rows are already in out.jsonl; continuing with the rest: 1 changed, 1 new" in again.err
     assert "1 answers to what in.jsonl asks no longer were moved from out.jsonl to out.jsonl.old" in again.err
     found = {row["custom_id"]: row for row in windfall.rows("out.jsonl")}
     assert found.keys() == {"row-1", "row-2", "row-3", "c"}
@@ -169,7 +169,7 @@ def test_another_model_answers_every_row_anew(windfall: Shell) -> None:
     windfall(*command, "one")
     first = {row["id"] for row in windfall.rows("out.jsonl")}
     again = windfall(*command, "other")
-    assert "0 rows are already in out.jsonl; going on with the rest: 2 changed, 0 new" in again.err
+    assert "0 rows are already in out.jsonl; continuing with the rest: 2 changed, 0 new" in again.err
     assert len({row["id"] for row in windfall.rows("out.jsonl")} - first) == len(windfall.rows("out.jsonl")) == 2
 
 
@@ -202,7 +202,7 @@ def test_a_pipe_is_compared_with_what_is_there_as_a_file_is(windfall: Shell) -> 
     assert windfall(*command, stdin=old).code == 0
     new = windfall.write("in.jsonl", [chat("new"), chat("a"), chat("b")]).read_bytes()
     assert (
-        "2 rows are already in out.jsonl; going on with the rest: 0 changed, 1 new" in windfall(*command, stdin=new).err
+        "2 rows are already in out.jsonl; continuing with the rest: 0 changed, 1 new" in windfall(*command, stdin=new).err
     )
     assert sorted(row["custom_id"] for row in windfall.rows("out.jsonl")) == ["row-1", "row-2", "row-3"]
 

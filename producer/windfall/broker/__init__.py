@@ -1,1 +1,1 @@
-"""Reaching Redis: connections, Sentinel, its clock, its announcements, and a broker of one's own."""
+"""Reaching Redis: connections, Sentinel, its clock and its announcements."""

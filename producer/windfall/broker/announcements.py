@@ -14,19 +14,19 @@ from redis.exceptions import RedisError
 from windfall.broker.connection import OUTAGE
 from windfall.tasks import cancel_all
 
-#: Seconds between attempts to come back after the connection broke.
+#: Seconds between attempts to reconnect.
 _RECONNECT_DELAY = 0.25
 #: Seconds between attempts to subscribe.
 _LISTEN_AGAIN = 1.0
-#: Seconds of silence after which the server is asked whether it is there, and within which it has to say something.
+#: Seconds of silence after which the server is pinged, and within which it must answer.
 _SILENCE = 5.0
 
 
 class Announcements:
     """Sets an event whenever something is published on a channel.
 
-    Events are also set whenever the connection comes back, because something may have been published meanwhile: who
-    waits must look again after every wake-up. Subscribe first, then look, then wait.
+    Events are also set whenever the connection comes back, because a message may have been missed: check the state
+    again after every wake-up. Subscribe first, then check, then wait.
     """
 
     def __init__(self, redis: ArqRedis) -> None:
@@ -41,7 +41,7 @@ class Announcements:
         """An event for this channel; subscribed before the body runs."""
         event = asyncio.Event()
         async with self._lock:
-            # Only a subscription that came about has listeners: the next one after a failure must try again.
+            # Only a successful subscription has listeners: after a failure the next caller must try again.
             if not self._events.get(channel):
                 await self._subscribe(channel)
             self._events[channel].add(event)
@@ -56,7 +56,7 @@ class Announcements:
                         await self._pubsub.unsubscribe(channel)
 
     async def hear(self, channel: str, on_word: Callable[[], Awaitable[object]]) -> None:
-        """Do this for ever at every word on a channel, and whenever the connection comes back."""
+        """Run this for every message on a channel and after every reconnect, until cancelled."""
         while True:
             try:
                 async with self.listen(channel) as announced:
@@ -78,8 +78,8 @@ class Announcements:
         asked = False
         while True:
             try:
-                # redis-py subscribes again by itself once the connection is back; a confirmation of a subscription
-                # is what tells us that it is.
+                # redis-py resubscribes by itself once the connection is back; the confirmation of a subscription
+                # is how we learn of it.
                 message = await self._pubsub.get_message(ignore_subscribe_messages=False, timeout=_SILENCE)
                 if message is None:
                     await (self._leave() if asked else self._pubsub.ping(""))
@@ -95,12 +95,12 @@ class Announcements:
                     event.set()
 
     async def _leave(self) -> None:
-        """Give up a connection on which nothing comes any more, though nobody ended it: the next read opens another."""
+        """Drop a connection that has gone silent without being closed: the next read opens another."""
         if self._pubsub.connection:
             await self._pubsub.connection.disconnect(nowait=True)
 
     async def close(self) -> None:
-        """Stop listening; whoever still waits is left to its timeout."""
+        """Stop listening; anything still waiting runs into its timeout."""
         if self._reader:
             await cancel_all([self._reader])
         if self._pubsub:

@@ -1,4 +1,4 @@
-"""One connection to Redis that leaves a server which is the master no longer, and tells why it was turned away."""
+"""A connection that leaves a server once it is no longer the master, and reports why a server rejected it."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from redis.exceptions import (
     ConnectionError as RedisConnectionError,
 )
 
-#: Only a replica says so. redis-py has classes for it, whose texts lack the code; Redis 6.2 puts the code of a script's
-#: error into its text.
+#: Only a replica says so. redis-py has classes for it, whose messages lack the code; Redis 6.2 puts the code of a
+#: script's error into the message.
 _DEMOTED = re.compile(r"\b(READONLY|MASTERDOWN)\b")
-#: Seconds for which a server that closed a connection at once is asked again for its reason.
+#: Seconds for which a server that closed a connection at once is asked for its reason.
 _REASON_WITHIN = 0.5
 
 
 class Demoted(RedisConnectionError):
-    """What answers is a replica. To connect anew may reach the master: behind one address stands now this, now that."""
+    """The server is a replica. Reconnecting may reach the master: one address may stand for several servers."""
 
 
 class TurnedAway(RedisConnectionError):
-    """The server said why it takes no connection, and closed it."""
+    """The server gave a reason for rejecting the connection, and closed it."""
 
 
 def follow_the_master(pool: ConnectionPool) -> None:
-    """Let the connections of a pool, none of which is there yet, be of the kind below."""
-    # A class of the pool's own, since what one of its connections learns is told to all.
+    """Make a pool, which has no connections yet, use the connection class below."""
+    # One class per pool, because what one connection learns applies to all of them.
     bases = (_BrokerConnection, pool.connection_class)
     pool.connection_class = type(pool.connection_class.__name__, bases, {"demotions": 0})
 
@@ -48,9 +48,9 @@ def _is_demotion(exc: Exception | None) -> bool:
 
 
 class _BrokerConnection:
-    """What is mixed into redis-py's classes of connections (TCP, TLS, Unix, of a sentinel's master)."""
+    """Mixed into redis-py's connection classes (TCP, TLS, Unix, a sentinel's master)."""
 
-    demotions: int  # of all connections of the pool, together
+    demotions: int  # of all connections of the pool together
     _known: int
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -80,7 +80,7 @@ class _BrokerConnection:
     async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
         below: Any = super()
         if below.is_connected and self._known != self.demotions:
-            # Another connection has met a replica where this one goes, too: one that only listens would never learn.
+            # Another connection found a replica at the same address: one that only listens would never notice.
             await below.disconnect(nowait=True)
             raise Demoted("its address was found to lead to a replica")
         await below.send_packed_command(*args, **kwargs)
@@ -90,7 +90,7 @@ class _BrokerConnection:
         try:
             return await below.read_response(*args, **kwargs)
         except (ResponseError, RedisConnectionError) as exc:
-            # Of a sentinel's connection it has become an outage already.
+            # A sentinel's connection has already turned it into an outage.
             if not _is_demotion(exc) and not _is_demotion(_context(exc)):
                 raise
             if self._known == self.demotions:
@@ -103,7 +103,7 @@ class _BrokerConnection:
         try:
             await below.on_connect()
         except (AuthenticationError, AuthorizationError, BusyLoadingError):
-            raise  # redis-py counts them among errors of the connection; they have their reason
+            raise  # redis-py counts these as connection errors; they already state a reason
         except (RedisConnectionError, OSError) as exc:
             await below.disconnect(nowait=True)
             reason = await self._reason()
@@ -112,12 +112,12 @@ class _BrokerConnection:
             raise TurnedAway(reason) from exc
 
     async def _reason(self) -> str | None:
-        """What the server says to one that has said nothing itself: whoever has sent something loses it to a reset."""
+        """What the server says before we send anything: after a send, a reset would discard its words."""
         below: Any = super()
         try:
             async with asyncio.timeout(_REASON_WITHIN):
-                await below._connect()  # noqa: SLF001 - connects without saying anything, which connect() does not
-                line: bytes = await below._reader.readline()  # noqa: SLF001 - there is no other way to its words
+                await below._connect()  # noqa: SLF001 - connects without sending anything, unlike connect()
+                line: bytes = await below._reader.readline()  # noqa: SLF001 - there is no public way to read raw bytes
         except (TimeoutError, OSError, ValueError):
             return None
         finally:

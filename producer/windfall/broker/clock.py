@@ -1,4 +1,4 @@
-"""Redis TIME: the only clock, since no two Macs agree."""
+"""Redis TIME: the only clock, because no two Macs agree."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from arq import ArqRedis
 
 from windfall.boottime import boottime
 
-#: Seconds for which a reading is carried forward by the machine's clock, which drifts by less than a millisecond.
+#: Seconds for which the machine's clock extrapolates a reading; it drifts by less than a millisecond.
 _FRESH = 30.0
 
 
 class RedisClock:
-    """Tells Redis' time, asking it only now and then."""
+    """Tells Redis' time, asking Redis only now and then."""
 
     def __init__(self, redis: ArqRedis) -> None:
         self._redis: Any = redis
@@ -22,7 +22,7 @@ class RedisClock:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether the time can be told without asking Redis."""
+        """Whether the time is known without asking Redis."""
         return boottime() - self._read_at <= _FRESH
 
     async def now(self) -> float:
@@ -37,10 +37,10 @@ class RedisClock:
         return int(await self.now() * 1000)
 
     def set(self, now: float) -> None:
-        """Take a reading that somebody else made just now."""
+        """Take over a reading that another call made just now."""
         self._read_at = boottime()
         self._offset = now - self._read_at
 
     def carried(self) -> float:
-        """The last reading carried forward, without asking; right only after one."""
+        """The last reading extrapolated, without asking Redis; valid only after a reading."""
         return self._offset + boottime()

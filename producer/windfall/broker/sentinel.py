@@ -1,4 +1,4 @@
-"""Redis behind Sentinel: a pool of connections that follows whichever Redis is the master now."""
+"""Redis behind Sentinel: a connection pool that follows whichever Redis is currently the master."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from windfall.errors import ConfigError
 SCHEMES: Final = ("redis+sentinel", "rediss+sentinel")
 
 _PORT: Final = 26379
-#: Seconds that one sentinel has to answer before the next is asked.
+#: Seconds that one sentinel gets to answer before the next is tried.
 _SENTINEL_WITHIN: Final = 1.0
 
 _TLS_OPTIONS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs")
@@ -30,24 +30,24 @@ def is_sentinel(url: str) -> bool:
 def sentinel_pool(url: str, **options: Any) -> ConnectionPool:
     """A pool for the master that this URL's sentinels watch; `options` are those of its connections.
 
-    User and password are the Redis servers'; sentinels with one of their own have it in `?sentinel_password=`. TLS
+    User and password are those of the Redis servers; one for the sentinels goes in `?sentinel_password=`. TLS
     (`rediss+sentinel://`, `?ssl_ca_certs=FILE`, `?ssl_certfile=FILE&ssl_keyfile=FILE`) is for both. `?db=` selects a
     database. Raises `ConfigError`.
     """
     parts = urlsplit(url)
     service = parts.path.strip("/")
     if not service:
-        raise ConfigError(f"a sentinel URL ends with the name of the master that the sentinels watch: {HOW}")
+        raise ConfigError(f"a sentinel URL must end with the name of the master that the sentinels watch: {HOW}")
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     if not query.get("db", "0").isdigit():
-        raise ConfigError(f"?db={query['db']} is no number of a database: {HOW}?db=0")
+        raise ConfigError(f"?db={query['db']} is not a database number: {HOW}?db=0")
     if unknown := sorted(query.keys() - set(_OPTIONS)):
-        raise ConfigError(f"a sentinel URL has no option {unknown[0]}; it has {', '.join(_OPTIONS)}")
+        raise ConfigError(f"a sentinel URL has no option {unknown[0]}; the options are {', '.join(_OPTIONS)}")
     if parts.scheme != "rediss+sentinel" and (useless := [name for name in _TLS_OPTIONS if name in query]):
-        raise ConfigError(f"{useless[0]} is for TLS, which a sentinel URL speaks as rediss+sentinel://")
+        raise ConfigError(f"{useless[0]} is for TLS, which needs a rediss+sentinel:// URL")
     tls: dict[str, Any] = {}
     if parts.scheme == "rediss+sentinel":
-        # A certificate of another host is no certificate; redis-py 5 would take it.
+        # A certificate issued for another host proves nothing; redis-py 5 would accept it.
         tls = {"ssl": True, "ssl_check_hostname": True}
         tls |= {name: query[name] for name in _TLS_OPTIONS if name in query}
     limits = {"socket_connect_timeout": _SENTINEL_WITHIN, "socket_timeout": _SENTINEL_WITHIN}
@@ -67,14 +67,16 @@ def _addresses(parts: SplitResult) -> list[tuple[str, int]]:
     for address in parts.netloc.rpartition("@")[2].split(","):
         host, _, port = address.partition(":")
         if not host or (port and not port.isdigit()):
-            # Not with the value: of a password that holds a bare '/' or '@', a part would stand here.
-            raise ConfigError(f"an address in the sentinel URL is none: {HOW}; in a password, write / as %2F, @ as %40")
+            # Without the value, which would show part of a password that holds a bare '/' or '@'.
+            raise ConfigError(
+                f"an address in the sentinel URL is invalid: {HOW}; in a password, write / as %2F, @ as %40"
+            )
         addresses.append((host, int(port or _PORT)))
     return addresses
 
 
 async def close_sentinels(pool: ConnectionPool) -> None:
-    """Close the connections to a pool's sentinels, where it has any."""
+    """Close the connections to a pool's sentinels, if it has any."""
     manager = getattr(pool, "sentinel_manager", None)
     for sentinel in manager.sentinels if manager else ():
         await sentinel.aclose()

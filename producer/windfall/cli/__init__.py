@@ -1,4 +1,4 @@
-"""The command line. Every command parses, calls and prints; what it calls is elsewhere."""
+"""The command line. Commands parse, call and print; the work is done elsewhere."""
 
 from windfall.cli.app import main
 

@@ -1,4 +1,4 @@
-"""`windfall`: all commands, and the one place where errors become sentences and exit codes."""
+"""`windfall`: all commands, and the one place where exceptions become sentences and exit codes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ app = typer.Typer(
     name="windfall",
     help="A queue for LLM completions that runs them with MLX on the Macs you already own and falls back to the "
     "cloud.\n\n"
-    "Exit codes: 0 all is well, 1 it did not work, 2 wrong usage, 3 it worked but some rows failed.",
+    "Exit codes: 0 success, 1 failure, 2 wrong usage, 3 success, but some rows failed.",
     no_args_is_help=True,
     rich_markup_mode="markdown",  # flows a docstring's lines together
     pretty_exceptions_enable=False,
@@ -60,25 +60,25 @@ def _show_version(wanted: bool) -> None:
         try:
             say(f"windfall {version(DISTRIBUTION)}")
         except PackageNotFoundError:
-            say("windfall, not installed: run from its source")
+            say("windfall, not installed: running from source")
         raise typer.Exit
 
 
 @app.callback()
 def windfall(
     show_version: Annotated[
-        bool, typer.Option("--version", help="Print the version and end.", callback=_show_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """What stands before the command."""
+    """Options before the command."""
 
 
 def main() -> None:
-    """The console script: run the command, and end with its exit code."""
+    """The console script: run the command, and exit with its code."""
     sys.exit(_exit_code())
 
 
-def _exit_code() -> int:  # noqa: PLR0911 - a return for every way in which a command ends
+def _exit_code() -> int:  # noqa: PLR0911 - one return for each way in which a command ends
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()
@@ -87,7 +87,7 @@ def _exit_code() -> int:  # noqa: PLR0911 - a return for every way in which a co
     except Terminated:
         return TERMINATED
     except BrokenPipeError:
-        # Whoever read our output has left; without this the interpreter would complain at its own last flush.
+        # The reader of our output has gone; without this the interpreter would complain in its final flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except WindfallError as exc:
@@ -96,20 +96,20 @@ def _exit_code() -> int:  # noqa: PLR0911 - a return for every way in which a co
     except OSError as exc:
         complain(f"{exc.filename or 'the system'}: {exc.strerror or exc}")
         return FAILED
-    except Exception as exc:  # noqa: BLE001 - _usage raises again what is no usage error
+    except Exception as exc:  # noqa: BLE001 - _usage re-raises anything but a usage error
         return _usage(exc)
     return code if isinstance(code, int) else 0
 
 
 def _usage(exc: Exception) -> int:
-    """Say what is wrong with the command line; anything but a usage error is a bug, and raised.
+    """Say what is wrong with the command line; anything but a usage error is a bug, and re-raised.
 
-    Typer brought its own copy of click with 0.26, so a usage error is known by what it can do, not by its class.
+    Typer has shipped its own copy of click since 0.26, so usage errors are told by their methods, not by their class.
     """
     message = getattr(exc, "format_message", None)
     if message is None:
         raise exc
-    if type(exc).__name__ != "NoArgsIsHelpError":  # that one has printed the help
+    if type(exc).__name__ != "NoArgsIsHelpError":  # that one has already printed the help
         context = getattr(exc, "ctx", None)
         path = context.command_path if context else "windfall"
         complain(f"{message().rstrip('.')} (see {path} --help)")

@@ -1,4 +1,4 @@
-"""`windfall batches`: what is unfinished."""
+"""`windfall batches`: the unfinished batches."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from windfall.producer import Producer
 
 
 def batches(redis: options.RedisUrl = None, config: options.Config = None, as_json: options.AsJson = False) -> None:
-    """Show the unfinished batches with their progress, the newest first."""
+    """Show the unfinished batches with their progress, newest first."""
     found = run_async(_batches(producer(redis, config)))
     if as_json:
         for batch in found:
             say_json(facts_of(batch))
     elif not found:
-        note("no batch is unfinished")
+        note("there are no unfinished batches")
     elif sys.stdout.isatty():
         console = Console()
         console.print(batch_section(found).fitted(console.width))

@@ -1,4 +1,4 @@
-"""`windfall breaker`: look at the circuit breakers of the fleet, and move one by hand."""
+"""`windfall breaker`: show the fleet's circuit breakers, and open or close one manually."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-app = typer.Typer(help="Look at the circuit breakers of the cloud's endpoints, and open or close one by hand.")
+app = typer.Typer(help="Show the circuit breakers of the cloud endpoints, and open or close one manually.")
 
 Name = Annotated[str, typer.Argument(help="A breaker's name, as `windfall breaker list` prints it.")]
 
 
 @app.command("list")
 def list_(redis: options.RedisUrl = None, config: options.Config = None, as_json: options.AsJson = False) -> None:
-    """Show every breaker: its state, its failures, and when it may be tried again; and the cool-downs."""
+    """Show every breaker with its state, its failures and when it will be tried again, and the cool-downs."""
     breakers, cooldowns = run_async(_on_redis(redis, config, read_breakers))
     if as_json:
         say_json({"breakers": [asdict(breaker) for breaker in breakers], "cooldowns": cooldowns})
@@ -41,12 +41,18 @@ def list_(redis: options.RedisUrl = None, config: options.Config = None, as_json
 def open_(
     name: Name,
     seconds: Annotated[
-        float, typer.Option("--for", min=0, metavar="SECONDS", help="For how long; 0 is until it is closed by hand.")
+        float,
+        typer.Option(
+            "--for",
+            min=0,
+            metavar="SECONDS",
+            help="For how long; 0 means until it is closed with windfall breaker close.",
+        ),
     ] = 0.0,
     redis: options.RedisUrl = None,
     config: options.Config = None,
 ) -> None:
-    """Let no call through to an endpoint, on any worker."""
+    """Stop all calls to an endpoint, on every worker."""
     from windfall_worker.guards.circuit import open_breaker  # noqa: PLC0415 - a producer does not load the worker
 
     run_async(_on_redis(redis, config, lambda found: open_breaker(found, name, seconds)))
@@ -55,7 +61,7 @@ def open_(
 
 @app.command("close")
 def close(name: Name, redis: options.RedisUrl = None, config: options.Config = None) -> None:
-    """Let calls through to an endpoint again, at once and on every worker; its cool-down ends too."""
+    """Allow calls to an endpoint again, immediately and on every worker; its cool-down ends too."""
     from windfall_worker.guards.circuit import close_breaker  # noqa: PLC0415 - a producer does not load the worker
     from windfall_worker.guards.cooldown import end_cooldown  # noqa: PLC0415
 
@@ -68,18 +74,18 @@ def close(name: Name, redis: options.RedisUrl = None, config: options.Config = N
 
 
 async def read_breakers(redis: Any) -> tuple[list[BreakerStatus], dict[str, float]]:
-    """Every breaker, and every cool-down with the seconds that are left of it."""
+    """Every breaker, and every cool-down with its remaining seconds."""
     from windfall_worker.guards.circuit import list_breakers  # noqa: PLC0415 - a producer does not load the worker
 
     with translated():
         breakers = await list_breakers(redis)
-        # By name, and not by a scan: there may be millions of keys.
+        # By name rather than by a scan: there may be millions of keys.
         left = [await redis.pttl(keys.COOLDOWN + breaker.name) for breaker in breakers]
     return breakers, {each.name: ms / 1000 for each, ms in zip(breakers, left, strict=True) if ms > 0}
 
 
 def say_breakers(breakers: list[BreakerStatus], cooldowns: dict[str, float]) -> None:
-    """Print what there is of breakers and cool-downs, and nothing where there is none."""
+    """Print the breakers and cool-downs, or nothing if there are none."""
     if not breakers:
         return
     say_table(
@@ -89,7 +95,7 @@ def say_breakers(breakers: list[BreakerStatus], cooldowns: dict[str, float]) -> 
                 each.name,
                 each.state,
                 str(each.failures),
-                "when closed by hand" if each.held else _seconds(each.retry_after),
+                "when closed manually" if each.held else _seconds(each.retry_after),
                 _seconds(cooldowns.get(each.name, 0.0)),
             )
             for each in breakers

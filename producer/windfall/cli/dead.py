@@ -13,15 +13,15 @@ from windfall.errors import ConfigError
 from windfall.producer import Producer
 from windfall.queue.dead import DeadLetter
 
-app = typer.Typer(help="Look at dead letters (jobs that failed for good), run them again, or forget them.")
+app = typer.Typer(help="Show dead letters (jobs that failed for good), retry them, or delete them.")
 
-Ids = Annotated[list[str] | None, typer.Argument(metavar="[JOB_ID]...", help="Which; or --all.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[JOB_ID]...", help="Which ones; or --all.")]
 All = Annotated[bool, typer.Option("--all", help="Every dead letter.")]
 
 
 @app.command("list")
 def list_(redis: options.RedisUrl = None, config: options.Config = None, as_json: options.AsJson = False) -> None:
-    """Show every dead letter: when and of what it died."""
+    """Show every dead letter: when and why it failed."""
     letters, now = run_async(_read(producer(redis, config)))
     if as_json:
         for letter in letters:
@@ -55,7 +55,7 @@ def show(name: options.JobName, redis: options.RedisUrl = None, config: options.
 
 @app.command()
 def retry(ids: Ids = None, every: All = False, redis: options.RedisUrl = None, config: options.Config = None) -> None:
-    """Run dead letters again; what they have tried stays in their ledger."""
+    """Retry dead letters; their earlier attempts stay in their ledger."""
     _name_some(ids, every=every)
     number = run_async(_retry(producer(redis, config), ids or [], every=every))
     say(f"{number:,} dead letters queued again")
@@ -63,17 +63,17 @@ def retry(ids: Ids = None, every: All = False, redis: options.RedisUrl = None, c
 
 @app.command()
 def purge(ids: Ids = None, every: All = False, redis: options.RedisUrl = None, config: options.Config = None) -> None:
-    """Forget dead letters: they cannot be run again. Their results stay as long as results are kept."""
+    """Delete dead letters: they can no longer be retried. Their results stay as long as results are kept."""
     _name_some(ids, every=every)
     number = run_async(_purge(producer(redis, config), None if every else ids))
-    say(f"{number:,} dead letters forgotten")
+    say(f"{number:,} dead letters deleted")
     if ids and number < len(ids):
-        note(f"{len(ids) - number} of these ids are no dead letters")
+        note(f"{len(ids) - number} of these ids are not dead letters")
 
 
 def _name_some(ids: list[str] | None, *, every: bool) -> None:
     if bool(ids) == every:
-        raise ConfigError("name dead letters by their job ids, or all with --all")
+        raise ConfigError("name the job ids of dead letters, or use --all for all of them")
 
 
 async def _read(producer: Producer) -> tuple[list[DeadLetter], float]:

@@ -27,16 +27,16 @@ def demo(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FOLDER", help="Where its files go [windfall-demo].", show_default=False
+            "--output", "-o", metavar="FOLDER", help="The folder for its files [windfall-demo].", show_default=False
         ),
     ] = None,
     slots: Annotated[
         int | None, typer.Option(min=1, max=4096, help="How many rows run at once [32].", show_default=False)
     ] = None,
 ) -> None:
-    """Run sixty small tasks on the bundled model, and show what it answered.
+    """Run sixty small tasks on the bundled model, and show its answers.
 
-    The model is a tiny one, trained for just these kinds of task. Nothing is downloaded; the files stay in the folder.
+    The tiny model was trained for exactly these kinds of task. Nothing is downloaded; the files stay in the folder.
     """
     require_worker()
     with worker_package():
@@ -47,7 +47,7 @@ def demo(
     source, target = folder / "requests.jsonl", folder / "results.jsonl"
     target.unlink(missing_ok=True)
     lines = [json.dumps(_line(number, row)) + "\n" for number, row in enumerate(rows, 1)]
-    source.unlink(missing_ok=True)  # and not written through: it may be a link
+    source.unlink(missing_ok=True)  # never write through it: it may be a link
     create_private(source, "".join(lines))
     note(f"windfall run {source} -o {target} --model demo")
     served = model_for_run("demo", None, slots, Settings())
@@ -61,7 +61,7 @@ def demo(
 
 
 def _new_folder() -> Path:
-    """A folder that is not there yet."""
+    """A folder that does not exist yet."""
     number, folder = 1, Path(_FOLDER)
     while folder.exists():
         number += 1
@@ -85,7 +85,7 @@ def _line(number: int, row: Row) -> dict[str, Any]:
 
 
 def _messages(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The tasks leave out the ids of tool calls, and write arguments as objects; OpenAI wants ids, and JSON text."""
+    """Add tool-call ids and write arguments as JSON text, as OpenAI requires; the tasks have neither."""
     said = []
     for number, message in enumerate(messages):
         calls = [
@@ -104,7 +104,7 @@ def _as_text(function: dict[str, Any]) -> dict[str, Any]:
 
 
 def _show(rows: Sequence[Row], target: Path) -> int:
-    """Print the table; returns how many answers are right."""
+    """Print the table; returns the number of right answers."""
     answered = {}
     for line in target.read_text(encoding="utf-8").splitlines():
         output = json.loads(line)
@@ -121,13 +121,13 @@ def _show(rows: Sequence[Row], target: Path) -> int:
 
 
 def _prompt(row: Row) -> str:
-    """What the row asks; where a tool has answered already, also that."""
+    """The row's question; with the tool's answer, if it has one."""
     asked, last = row.messages[0], row.messages[-1]
     return f"{asked['content']} {last['content']}" if last["role"] == "tool" else str(asked["content"])
 
 
 def _answer(output: dict[str, Any]) -> str:
-    """The answer as the tasks write it: the content, then tool calls in their markup."""
+    """The answer in the tasks' notation: the content, then tool calls in their markup."""
     if output["error"]:
         return f"({output['error']['message']})"
     message = output["response"]["body"]["choices"][0]["message"]

@@ -1,4 +1,4 @@
-"""`windfall doctor`: is everything there, and how is it mended if not?"""
+"""`windfall doctor`: check the set-up, and say how to fix it."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def doctor(
     config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Check Redis, the settings, the models, their keys and the service; say how to mend what is wrong.
+    """Check Redis, the settings, the models, their keys and the service; say how to fix what is wrong.
 
-    The exit code is 1 if anything is.
+    The exit code is 1 if anything is wrong.
     """
     ok = True
     for finding in _findings(redis, config):
@@ -47,11 +47,11 @@ def doctor(
 
 
 def _findings(redis: str | None, config: Path | None) -> Iterator[Finding]:
-    """As they are found: a Redis that does not answer takes a while."""
+    """Yield findings as they are made: an unresponsive Redis takes a while."""
     try:
         settings = load_settings(redis=redis, config=config)
     except ConfigError as exc:
-        # Nothing else can be known; which Redis, for one, stands there.
+        # Nothing else can be checked: the settings also say which Redis to use.
         yield Finding(ok=False, what=str(exc))
         return
     yield from run_async(check_server(settings.redis))
@@ -71,12 +71,12 @@ def _worker(settings: Settings) -> Iterator[Finding]:
     try:
         found = _read(settings)
     except ConfigError as exc:
-        yield Finding(ok=False, what=str(exc), mend="mend it in windfall.toml")
+        yield Finding(ok=False, what=str(exc), mend="correct it in windfall.toml")
         return
     yield from check_serving(found, keys)
     yield from check_port(found, pid)
 
 
 def _read(settings: Settings) -> WorkerSettings:
-    """What `windfall worker` would read before it starts. Raises `ConfigError`."""
+    """The settings that `windfall worker` would start with. Raises `ConfigError`."""
     return worker_settings(settings, {"models": models_for([], [], [], None, settings)})

@@ -1,4 +1,4 @@
-"""Input files as the commands are given them."""
+"""The input files of commands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from windfall.row import Row
 
 
 class InputFile:
-    """A JSONL file, or stdin, that is open."""
+    """An open JSONL file, or stdin."""
 
     def __init__(self, stream: BinaryIO, name: str, overrides: Overrides, max_row_bytes: int) -> None:
         self._stream = stream
@@ -29,18 +29,18 @@ class InputFile:
         self._begun = False
 
     def rows(self) -> Iterator[Row]:
-        """Its rows from the beginning. Raises `InvalidRequest` where there is none."""
+        """Its rows from the beginning. Raises `InvalidRequest` if there is none."""
         if self._begun:
             if self._begin is None:
-                raise RuntimeError("a pipe is read once; see `kept`")
+                raise RuntimeError("a pipe can only be read once; see `kept`")
             self._stream.seek(self._begin)
         self._begun = True
         rows = read_rows(self._stream, name=self.name, overrides=self._overrides, max_row_bytes=self._max_row_bytes)
-        return itertools.chain([next(rows)], rows)  # an empty file is told of before anything is started
+        return itertools.chain([next(rows)], rows)  # an empty file is reported before anything is started
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """So that the rows of a pipe, too, can be read more than once: they are kept in a file without a name."""
+        """Make the rows of a pipe readable more than once, by copying them to an unnamed temporary file."""
         if self._begin is not None:
             yield
             return
@@ -53,14 +53,14 @@ class InputFile:
 
 @contextmanager
 def rows_of(path: Path, overrides: Overrides, max_row_bytes: int) -> Iterator[Iterator[Row]]:
-    """The rows of a JSONL file, or of stdin (`-`). Raises `InvalidRequest` where there is no file or no row."""
+    """The rows of a JSONL file, or of stdin (`-`). Raises `InvalidRequest` if there is no file or no row."""
     with opened(path, overrides, max_row_bytes) as source:
         yield source.rows()
 
 
 @contextmanager
 def opened(path: Path, overrides: Overrides, max_row_bytes: int) -> Iterator[InputFile]:
-    """A JSONL file, or stdin (`-`). Raises `InvalidRequest` where there is none."""
+    """Open a JSONL file, or stdin (`-`). Raises `InvalidRequest` if there is none."""
     name = "stdin" if str(path) == "-" else str(path)
     try:
         with _opened(path) as stream:
@@ -77,17 +77,17 @@ def opened(path: Path, overrides: Overrides, max_row_bytes: int) -> Iterator[Inp
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """What cannot be read twice stays open: closing it would wait for the thread that waits for its next row."""
+    """A source that cannot be read twice stays open: closing it would block on the thread that reads its next row."""
     if str(path) != "-" and not (path.exists() and stat.S_ISFIFO(path.stat().st_mode)):
         with path.open("rb") as stream:
             yield stream
     else:
-        # Not sys.stdin.buffer, which a thread that reads it keeps from being put away at the end of the program.
+        # Not sys.stdin.buffer, which the interpreter cannot finalize at exit while a thread reads it.
         yield open(0 if str(path) == "-" else path, "rb", closefd=str(path) != "-")  # noqa: SIM115 - the same
 
 
 def fingerprint(path: Path, *flags: object) -> str:
-    """A word for this file as it is now, submitted with these flags; empty for what cannot be read twice."""
+    """A digest of this file's state and these flags; empty for a source that cannot be read twice."""
     try:
         found = path.stat()
     except OSError:
@@ -99,6 +99,6 @@ def fingerprint(path: Path, *flags: object) -> str:
 
 
 def refuse_same_file(source: Path, target: Path) -> None:
-    """Raises `ConfigError` where the results would be written over the requests."""
+    """Raises `ConfigError` if the results would overwrite the requests."""
     if str(source) != "-" and str(target) != "-" and target.exists() and source.exists() and target.samefile(source):
-        raise ConfigError(f"{target} is the input; name another file for the results")
+        raise ConfigError(f"{target} is the input file; name another file for the results")

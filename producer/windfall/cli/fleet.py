@@ -1,4 +1,4 @@
-"""`windfall fleet`: who works, and what waits."""
+"""`windfall fleet`: the workers, and the backlog."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PERIOD: Final = 2.0  # seconds between two looks
 
 def fleet(
     watch: Annotated[
-        bool, typer.Option("--watch", help="Look again every 2 seconds, on a page of its own in a terminal.")
+        bool, typer.Option("--watch", help="Refresh every 2 seconds, as a full-screen page in a terminal.")
     ] = False,
     redis: options.RedisUrl = None,
     config: options.Config = None,
@@ -35,7 +35,7 @@ def fleet(
 ) -> None:
     """Show the live workers with their models, the lanes with their backlog, the unfinished batches, and the breakers.
 
-    With --watch it goes on until q or Ctrl-C; with --json that is an object a line.
+    --watch runs until q or Ctrl-C; with --json it prints one object per line.
     """
     run_async(_fleet(producer(redis, config), watch=watch, as_json=as_json))
 
@@ -56,12 +56,12 @@ async def _fleet(producer: Producer, *, watch: bool, as_json: bool) -> None:
 
 
 def _fills_a_terminal() -> bool:
-    """Whether there is a terminal, and one that can be filled: that of an editor may only know lines."""
+    """Whether stdout is a terminal with cursor control: an editor's may only support plain lines."""
     return sys.stdout.isatty() and not Console().is_dumb_terminal
 
 
 class _Window:
-    """Looks at the fleet, and keeps what it saw last."""
+    """Reads the fleet, and keeps the last view."""
 
     def __init__(self, producer: Producer) -> None:
         self._producer = producer
@@ -70,20 +70,20 @@ class _Window:
         self.view = FleetView(FleetStatus(now=0.0))
 
     async def look(self) -> None:
-        """Look once. Raises what the producer raises."""
+        """Look once. Raises the producer's exceptions."""
         fleet = await self._producer.fleet()
         batches = await self._producer.batches()
         try:
             breakers, cooldowns = await read_breakers(self._producer.redis)
         except BrokerDenied:
-            breakers, cooldowns = [], {}  # a user for producers alone does not see them
+            breakers, cooldowns = [], {}  # a producer-only user may not read them
         self._paces.note(*batches)
         paces = {batch.id: pace for batch in batches if (pace := self._paces.of(batch)) is not None}
         self.view = FleetView(fleet, batches, breakers, cooldowns, paces)
         self._away = None
 
     async def keep_looking(self, on_look: Callable[[], None], on_away: Callable[[str], None] | None = None) -> None:
-        """Look for ever. That Redis is away is waited out; `on_away` is told why, once."""
+        """Look until cancelled. Outages are waited out; `on_away` is told the reason, once."""
         while True:
             await asyncio.sleep(_PERIOD)
             try:
@@ -96,11 +96,11 @@ class _Window:
                 on_look()
 
     def seen(self) -> FleetView:
-        """What it saw last, and for how long it has seen nothing since."""
+        """The last view, marked with how long ago it was taken."""
         if self._away is None:
             return self.view
         since, why = self._away
-        return self.view.missing(f"no look for {duration(time.monotonic() - since)}, this is what was: {why}")
+        return self.view.missing(f"not updated for {duration(time.monotonic() - since)}; last known state below: {why}")
 
 
 def _say_json(view: FleetView) -> None:

@@ -17,7 +17,7 @@ from windfall.producer import Order, Producer
 async def follow_batch(producer: Producer, batch_id: str, output: Path | None) -> int:
     """Wait for every row, writing the results to `output` as they come; returns how many rows did not complete."""
     async with producer:
-        await producer.batch(batch_id)  # before the file is touched: is there such a batch?
+        await producer.batch(batch_id)  # before the file is touched: raises if there is no such batch
         if output is None:
             await _watch(producer, batch_id)
         else:
@@ -28,7 +28,7 @@ async def follow_batch(producer: Producer, batch_id: str, output: Path | None) -
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which results, in which order; `follow` waits for those still to come."""
+    """Which results, in which order; `follow` waits for those still missing."""
 
     after: str = "0"
     order: Order = "completion"
@@ -36,12 +36,12 @@ class Wanted:
 
     @property
     def replaces_failed(self) -> bool:
-        """Whether rows that failed are fetched again: behind a cursor they would be lost, in order out of it."""
+        """Whether failed rows are fetched again: after a cursor they would be lost, in input order misplaced."""
         return self.after == "0" and self.order == "completion"
 
 
 async def write_results(producer: Producer, batch_id: str, out: OutputFile, wanted: Wanted) -> str:
-    """Write what the file lacks of a batch's results; returns the cursor behind the last one."""
+    """Write the results that the file lacks; returns the cursor after the last one."""
     cursor = wanted.after
     if wanted.order == "input":
         cursor = str(_behind_what_is_there(out, batch_id, int(cursor) if cursor.isdecimal() else 0))
@@ -56,14 +56,14 @@ async def write_results(producer: Producer, batch_id: str, out: OutputFile, want
 
 
 def _behind_what_is_there(out: OutputFile, batch_id: str, row: int) -> int:
-    """The last row of those that the file has without a gap."""
+    """The last row before the first gap in the file."""
     while out.has(job_id(batch_id, row + 1)):
         row += 1
     return row
 
 
 def conclude(status: BatchStatus, output: Path | None) -> int:
-    """Say how a batch that is done went; returns how many rows did not complete."""
+    """Summarize a finished batch; returns how many rows did not complete."""
     unsuccessful = status.finished - status.completed
     took = duration((status.finished_at or status.now) - status.created_at)
     where = f" in {output}" if output is not None and str(output) != "-" else ""
@@ -72,7 +72,7 @@ def conclude(status: BatchStatus, output: Path | None) -> int:
 
 
 def outcomes(status: BatchStatus) -> str:
-    """The counts that are not 0, in words."""
+    """The non-zero counts, in words."""
     names = ("queued", "running", "completed", "failed", "cancelled", "expired")
     counts = [f"{getattr(status, name):,} {name}" for name in names if getattr(status, name)]
     return f"{status.total:,} row{'' if status.total == 1 else 's'}: {', '.join(counts) or 'none'}"

@@ -29,7 +29,7 @@ _HEARD_WITHIN = 5.0  # seconds
 
 @dataclass(slots=True)
 class Tally:
-    """What came of the rows of one run."""
+    """The outcome of one run."""
 
     completed: int = 0
     failed: int = 0
@@ -38,11 +38,11 @@ class Tally:
     _last: float = field(default=0.0, repr=False)
 
     def start(self) -> None:
-        """The model is loaded; the clock of the rates starts here."""
+        """The model is loaded; start measuring rates."""
         self._first = self._last = time.monotonic()
 
     def count(self, result: CompletionResult) -> None:
-        """One more row."""
+        """Count one more row."""
         self._last = time.monotonic()
         self.completed += result.ok
         self.failed += not result.ok
@@ -50,17 +50,17 @@ class Tally:
 
     @property
     def seconds(self) -> float:
-        """From the start to the last result; never 0."""
+        """Seconds from the start to the last result; never 0."""
         return max(self._last - self._first, 1e-9)
 
     @property
     def tokens_per_second(self) -> float:
-        """Of all completions together."""
+        """The rate of all completions together."""
         return self.tokens / self.seconds
 
 
 async def run_rows(rows: Iterator[Row], out: OutputFile, model: ModelSettings, what: str) -> Tally:
-    """Complete the rows with this model, here and now, and write the results as they come."""
+    """Complete the rows with this model in this process, and write the results as they arrive."""
     with worker_package():
         from windfall_worker.main import run_worker  # noqa: PLC0415 - an extra
         from windfall_worker.settings import WorkerSettings  # noqa: PLC0415 - an extra
@@ -75,14 +75,16 @@ async def run_rows(rows: Iterator[Row], out: OutputFile, model: ModelSettings, w
         RowProgress(f"loading {model.name}", done=out.rows, beside_stdout=out.name == "stdout") as progress,
         run_folder() as folder,
     ):
-        # What lasts is the output file; a file beside it would only be one more that can meet a full disk.
+        # Only the output file has to survive; another file would only be one more victim of a full disk.
         async with EmbeddedBroker.start(folder, allow_fake=True, durable=False) as broker:
             redis = broker.url or broker.redis
 
             async def work() -> None:
                 await run_worker(settings, redis, ready=ready, stop=stop, handle_signals=False)
                 if not stop.is_set():
-                    raise WindfallError("the worker ended before the last row; the same command goes on with the rest")
+                    raise WindfallError(
+                        "the worker ended before the last row; repeat the command to continue with the rest"
+                    )
 
             async def feed() -> None:
                 await ready.wait()
@@ -99,7 +101,7 @@ async def run_rows(rows: Iterator[Row], out: OutputFile, model: ModelSettings, w
 async def _pass_through(
     producer: Producer, rows: Iterator[Row], out: OutputFile, tally: Tally, progress: RowProgress
 ) -> None:
-    """Enqueue the rows and write the results, both at once."""
+    """Enqueue the rows and write the results, concurrently."""
     batch_id = secrets.token_hex(6)
     begun = asyncio.Event()
     total: int | None = None
@@ -122,7 +124,7 @@ async def _pass_through(
 
 
 async def together(*works: Coroutine[Any, Any, None]) -> None:
-    """Run all to their end. When one raises, or this is cancelled, the others are cancelled and put away first."""
+    """Run all to completion. If one raises, or this is cancelled, the others are cancelled and awaited first."""
     tasks = [asyncio.create_task(work) for work in works]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
@@ -134,8 +136,8 @@ async def together(*works: Coroutine[Any, Any, None]) -> None:
 
 
 async def _put_away(tasks: list[asyncio.Task[None]]) -> None:
-    """Cancel, and see to it that it is heard: before Python 3.12 `asyncio.wait_for` loses a cancellation that meets
-    the end of what it waits for (python/cpython#86296), and whoever loops around it would go on for ever.
+    """Cancel until it takes effect: before Python 3.12 `asyncio.wait_for` loses a cancellation that coincides with
+    the end of what it waits for (python/cpython#86296), and a loop around it would never end.
     """
     while running := [task for task in tasks if not task.done()]:
         for task in running:

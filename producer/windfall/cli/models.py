@@ -1,4 +1,4 @@
-"""The models of a command line and of `windfall.toml`, as a worker takes them; and the worker package itself."""
+"""The models named on the command line and in `windfall.toml`, and the check that the worker is installed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Value = TypeVar("Value", bound=BaseModel)
 
 @contextmanager
 def worker_package() -> Iterator[None]:
-    """Around an import of the worker: says what to install where it, or what it stands on, is missing."""
+    """Wraps an import of the worker: says what to install if it, or a dependency of it, is missing."""
     try:
         yield
     except ModuleNotFoundError as exc:
@@ -31,7 +31,7 @@ def worker_package() -> Iterator[None]:
 
 
 def require_worker() -> None:
-    """Raises `ConfigError` where the worker cannot run, before anything was begun."""
+    """Raises `ConfigError` if the worker cannot run, before anything is started."""
     with worker_package():
         import windfall_worker.main  # noqa: F401, PLC0415 - an extra; imported to see whether that works
 
@@ -39,7 +39,7 @@ def require_worker() -> None:
 def models_for(
     mlx: Sequence[str], simulated: Sequence[str], cloud: Sequence[str], slots: int | None, settings: Settings
 ) -> tuple[ModelSettings, ...]:
-    """The models of these flags, or without flags those of `windfall.toml`. Raises `ConfigError`."""
+    """The models of these flags or, without flags, those of `windfall.toml`. Raises `ConfigError`."""
     with worker_package():
         from windfall_worker.settings import ModelSettings  # noqa: PLC0415 - an extra
     tables: dict[str, dict[str, Any]] = {}
@@ -49,7 +49,7 @@ def models_for(
         here.append((name, "simulate", seconds))
     for name, key, value in here:
         if name in tables:
-            raise ConfigError(f"model {name!r} is named twice; every model needs a name of its own")
+            raise ConfigError(f"model {name!r} is named twice; give each model its own name")
         tables[name] = {key: value}
     for name, mapping in map(_named_mapping, cloud):
         tables.setdefault(name, {}).setdefault("cloud", []).append(mapping)
@@ -61,7 +61,7 @@ def models_for(
 
 
 def model_for_run(text: str, simulate: float | None, slots: int | None, settings: Settings) -> ModelSettings:
-    """The one model of `run`: a name of `windfall.toml`, a folder, a repository, or `demo`."""
+    """The model of `run`: a name in `windfall.toml`, a folder, a repository, or `demo`."""
     with worker_package():
         from windfall_worker.settings import ModelSettings  # noqa: PLC0415 - an extra
     named = settings.models.get(text, {})
@@ -74,9 +74,9 @@ def model_for_run(text: str, simulate: float | None, slots: int | None, settings
 
 
 def providers_of(settings: Settings) -> dict[str, ProviderSettings]:
-    """The `[providers.NAME]` tables; what one leaves out of a built-in provider stays as it is built in.
+    """The `[providers.NAME]` tables; keys that a table for a built-in provider omits keep their built-in values.
 
-    Raises `ConfigError`, also for one that would send a key where no file may send it.
+    Raises `ConfigError`, also for a provider that would send a key where no settings file may send it.
     """
     with worker_package():
         from windfall_worker.cloud.key_origins import check_key_origin  # noqa: PLC0415 - an extra
@@ -93,7 +93,7 @@ def providers_of(settings: Settings) -> dict[str, ProviderSettings]:
 
 
 def worker_settings(settings: Settings, flags: Mapping[str, Any]) -> WorkerSettings:
-    """The `[worker]` table of `windfall.toml` under what the flags say. Raises `ConfigError`."""
+    """The `[worker]` table of `windfall.toml`, overridden by the flags. Raises `ConfigError`."""
     with worker_package():
         from windfall_worker.settings import WorkerSettings  # noqa: PLC0415 - an extra
     if misplaced := {"models", "providers"} & set(settings.worker):
@@ -104,7 +104,7 @@ def worker_settings(settings: Settings, flags: Mapping[str, Any]) -> WorkerSetti
 
 
 def checked(kind: type[Value], table: Mapping[str, Any], what: str) -> Value:
-    """The value object of this table. Raises `ConfigError`, naming `what` and the key."""
+    """Validate this table. Raises `ConfigError`, naming `what` and the key."""
     try:
         return kind.model_validate(dict(table))
     except ValidationError as exc:
@@ -129,5 +129,5 @@ def _named_mapping(text: str) -> tuple[str, str]:
 
 
 def _short_name(path: str) -> str:
-    """A folder goes by its own name, so that no path of this machine gets into the results; the rest as it is."""
+    """The last part of a folder's path, so that no path of this machine gets into the results; other text as it is."""
     return Path(path).resolve().name if Path(path).is_dir() else path

@@ -1,4 +1,4 @@
-"""The flags that several commands share."""
+"""Flags shared by several commands."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def _duration(text: str) -> float:
 
 
 def password_in_sight(redis: str | None) -> str | None:
-    """What to say of a `--redis` that holds a password, or None."""
+    """A warning about a password in `--redis`, or None."""
     if redis is None or redis.startswith("@") or redact(redis) == redis:
         return None
     return (
-        "warning: whoever lists the processes of this machine reads the password in --redis; put the URL into the "
-        "variable WINDFALL_REDIS_URL, or into a file that only you can read, and type --redis @FILE"
+        "warning: anyone who can list this machine's processes can read the password in --redis; set the variable "
+        "WINDFALL_REDIS_URL instead, or put the URL into a file that only you can read and use --redis @FILE"
     )
 
 
@@ -38,18 +38,20 @@ def _warned(redis: str | None) -> str | None:
 
 
 _REDIS_HELP: Final = (
-    "The Redis to use, such as redis://HOST:6379, or @FILE for a file that holds its URL. Without it: the variable "
+    "The Redis to use, such as redis://HOST:6379, or @FILE for a file that holds the URL. Default: the variable "
     "WINDFALL_REDIS_URL, then windfall.toml, then redis://localhost:6379."
 )
 RedisUrl = Annotated[
     str | None,
     typer.Option("--redis", metavar="URL", help=_REDIS_HELP, show_default=False, callback=_warned),
 ]
-#: The same for a command that says its warnings by a log.
+#: The same for a command that logs its warnings.
 LoggedRedisUrl = Annotated[str | None, typer.Option("--redis", metavar="URL", help=_REDIS_HELP, show_default=False)]
 Config = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE", help="A settings file in place of windfall.toml.", show_default=False),
+    typer.Option(
+        "--config", metavar="FILE", help="A settings file to use instead of windfall.toml.", show_default=False
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Input = Annotated[
@@ -62,7 +64,7 @@ Input = Annotated[
 Output = Annotated[
     Path,
     typer.Option(
-        "--output", "-o", metavar="OUT", help="Where the results go (OpenAI Batch output lines); - is stdout."
+        "--output", "-o", metavar="OUT", help="The file for the results (OpenAI Batch output lines); - is stdout."
     ),
 ]
 Model = Annotated[
@@ -70,37 +72,37 @@ Model = Annotated[
     typer.Option(
         "--model",
         metavar="NAME",
-        help="The model of every row: it fills in where a row names none, and replaces what the others name.",
+        help="The model for every row, including rows that name another one.",
         show_default=False,
     ),
 ]
 RouteOption = Annotated[
     Route | None,
-    typer.Option("--route", help="Where every row may run, in place of what the rows say.", show_default=False),
+    typer.Option("--route", help="Where every row may run; overrides the rows.", show_default=False),
 ]
 Priority = Annotated[
     int | None,
     typer.Option(
-        min=-9, max=9, metavar="N", help="-9 to 9, for every row; high goes first, by an hour a level.",
+        min=-9, max=9, metavar="N", help="-9 to 9, for every row; each level counts as an hour earlier in the queue.",
         show_default=False,
     ),
 ]  # fmt: skip
 Deadline = Annotated[
     float | None,
     typer.Option(
-        metavar="TIME", parser=_duration, help="Rows that are not done by then expire: 90s, 15m, 8h, 7d, or seconds.",
+        metavar="TIME", parser=_duration, help="Rows unfinished after this time expire: 90s, 15m, 8h, 7d, or seconds.",
         show_default=False,
     ),
 ]  # fmt: skip
 Keep = Annotated[
     float | None,
     typer.Option(
-        metavar="TIME", parser=_duration, help="How long the batch is kept after its end [7d]; 0 is for ever.",
+        metavar="TIME", parser=_duration, help="How long the batch is kept after it finishes [7d]; 0 is forever.",
         show_default=False,
     ),
 ]  # fmt: skip
-BatchName = Annotated[str, typer.Argument(metavar="ID", help="The id of a batch, as submit printed it.")]
-AnyName = Annotated[str, typer.Argument(metavar="ID", help="The id of a batch or of a job.")]
+BatchName = Annotated[str, typer.Argument(metavar="ID", help="The id of a batch, as printed by submit.")]
+AnyName = Annotated[str, typer.Argument(metavar="ID", help="The id of a batch or a job.")]
 JobName = Annotated[
-    str, typer.Argument(metavar="JOB_ID", help="The id of a job: of row 7 of batch abc it is abc:7.")
+    str, typer.Argument(metavar="JOB_ID", help="The id of a job; row 7 of batch abc is abc:7.")
 ]  # fmt: skip

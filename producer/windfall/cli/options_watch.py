@@ -1,4 +1,4 @@
-"""The flags of `windfall worker` that say how it is watched."""
+"""The flags of `windfall worker` for logs and metrics."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MetricsPort = Annotated[
 MetricsHost = Annotated[
     str | None,
     typer.Option(
-        "--metrics-host", metavar="HOST", help="Serve them on this address of the machine [127.0.0.1].",
+        "--metrics-host", metavar="HOST", help="The local address to serve them on [127.0.0.1].",
         show_default=False,
     ),
 ]  # fmt: skip
@@ -39,13 +39,13 @@ LogFormat = Annotated[
     _Format | None,
     typer.Option(
         "--log-format",
-        help="The log as lines for a person or one JSON object a line; auto: JSON where it is no terminal [auto].",
+        help="Log lines for people, or one JSON object per line; auto: JSON unless in a terminal [auto].",
         show_default=False,
     ),
 ]
 LogLevel = Annotated[
     _Level | None,
     typer.Option(
-        "--log-level", help="What is logged at least; info has a line for each job [warning].", show_default=False
+        "--log-level", help="The least severe level to log; info has a line for each job [warning].", show_default=False
     ),
 ]

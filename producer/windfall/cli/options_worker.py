@@ -1,4 +1,4 @@
-"""The flags of `windfall worker` that are about the machine and who uses it."""
+"""The flags of `windfall worker` that depend on the machine and its user."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-_PANEL = "When it works (without these: always)"
+_PANEL = "When it works (default: always)"
 
 Only = Annotated[
     list[str] | None,
     typer.Option(
         "--only", metavar="HOURS", rich_help_panel=_PANEL, show_default=False,
-        help="In these hours of this machine: 20:00-08:00, 'mon-fri 20:00-08:00' or sat,sun. May be given several "
+        help="During these hours, local time: 20:00-08:00, 'mon-fri 20:00-08:00' or sat,sun. May be given several "
         "times.",
     ),
 ]  # fmt: skip
@@ -38,6 +38,6 @@ WhenIdle = Annotated[
     str | None,
     typer.Option(
         "--when-idle", metavar="TIME", rich_help_panel=_PANEL, show_default=False,
-        help="When nobody has touched keyboard, mouse or trackpad for so long, such as 10m.",
+        help="After the keyboard, mouse and trackpad have been idle this long, such as 10m.",
     ),
 ]  # fmt: skip

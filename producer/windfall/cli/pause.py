@@ -1,4 +1,4 @@
-"""`windfall pause`, `windfall resume` and `windfall drain`: steering lanes, batches and workers from anywhere."""
+"""`windfall pause`, `windfall resume` and `windfall drain`: controlling lanes, batches and workers remotely."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from windfall.queue.fleet import worker_name
 from windfall.queue.pausing import Pausable
 from windfall.request import Route
 
-_PERIOD: Final = 0.5  # seconds between two looks at who is still there
+_PERIOD: Final = 0.5  # seconds between two checks of which workers are still live
 
 What = Annotated[
     Pausable,
-    typer.Argument(metavar="lane|batch|worker", help="What is meant.", show_default=False),
+    typer.Argument(metavar="lane|batch|worker", help="What to act on.", show_default=False),
 ]
 Name = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help="The model of a lane, the id of a batch, the id or the name of a worker.",
+        help="A lane's model, a batch's id, or a worker's id or name.",
         show_default=False,
     ),
 ]
 LaneRoute = Annotated[
-    Route | None, typer.Option("--route", help="Only this route of the lane [all of them].", show_default=False)
+    Route | None, typer.Option("--route", help="Only this route of the lane [all].", show_default=False)
 ]
 
 
@@ -43,17 +43,17 @@ def pause(
     config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Start no new jobs of a lane or a batch, or on a worker, until it is resumed. What runs goes on.
+    """Start no new jobs of a lane or a batch, or on a worker, until it is resumed. Running jobs continue.
 
-    A worker that is paused by its name stays so when it is started again; by its id, this one process is meant.
+    A worker paused by its name stays paused when it is restarted; its id means this one process.
     """
     changed = run_async(_pause(producer(redis, config), what, name, _checked(what, route)))
     if as_json:
         say_json({"what": what.value, "name": name, "paused": list(changed)})
     elif changed:
-        say(f"{_called(what, name, changed)} is paused; windfall resume {what.value} {name} lets it go on")
+        say(f"{_called(what, name, changed)} is paused; to resume it: windfall resume {what.value} {name}")
     else:
-        say(f"{what.value} {name} was paused already")
+        say(f"{what.value} {name} was already paused")
 
 
 def resume(
@@ -64,36 +64,34 @@ def resume(
     config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Let a lane, a batch or a worker that was paused go on."""
+    """Resume a paused lane, batch or worker."""
     changed = run_async(_resume(producer(redis, config), what, name, _checked(what, route)))
     if as_json:
         say_json({"what": what.value, "name": name, "resumed": list(changed)})
     elif changed:
-        say(f"{_called(what, name, changed)} goes on{_shared(what, name, changed)}")
+        say(f"{_called(what, name, changed)} is resumed{_shared(what, name, changed)}")
     else:
         say(f"{what.value} {name} was not paused")
 
 
 def drain(
-    worker: Annotated[
-        str, typer.Argument(metavar="WORKER", help="The id or the name of a worker, as windfall fleet shows it.")
-    ],
-    wait: Annotated[bool, typer.Option("--wait", help="End only when it has ended.")] = False,
+    worker: Annotated[str, typer.Argument(metavar="WORKER", help="A worker's id or name, as shown by windfall fleet.")],
+    wait: Annotated[bool, typer.Option("--wait", help="Return only when it has ended.")] = False,
     redis: options.RedisUrl = None,
     config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Let a worker end as on Ctrl-C: no new jobs, time for the running ones, the rest back to its lane."""
+    """Stop a worker as Ctrl-C does: no new jobs, time for the running ones, the rest back to their lanes."""
     told = run_async(_drain(producer(redis, config), worker, wait=wait))
     if as_json:
         say_json({"worker": worker, "told": list(told), "ended": wait})
     else:
-        say("\n".join(f"worker {each} " + ("has ended" if wait else "is told to drain") for each in told))
+        say("\n".join(f"worker {each} " + ("has ended" if wait else "was told to drain") for each in told))
 
 
 def _checked(what: Pausable, route: Route | None) -> Route | None:
     if route is not None and what is not Pausable.LANE:
-        raise ConfigError(f"--route is for lanes; a {what.value} has none")
+        raise ConfigError(f"--route applies to lanes; a {what.value} has no route")
     return route
 
 
@@ -104,9 +102,9 @@ def _called(what: Pausable, name: str, changed: tuple[str, ...]) -> str:
 
 
 def _shared(what: Pausable, name: str, changed: tuple[str, ...]) -> str:
-    """By which other names a worker was paused, and whoever else has them."""
+    """The other names by which a worker was paused, which also affects other workers."""
     others = [each for each in changed if name not in (each, worker_name(each))] if what is Pausable.WORKER else []
-    return f", and whatever else was paused as {', '.join(others)}" if others else ""
+    return f", as is every other worker paused as {', '.join(others)}" if others else ""
 
 
 async def _pause(producer: Producer, what: Pausable, name: str, route: Route | None) -> tuple[str, ...]:
@@ -133,4 +131,4 @@ async def _any_live(producer: Producer, ids: tuple[str, ...]) -> bool:
     try:
         return any(worker.id in ids for worker in (await producer.fleet()).workers)
     except BrokerUnavailable:
-        return True  # nobody knows
+        return True  # unknown

@@ -1,4 +1,4 @@
-"""`windfall status` and `windfall watch`: how far a batch or a job is."""
+"""`windfall status` and `windfall watch`: the progress of a batch or a job."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from windfall.producer import Producer
 from windfall.result import CompletionResult, JobState
 
 _PERIOD = 0.5  # seconds between two looks
-_PATIENCE = 60.0  # seconds for which Redis may be away while a batch is watched
+_PATIENCE = 60.0  # seconds that Redis may be unavailable while a batch is watched
 
 
 def status(
@@ -33,7 +33,7 @@ def status(
     config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Print how far a batch is (counts, rate, time left, tokens), or what became of a job."""
+    """Print a batch's progress (counts, rate, time left, tokens), or a job's state."""
     found = run_async(_status(producer(redis, config), name))
     if isinstance(found, BatchStatus):
         say_json(facts_of(found)) if as_json else _say_batch(found)
@@ -53,7 +53,7 @@ def watch(
 ) -> None:
     """Show the progress of a batch or a job until it is done; the exit code is 3 if rows failed.
 
-    Without a terminal (or with --json) a line is printed whenever a count has changed.
+    Without a terminal (or with --json) it prints a line whenever a count changes.
     """
     if run_async(_watch(producer(redis, config), name, as_json=as_json)):
         raise typer.Exit(3)
@@ -70,7 +70,7 @@ async def _status(producer: Producer, name: str) -> BatchStatus | CompletionResu
         try:
             return await _job(producer, name)
         except NotFound:
-            raise NotFound(f"no batch or job {name!r}: it never was, or it was kept no longer") from None
+            raise NotFound(f"no batch or job {name!r}: not found, or expired") from None
 
 
 async def _watch(producer: Producer, name: str, *, as_json: bool) -> int:
@@ -85,7 +85,7 @@ async def _watch(producer: Producer, name: str, *, as_json: bool) -> int:
         with RowProgress(f"batch {name}", done=found.finished) as progress:
             async for found in _changes(producer, name, progress.remark if live else note):
                 if found.failed:
-                    with suppress(BrokerUnavailable):  # it is asked again with the next change
+                    with suppress(BrokerUnavailable):  # the next change asks again
                         cursor, more = await producer.failures(name, after=cursor)
                         kinds += more
                         if kinds.total() < found.failed:  # Redis came back without its last writes
@@ -103,22 +103,22 @@ async def _watch(producer: Producer, name: str, *, as_json: bool) -> int:
 
 
 def advice(name: str, kinds: Collection[str]) -> str:
-    """What to do about failures of these kinds in a batch. A row that was no request is no dead letter."""
+    """What to do about failures of these kinds in a batch. An invalid row is not a dead letter."""
     told = []
     if RequestRejected.type in kinds:
-        told.append(f"windfall results {name} -o OUT says what is wrong with each row: mend it, and submit it anew")
+        told.append(f"windfall results {name} -o OUT says what is wrong with each row: correct it, and submit it again")
     if set(kinds) - {RequestRejected.type}:
-        told.append(f"see windfall dead list, run them again with windfall retry {name}")
+        told.append(f"see windfall dead list, and retry them with windfall retry {name}")
     return "; ".join(told)
 
 
 def in_words(kinds: Counter[str]) -> str:
-    """Error types with their numbers, the most frequent first."""
+    """Error types with their counts, most frequent first."""
     return ", ".join(f"{number:,} {printable(kind)}" for kind, number in kinds.most_common())
 
 
 async def _changes(producer: Producer, name: str, on_away: Callable[[str], None]) -> AsyncIterator[BatchStatus]:
-    """The batch whenever something of it has changed, and after Redis was away; `on_away` is told why it is, once."""
+    """Yield the batch after every change and after every outage; `on_away` is told the reason of an outage, once."""
     last: tuple[object, ...] = ()
     away_since: float | None = None
     while True:
@@ -127,7 +127,7 @@ async def _changes(producer: Producer, name: str, on_away: Callable[[str], None]
         except BrokerUnavailable as exc:
             if away_since is None:
                 away_since, last = time.monotonic(), ()
-                on_away(f"{exc}; looking again for up to {_PATIENCE:g} s")
+                on_away(f"{exc}; retrying for up to {_PATIENCE:g} s")
             if time.monotonic() - away_since > _PATIENCE:
                 raise
             await asyncio.sleep(_PERIOD)
@@ -157,7 +157,7 @@ def _say_batch(found: BatchStatus) -> None:
         say(f"rate    {found.rate:,.1f} rows/s{left}")
     if found.deadline_at is not None and not found.done:
         away = found.deadline_at - found.now
-        say("due     " + (f"in {duration(away)}" if away > 0 else "now: what is not done is being expired"))
+        say("due     " + (f"in {duration(away)}" if away > 0 else "now: unfinished rows are being expired"))
     if found.kept_until is not None:
         say(f"kept    for another {duration(max(0.0, found.kept_until - found.now))}")
     cached = f" ({usage.cached_tokens:,} cached)" if usage.cached_tokens else ""
@@ -165,7 +165,7 @@ def _say_batch(found: BatchStatus) -> None:
 
 
 async def _job(producer: Producer, name: str) -> CompletionResult | JobState:
-    # Its result first: a job that ends between the two looks is asked once more.
+    # The result first: if the job ends between the two reads, ask once more.
     while (found := await producer.result(name)) is None:
         state = await producer.state(name)
         if not state.final:

@@ -1,4 +1,4 @@
-"""`windfall results` and `windfall result`: what came out."""
+"""`windfall results` and `windfall result`: fetch results."""
 
 from __future__ import annotations
 
@@ -22,29 +22,30 @@ from windfall.result import CompletionResult
 def results(
     batch_id: options.BatchName,
     output: options.Output = Path("-"),
-    follow: Annotated[bool, typer.Option("--follow", help="Wait for the results still to come.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Wait for the results still missing.")] = False,
     order: Annotated[
         Order,
         typer.Option(
-            help="As the rows end, or as they stand in the input; the latter goes on in OUT behind its last line."
+            help="The order in which rows finish, or that of the input; the latter continues after OUT's last line."
         ),
     ] = "completion",
     after: Annotated[
         str,
-        typer.Option(metavar="CURSOR", help="Begin behind this cursor, as an earlier call of this order printed it."),
+        typer.Option(metavar="CURSOR", help="Start after this cursor, printed by an earlier call with the same order."),
     ] = "0",
     redis: options.RedisUrl = None,
     config: options.Config = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="With a file as OUT: print what was written, and the cursor, as JSON.")
+        bool,
+        typer.Option("--json", help="With a file as OUT: print the number of rows written and the cursor as JSON."),
     ] = False,
 ) -> None:
-    """Write the results of a batch, one JSON object a line.
+    """Write the results of a batch, one JSON object per line.
 
-    Rows that OUT has already are not written again, so that the same command goes on after a cut connection; a file
-    that holds rows of another batch is refused, and left as it is. In the order of completion, rows that failed and
-    were run again replace their old lines; in the order of the input, lines are never taken out, and without --follow
-    the first row that is unfinished ends the file for now.
+    Rows already in OUT are not written again, so repeat the command after a lost connection; a file with rows of
+    another batch is rejected, and left as it is. In order of completion, rows that failed and were retried replace
+    their old lines; in input order, lines are never removed, and without --follow writing stops before the first
+    unfinished row.
     """
     wanted = Wanted(after, order, follow=follow)
     run_async(_results(producer(redis, config), batch_id, output, wanted, as_json=as_json))
@@ -52,7 +53,7 @@ def results(
 
 async def _results(producer: Producer, batch_id: str, output: Path, wanted: Wanted, *, as_json: bool) -> None:
     async with producer:
-        await producer.batch(batch_id)  # before the file is touched: is there such a batch?
+        await producer.batch(batch_id)  # before the file is touched: raises if there is no such batch
         with OutputFile(output, by_job_id, again=wanted.replaces_failed, batch=batch_id) as out:
             cursor = await write_results(producer, batch_id, out, wanted)
             written = out.rows
@@ -63,19 +64,19 @@ async def _results(producer: Producer, batch_id: str, output: Path, wanted: Want
     where = "stdout" if str(output) == "-" else str(output)
     note(f"{written:,} rows in {where}; the batch has {outcomes(status)}")
     if not status.done:
-        note(f"for those still to come: the same command with --follow, or with --after {cursor}")
+        note(f"for the missing ones: repeat the command with --follow, or with --after {cursor}")
 
 
 def result(
     job_id: options.JobName,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for it, if it is unfinished.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for it if it is unfinished.")] = False,
     redis: options.RedisUrl = None,
     config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Print the completion of a job; with --json all that is known of it, attempts and times included.
+    """Print the completion of a job; with --json everything about it, including attempts and times.
 
-    The exit code is 1 while there is no result, and 3 if the job failed.
+    The exit code is 1 if there is no result yet, and 3 if the job failed.
     """
     found = run_async(_result(producer(redis, config), job_id, wait=wait))
     if found is None:
@@ -86,7 +87,9 @@ def result(
     elif found.ok:
         _say_completion(found)
     if not found.ok:
-        complain(f"job {job_id} {found.state.value}: {found.error.message if found.error else 'no reason is recorded'}")
+        complain(
+            f"job {job_id} {found.state.value}: {found.error.message if found.error else 'no reason was recorded'}"
+        )
         raise typer.Exit(3)
 
 

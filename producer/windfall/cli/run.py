@@ -1,4 +1,4 @@
-"""`windfall run`: a file of requests in, a file of results out, with nothing else to start."""
+"""`windfall run`: a file of requests in, a file of results out, with nothing else to set up."""
 
 from __future__ import annotations
 
@@ -36,27 +36,25 @@ def run(
         typer.Option(
             "--model",
             metavar="MODEL",
-            help="A folder, a Hugging Face repository, a name of windfall.toml, or demo. "
-            "Every row runs on it here, whatever model or route the row names.",
+            help="A folder, a Hugging Face repository, a name in windfall.toml, or demo. "
+            "Every row runs on it on this machine, whatever model or route the row names.",
         ),
     ],
     slots: Annotated[
         int | None, typer.Option(min=1, max=4096, help="How many rows run at once [32].", show_default=False)
     ] = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Run the rows again that failed in OUT.")
-    ] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Retry the rows that failed in OUT.")] = False,
     simulate: Annotated[
         float | None,
-        typer.Option(min=0, metavar="SECONDS", help="Answer after SECONDS without any model, for tests of capacity."),
+        typer.Option(min=0, metavar="SECONDS", help="Answer after SECONDS without a model, for capacity tests."),
     ] = None,
     config: options.Config = None,
 ) -> None:
-    """Run a file of requests on a model on this machine, and write the results to OUT as they come.
+    """Run a file of requests on a model on this machine, and write the results to OUT as they arrive.
 
-    Everything it needs (a Redis, a worker, the model) it starts, and ends, by itself. Started again after a kill, or
-    on a file that has grown, it goes on with the rows that OUT lacks. The exit code is 0 if every row in OUT completed,
-    and 3 if some failed.
+    It starts and stops everything it needs (a Redis, a worker, the model). Run again after a kill, or on a file that
+    has grown, it continues with the rows that OUT lacks. The exit code is 0 if every row in OUT completed, and 3 if
+    some failed.
     """
     require_worker()
     refuse_same_file(source, output)
@@ -78,14 +76,14 @@ class Outcome:
 def run_file(
     source: Path, output: Path, served: ModelSettings, settings: Settings, *, retry_failed: bool = False
 ) -> Outcome:
-    """Run what OUT lacks of a file, and say how it went."""
+    """Run the rows that OUT lacks, and summarize the outcome."""
     overrides = Overrides(model=served.name, route=Route.LOCAL)
     key = key_of_real_line if served.simulate is None else key_of_line
     with (
         opened(source, overrides, settings.max_row_bytes) as given,
         given.kept() if output.is_file() else nullcontext(),
     ):
-        rows = given.rows()  # before OUT is made: a file without rows is refused
+        rows = given.rows()  # before OUT is created: a file without rows is rejected
         with OutputFile(output, key, again=retry_failed) as out:
             if out.rows:
                 _match(given, out, key)
@@ -102,38 +100,38 @@ def _run_missing(missing: Iterator[Row] | None, out: OutputFile, served: ModelSe
         with exporting("windfall"):
             tally = run_async(run_rows(missing, out, served, what))
     except (KeyboardInterrupt, Terminated):
-        note(f"stopped: {out.rows:,} rows are in {out.name}; the same command goes on with the rest")
+        note(f"stopped: {out.rows:,} rows are in {out.name}; repeat the command to continue with the rest")
         raise
     note(_summary(out, tally))
     return Outcome(out.failed, tally)
 
 
 def _match(given: InputFile, out: OutputFile, key: Key) -> None:
-    """Put the answers that are there under the names of their rows, and out of the way of other rows."""
+    """Rename existing answers after their rows, and move those of other rows out of the way."""
     found = match(out.lines, given.rows, key)
     if found.names or found.replaced:
         out.rewrite(found.applied_to)
     if found.changed or found.new:
         note(
-            f"{found.reused:,} rows are already in {out.name}; going on with the rest: "
+            f"{found.reused:,} rows are already in {out.name}; continuing with the rest: "
             f"{found.changed:,} changed, {found.new:,} new"
         )
     if found.replaced:
         note(
-            f"{len(found.replaced):,} answers to what {given.name} asks no longer were moved from {out.name} "
+            f"{len(found.replaced):,} answers to rows no longer in {given.name} were moved from {out.name} "
             f"to {out.replaced_path}"
         )
     if found.unknown:
         note(
-            f"{found.unknown:,} of them were simulated or are of an earlier version of windfall, and do not say to "
-            "which request they belong: their rows run again"
+            f"{found.unknown:,} of them were simulated or written by an earlier version of windfall, and do not name "
+            "their requests: their rows run again"
         )
     if found.strays:
-        note(f"{found.strays:,} rows of {out.name} are not in {given.name}, and stay as they are")
+        note(f"{found.strays:,} rows of {out.name} are not in {given.name}; they stay unchanged")
 
 
 def _peeked(rows: Iterator[Row]) -> Iterator[Row] | None:
-    """The same rows, or None where there is none."""
+    """The same rows, or None if there is none."""
     first = next(rows, None)
     return None if first is None else itertools.chain([first], rows)
 
@@ -145,6 +143,4 @@ def _summary(out: OutputFile, tally: Tally) -> str:
 
 
 def _failures(out: OutputFile) -> str:
-    return (
-        f", {out.failed:,} of them failed (their error says why; --retry-failed runs them again)" if out.failed else ""
-    )
+    return f", {out.failed:,} of them failed (see their error; --retry-failed retries them)" if out.failed else ""

@@ -1,4 +1,4 @@
-"""The temporary folder of a run: it holds prompts, so it must not outlive the run, not even one that was killed."""
+"""The temporary folder of a run: it holds prompts, so it must not outlive the run, even if the run is killed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOCK: Final = "lock"
 
 @contextmanager
 def run_folder() -> Iterator[Path]:
-    """A folder of this run alone; those that killed runs left behind are removed first."""
+    """A private folder for this run; folders left behind by killed runs are removed first."""
     _remove_left_behind()
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     try:
@@ -30,12 +30,12 @@ def run_folder() -> Iterator[Path]:
 
 
 def _remove_left_behind() -> None:
-    """The lock of a run ends with its process, however that ends. Others may plant anything under these names."""
+    """A run's lock ends with its process, however that ends. Other users may plant anything under these names."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         try:
             if not _is_ours(folder.lstat(), stat.S_IFDIR):
                 continue
-            # Without O_NONBLOCK the opening of a pipe waits for its writer.
+            # Without O_NONBLOCK, opening a pipe waits for its writer.
             held = os.open(folder / _LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
                 if _is_ours(os.fstat(held), stat.S_IFREG):
@@ -44,7 +44,7 @@ def _remove_left_behind() -> None:
             finally:
                 os.close(held)
         except OSError:
-            continue  # held by a run that goes on, or gone meanwhile
+            continue  # locked by a live run, or already removed
 
 
 def _is_ours(found: os.stat_result, kind: int) -> bool:

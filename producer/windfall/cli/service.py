@@ -22,19 +22,21 @@ from windfall.service.tail import follow, last_lines
 if TYPE_CHECKING:
     from windfall.service.manager import ServiceManager
 
-NOT_RUNNING = 3  # the exit code of `status`, as systemctl has it
+NOT_RUNNING = 3  # the exit code of `status`, as in systemctl
 
-#: Seconds. What ends a worker stands in its log and then on stderr, too.
+#: Seconds. What ends a worker is written to its log and then to stderr.
 _SAME_WORDS: Final = 2.0
 
 
 def install(
-    force: Annotated[bool, typer.Option("--force", help="Replace the one that is installed: it drains first.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written and run; do nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the installed service, which drains first.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be written and run, without doing it.")
+    ] = False,
 ) -> None:
-    """Make the worker a service: it starts at login, and again when it fails.
+    """Install the worker as a service that starts at login, and restarts when it fails.
 
-    Its settings come from ~/.config/windfall/windfall.toml, its keys from worker.env beside that.
+    Its settings come from ~/.config/windfall/windfall.toml, its keys from worker.env in the same folder.
     """
     manager = service_manager()
     settings = service_settings(settings_file(), env_file())
@@ -44,24 +46,24 @@ def install(
         return
     if manager.installed:
         if not force:
-            raise ConfigError(f"a worker is a service here already{_which(manager)}; --force replaces it")
+            raise ConfigError(f"the worker is already installed as a service{_which(manager)}; replace it with --force")
         _say_that_it_drains(manager)
     if not plan.env_file.exists():
         create_private(plan.env_file, EMPTY_ENV_FILE)
         say(f"wrote {plan.env_file}, for keys; only you can read it")
     manager.install(plan)
     say(f"wrote {manager.unit}, and {manager.name} started it")
-    say(f"its settings are in {plan.config}; after a change type windfall worker install --force")
+    say(f"its settings are in {plan.config}; to apply changes: windfall worker install --force")
     say("see windfall worker status, windfall worker logs and windfall fleet")
     if manager.name == "systemd":
-        say("to run it while you are logged out, too: loginctl enable-linger")
+        say("to keep it running while you are logged out: loginctl enable-linger")
 
 
 def uninstall() -> None:
-    """Drain the worker and make it a service no longer. Settings, keys and log stay."""
+    """Drain the worker and remove the service. Settings, keys and log stay."""
     manager = service_manager()
     if not manager.installed:
-        raise ConfigError("no worker is a service here; there is nothing to uninstall")
+        raise ConfigError("the worker is not installed as a service; there is nothing to uninstall")
     _say_that_it_drains(manager)
     manager.uninstall()
     say(f"removed {manager.unit}")
@@ -74,7 +76,7 @@ def status() -> None:
     """Say whether the worker runs as a service; the exit code is 3 if it does not."""
     manager = service_manager()
     if not manager.installed:
-        say("not installed; windfall worker install makes the worker a service")
+        say("not installed; to install it: windfall worker install")
         raise typer.Exit(NOT_RUNNING)
     say(f"installed: {manager.unit}")
     found = manager.state()
@@ -84,21 +86,23 @@ def status() -> None:
 
 
 def logs(
-    following: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the log grows, until Ctrl-C.")] = False,
-    lines: Annotated[int, typer.Option("-n", min=0, metavar="N", help="How many lines from its end.")] = 50,
+    following: Annotated[
+        bool, typer.Option("--follow", "-f", help="Follow the log as it grows, until Ctrl-C.")
+    ] = False,
+    lines: Annotated[int, typer.Option("-n", min=0, metavar="N", help="How many lines to show.")] = 50,
 ) -> None:
-    """Print the end of the service's log: in a terminal for people, in a pipe as it stands in the file."""
+    """Print the end of the service's log: formatted in a terminal, verbatim in a pipe."""
     manager = service_manager()
     path = manager.log_file
     early = _before_the_log(manager, lines)
     if early:
-        note(f"{manager.error_file} has what came before the log was open; it ends with:")
+        note(f"{manager.error_file} has errors from before the log was opened; its last lines:")
         for line in early:
             say(without_passwords(line))
     if not path.exists():
         if early:
             return
-        raise ConfigError(f"there is no {path} yet: the service has not started, see windfall worker status")
+        raise ConfigError(f"{path} does not exist yet: the service has not started, see windfall worker status")
     if early:
         note(f"{path} is older:")
     for line in follow(path, lines) if following else last_lines(path, lines):
@@ -106,7 +110,7 @@ def logs(
 
 
 def _before_the_log(manager: ServiceManager, lines: int) -> list[str]:
-    """The end of its stderr, where it wrote there after the log's last line: its packages may be gone, for one."""
+    """The end of its stderr, if that is newer than the log, for example because its packages are gone."""
     path = manager.error_file
     if path is None or not path.exists() or not path.stat().st_size:
         return []
@@ -116,8 +120,8 @@ def _before_the_log(manager: ServiceManager, lines: int) -> list[str]:
 
 
 def in_words(manager: ServiceManager, found: State) -> str:
-    """Whether it runs, and how it ended last."""
-    before = f"it ended with {found.last_exit} before; windfall worker logs says why" if found.last_exit else ""
+    """Whether it is running, and how it last ended."""
+    before = f"it last ended with {found.last_exit}; windfall worker logs says why" if found.last_exit else ""
     if found.pid is None:
         return f"not running: {before or 'it has not started yet'}"
     seconds = running_for(manager.run, found.pid)
@@ -132,12 +136,12 @@ def _which(manager: ServiceManager) -> str:
 
 def _say_that_it_drains(manager: ServiceManager) -> None:
     if manager.state().pid is not None:
-        note("draining: running jobs may end first, the rest goes back to the queue")
+        note("draining: running jobs may finish, the rest goes back to the queue")
 
 
 def _show(manager: ServiceManager, plan: Plan) -> None:
     if not plan.env_file.exists():
-        say(f"would write {plan.env_file}, empty, for you alone")
+        say(f"would write {plan.env_file}, empty and readable only by you")
     say(f"would write {manager.unit}:")
     say(manager.render(plan).decode().rstrip())
     say("would run:")

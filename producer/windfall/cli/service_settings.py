@@ -1,4 +1,4 @@
-"""What must be true of settings and keys before a service is made of them: nobody is there to read its errors."""
+"""Checks of settings and keys before a service is installed: nobody watches a service's errors."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ _EXAMPLE = 'the two lines [models.small] and mlx = "mlx-community/Qwen3-4B-4bit"
 
 
 def service_settings(config: Path, env_file: Path) -> WorkerSettings:
-    """The settings that a service with these files has. Raises `ConfigError`, with what to write where."""
+    """The settings of a service with these files. Raises `ConfigError`, which says what to write where."""
     if not config.is_file():
-        raise ConfigError(f"a service has its settings in {config}, which is not there: write it, such as {_EXAMPLE}")
+        raise ConfigError(
+            f"a service reads its settings from {config}, which does not exist: create it, for example with {_EXAMPLE}"
+        )
     keys = read_env_file(env_file) if env_file.exists() else {}
-    # What a shell exported is not there when the service starts; what its env file sets is.
+    # A service does not see what a shell exported, only what its env file sets.
     origins = keys.get("WINDFALL_KEY_ORIGINS", SecretStr("")).get_secret_value().split()
     settings = load_settings(config=config).model_copy(update={"key_origins": tuple(origins)})
     if not settings.models:
@@ -37,7 +39,7 @@ def service_settings(config: Path, env_file: Path) -> WorkerSettings:
 
 
 def _require_redis(settings: Settings, keys: dict[str, SecretStr], env_file: Path) -> None:
-    """What a shell exported is not there when the service starts: it would wait for a Redis of its own machine."""
+    """A service does not see what a shell exported: it would wait for a Redis on its own machine."""
     if settings.redis != DEFAULT_REDIS and settings.redis_of_file is None and "WINDFALL_REDIS_URL" not in keys:
         raise ConfigError(
             f"WINDFALL_REDIS_URL is {redact(settings.redis)} in this shell, which a service does not see: "
@@ -63,4 +65,4 @@ def _require_models(found: WorkerSettings) -> None:
             continue
         resolved = Path(resolve_model(model.mlx))
         if resolved.is_absolute() and model.mlx != "demo" and not Path(model.mlx).expanduser().is_absolute():
-            raise ConfigError(f"model {model.name}: write the whole path of the folder {model.mlx}, such as {resolved}")
+            raise ConfigError(f"model {model.name}: write the full path of the folder {model.mlx}, such as {resolved}")

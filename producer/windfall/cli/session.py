@@ -1,4 +1,4 @@
-"""Running a command's coroutine, and the Producer that it talks to."""
+"""Running a command's coroutine, and the Producer that it uses."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _AGAIN = 0.2  # seconds
 
 
 class Terminated(BaseException):
-    """SIGTERM came, and everything was put away."""
+    """SIGTERM arrived, and everything was cleaned up."""
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
-    """Run it to its end. SIGINT and SIGTERM cancel it, so that it can put away what it holds, and then end the command.
+    """Run it to its end. SIGINT and SIGTERM cancel it, so that it can clean up, and then end the command.
 
-    Raises `KeyboardInterrupt` or `Terminated` then.
+    Raises `KeyboardInterrupt` or `Terminated` in that case.
     """
     told: list[signal.Signals] = []
 
@@ -33,7 +33,7 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
         def cancel() -> None:
-            # Again and again: before Python 3.12 a cancellation can be lost inside redis-py and asyncio's time-outs.
+            # Repeatedly: before Python 3.12 a cancellation can be lost inside redis-py and asyncio's timeouts.
             if task is not None and not task.done():
                 task.cancel()
                 loop.call_later(_AGAIN, cancel)
@@ -41,7 +41,7 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
         def on_signal(number: signal.Signals) -> None:
             told.append(number)
             if told.count(signal.SIGINT) > 1:
-                raise KeyboardInterrupt  # whoever presses Ctrl-C twice wants no tidying up
+                raise KeyboardInterrupt  # a second Ctrl-C means: skip the clean-up
             if len(told) == 1:
                 cancel()
 
@@ -58,14 +58,14 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
 
 
 def settings_told(redis: str | None, config: Path | None) -> Settings:
-    """The settings of these flags. Says so where the file of the working folder decides where rows go."""
+    """The settings of these flags. Notes on stderr when a file in the working folder chooses the Redis."""
     settings = load_settings(redis=redis, config=config)
     if settings.folder_decides:
-        note(f"using {redact(settings.redis)}, which {settings.source} in this folder names")
+        note(f"using {redact(settings.redis)}, as set by {settings.source} in this folder")
     return settings
 
 
 def producer(redis: str | None, config: Path | None) -> Producer:
-    """The Producer of these flags."""
+    """A Producer with these flags."""
     settings = settings_told(redis, config)
     return Producer(settings.redis, limits=settings.limits)

@@ -18,12 +18,12 @@ def cancel(
     config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Cancel a job, or what is unfinished of a batch. A job that runs is stopped by its worker."""
+    """Cancel a job, or the unfinished jobs of a batch. A running job is stopped by its worker."""
     number = run_async(_cancel(producer(redis, config), name))
     if as_json:
         say_json({"id": name, "cancelled": number})
     else:
-        say(f"{_jobs(number)} cancelled" if number else "nothing was left to cancel")
+        say(f"{_jobs(number)} cancelled" if number else "there was nothing left to cancel")
 
 
 def retry(
@@ -32,22 +32,24 @@ def retry(
     config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Run a failed job, or what failed of a batch, again."""
+    """Retry a failed job, or the failed jobs of a batch."""
     number = run_async(_retry(producer(redis, config), name))
     if as_json:
         say_json({"id": name, "queued": number})
     else:
-        say(f"{_jobs(number)} queued again" if number else "nothing was there to run again")
+        say(f"{_jobs(number)} queued again" if number else "there was nothing to retry")
 
 
 def delete(
     batch_id: options.BatchName,
-    cancel: Annotated[bool, typer.Option("--cancel", help="Also if it is unfinished: what runs is stopped.")] = False,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="Delete it even if it is unfinished; running jobs are stopped.")
+    ] = False,
     redis: options.RedisUrl = None,
     config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Delete a batch and everything of it: rows, results, dead letters. It cannot be undone."""
+    """Delete a batch and everything in it: rows, results, dead letters. This cannot be undone."""
     run_async(_delete(producer(redis, config), batch_id, cancel=cancel))
     if as_json:
         say_json({"id": batch_id, "deleted": True})

@@ -28,8 +28,8 @@ from windfall.request import Route
 from windfall.row import InvalidRow, Row
 from windfall.telemetry.trace_export import exporting
 
-_LOOKED_AT = 10  # rows at the beginning of a file, before its batch is opened
-_LANES_WATCHED = 20  # of models and routes; of a file with more the rest is not warned of
+_LOOKED_AT = 10  # rows checked at the beginning of a file, before its batch is opened
+_LANES_WATCHED = 20  # models and routes checked for warnings; any more in the file are not
 
 
 def submit(
@@ -47,10 +47,12 @@ def submit(
             show_default=False,
         ),
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Stay until every row has its result.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until every row has its result.")] = False,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="OUT", help="With --wait: write the results there as they come."),
+        typer.Option(
+            "--output", "-o", metavar="OUT", help="With --wait: write the results to this file as they arrive."
+        ),
     ] = None,
     redis: options.RedisUrl = None,
     config: options.Config = None,
@@ -58,15 +60,15 @@ def submit(
 ) -> None:
     """Enqueue the rows of a file as one batch, and print the batch's id.
 
-    Stopped half-way, the same command goes on with the same batch. A row that cannot run becomes a failed row of the
-    batch that says why; the others run. With --wait the exit code is 3 if any row failed.
+    If it is stopped half-way, repeat the command to continue with the same batch. A row that cannot run becomes a
+    failed row of the batch, with the reason; the others run. With --wait the exit code is 3 if any row failed.
     """
     if output is not None and not wait:
         raise ConfigError("--output needs --wait; or write the results later with windfall results ID -o OUT")
     if output is not None:
         refuse_same_file(source, output)
         with OutputFile(output, by_job_id, batch=batch_id or ""):
-            pass  # said now, and not when the batch is in the queue
+            pass  # report a missing file now, before the batch is in the queue
     settings = settings_told(redis, config)
     word = fingerprint(source, model, route, priority, deadline, keep)
     terms = _Terms(checked_batch_id(batch_id) if batch_id else None, {"input": source.name}, keep, deadline, word)
@@ -85,7 +87,7 @@ def submit(
 
 
 def _checked(rows: Iterator[Row], source: Path) -> Iterator[Row]:
-    """The same rows. Raises `InvalidRequest` for a file of which nothing would run, as far as its beginning tells."""
+    """The same rows. Raises `InvalidRequest` if, judging by the beginning of the file, none would run."""
     first: list[Row] = []
     for row in rows:
         first.append(row)
@@ -94,7 +96,7 @@ def _checked(rows: Iterator[Row], source: Path) -> Iterator[Row]:
     wrong = [row.error for row in first if isinstance(row, InvalidRow)]
     if len(wrong) == len(first):
         if all(error.reason == NO_MODEL for error in wrong):
-            raise InvalidRequest(f"the rows of {source} name no model: name one with --model; nothing was submitted")
+            raise InvalidRequest(f"the rows of {source} name no model, so nothing was submitted: name one with --model")
         if len(first) < _LOOKED_AT:
             counted = f"none of the {len(first)} rows" if len(first) > 1 else "the only row"
             can = "can" if len(first) > 1 else "cannot"
@@ -106,7 +108,9 @@ def _wait(producer: Producer, name: str, output: Path | None) -> None:
     try:
         failed = run_async(follow_batch(producer, name, output))
     except (KeyboardInterrupt, Terminated):
-        note(f"batch {name} goes on; get the results with windfall results {name} --follow -o {output or 'OUT'}")
+        note(
+            f"batch {name} is still running; get the results with windfall results {name} --follow -o {output or 'OUT'}"
+        )
         raise
     if failed:
         raise typer.Exit(3)
@@ -114,7 +118,7 @@ def _wait(producer: Producer, name: str, output: Path | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Terms:
-    """How the batch is to be opened."""
+    """How to open the batch."""
 
     batch_id: str | None
     metadata: dict[str, str]
@@ -124,12 +128,12 @@ class _Terms:
 
     @property
     def remembered(self) -> bool:
-        """Whether the same command finds the batch again."""
+        """Whether repeating the command finds the batch again."""
         return bool(self.batch_id or self.source)
 
 
 class _Watched:
-    """Rows on their way, and what was seen of them."""
+    """Rows being submitted, and facts about those seen so far."""
 
     def __init__(self, rows: Iterator[Row]) -> None:
         self._rows = rows
@@ -168,9 +172,9 @@ async def _submit(producer: Producer, rows: _Watched, terms: _Terms, *, as_json:
 
 async def _add(producer: Producer, batch: BatchStatus, rows: _Watched, terms: _Terms) -> BatchStatus:
     if batch.sealed:
-        note(f"batch {batch.id} is there already, with {batch.total:,} rows: only rows behind these are added")
+        note(f"batch {batch.id} already has {batch.total:,} rows: only rows after these are added")
     elif batch.total:
-        note(f"going on with batch {batch.id}, which has {batch.total:,} rows")
+        note(f"continuing with batch {batch.id}, which has {batch.total:,} rows")
     sent = 0
     with RowProgress(f"submitting batch {batch.id}") as progress:
 
@@ -182,27 +186,27 @@ async def _add(producer: Producer, batch: BatchStatus, rows: _Watched, terms: _T
         try:
             filled = await producer.enqueue_batch(rows, batch_id=batch.id, on_progress=on_progress)
         except (asyncio.CancelledError, BrokerError):
-            command = "the same command" if terms.remembered else f"the same command with --batch-id {batch.id}"
-            note(f"stopped: {sent:,} rows are in batch {batch.id}; {command} goes on with the rest")
+            command = "repeat the command" if terms.remembered else f"repeat the command with --batch-id {batch.id}"
+            note(f"stopped: {sent:,} rows are in batch {batch.id}; {command} to continue with the rest")
             raise
     if batch.total:
         new = filled.total - batch.total
-        note(f"{rows.seen - new:,} rows were in batch {batch.id} already and keep their answers; {new:,} are new")
+        note(f"{rows.seen - new:,} rows were already in batch {batch.id} and keep their answers; {new:,} are new")
     return filled
 
 
 async def _warn_of_waiting(producer: Producer, batch: BatchStatus, lanes: set[tuple[str, Route]]) -> None:
-    """Why rows may wait for longer than somebody expects."""
+    """Warn about reasons for which rows may wait longer than expected."""
     fleet = await producer.fleet()
     if batch.paused:
-        note(f"warning: batch {batch.id} is paused; windfall resume batch {batch.id} lets it go on")
+        note(f"warning: batch {batch.id} is paused; to resume it: windfall resume batch {batch.id}")
     models = {model for model, _ in lanes}
     paused = [lane for lane in fleet.lanes if lane.paused and (lane.model, lane.route) in lanes]
     for model in sorted(models):
         if routes := [lane.route.value for lane in paused if lane.model == model]:
             note(
                 f"warning: the lane of {model!r} is paused ({', '.join(routes)}); "
-                f"windfall resume lane {model} lets it go on"
+                f"to resume it: windfall resume lane {model}"
             )
     idle = sorted(model for model in models if not fleet.serves(model))
     if idle:

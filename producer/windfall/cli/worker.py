@@ -34,14 +34,14 @@ def worker(
         typer.Option(
             metavar="NAME=PATH",
             help="A model to serve: the name that requests use, and a folder, a Hugging Face repository, or demo. "
-            "May be given several times.",
+            "May be repeated.",
         ),
     ] = None,
     simulate: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=SECONDS",
-            help="Answer requests for NAME after SECONDS without any model: for tests of capacity.",
+            help="Answer requests for NAME after SECONDS without a model, for capacity tests.",
         ),
     ] = None,
     cloud: Annotated[
@@ -49,7 +49,7 @@ def worker(
         typer.Option(
             metavar="NAME=PROVIDER:MODEL",
             envvar="WINDFALL_CLOUD",
-            help="A cloud model that may complete requests for NAME where no Mac does; several are tried in order.",
+            help="A cloud model that may complete requests for NAME if no Mac can; several are tried in order.",
         ),
     ] = None,
     slots: Annotated[
@@ -58,22 +58,24 @@ def worker(
     ] = None,
     lease: Annotated[
         float | None,
-        typer.Option(min=1, metavar="S", help="Seconds after which the jobs of a dead worker go to another [10]."),
+        typer.Option(min=1, metavar="S", help="Seconds after which a dead worker's jobs go to another one [10]."),
     ] = None,
     drain_timeout: Annotated[
         float | None,
-        typer.Option(min=0, metavar="S", help="Seconds that running jobs get after Ctrl-C or SIGTERM [30]."),
+        typer.Option(min=0, metavar="S", help="Seconds that running jobs get to finish after Ctrl-C or SIGTERM [30]."),
     ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="What this worker is called in the fleet [this machine's name].")
-    ] = None,
+    name: Annotated[str | None, typer.Option(help="The worker's name in the fleet [this machine's name].")] = None,
     env_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Read keys from KEY=VALUE lines that only you can read.", show_default=False),
+        typer.Option(
+            metavar="FILE", help="Read keys from a file of KEY=VALUE lines that only you can read.", show_default=False
+        ),
     ] = None,
     log_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Log there in place of the terminal; 5 files of 10 MB.", show_default=False),
+        typer.Option(
+            metavar="FILE", help="Log to this file instead of the terminal; 5 files of 10 MB.", show_default=False
+        ),
     ] = None,
     only: options_worker.Only = None,
     on_ac: options_worker.OnAC = None,
@@ -89,9 +91,9 @@ def worker(
 ) -> None:
     """Run a worker: take jobs from Redis and complete them, until Ctrl-C or SIGTERM.
 
-    It then takes no more jobs, lets the running ones end, and hands the rest back; a second Ctrl-C hands back at once.
-    Without --model, --simulate and --cloud it serves the models of windfall.toml. The other flags win over the keys of
-    its [worker] table, which have the same names.
+    It then takes no more jobs, lets running ones finish, and hands back the rest; a second Ctrl-C hands them back at
+    once. Without --model, --simulate and --cloud it serves the models in windfall.toml. Other flags override the keys
+    of the same names in its [worker] table.
     """
     if ctx.invoked_subcommand:
         _refuse_flags(ctx)
@@ -121,11 +123,11 @@ def worker(
 
 
 def _refuse_flags(ctx: typer.Context) -> None:
-    """A flag of the worker that stands before a command of the service would be dropped without a word."""
+    """Reject a worker flag before a service command, which would otherwise be silently ignored."""
     given = [each for each in ctx.params if getattr(ctx.get_parameter_source(each), "name", "") == "COMMANDLINE"]
     if given:
         flag = f"--{given[0].replace('_', '-')}"
-        raise ConfigError(f"{flag} is a flag of windfall worker alone; a service has its settings in windfall.toml")
+        raise ConfigError(f"{flag} belongs to windfall worker itself; a service reads its settings from windfall.toml")
 
 
 async def _work(settings: WorkerSettings, redis: str, log: WorkerLog) -> None:

@@ -1,4 +1,4 @@
-"""The log of `windfall worker`: to stderr, or to a file; for a person or for a program."""
+"""The log of `windfall worker`: to stderr or a file, for people or programs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ logger = logging.getLogger("windfall.cli.worker")
 
 
 class WorkerLog:
-    """Where a worker logs. Opened with what the flags say, and opened again once `windfall.toml` was read.
+    """A worker's log. Opened as the flags say, and again once `windfall.toml` has been read.
 
-    stderr belongs to a person, who gets sentences, unless the log goes there as JSON: then every line there is JSON but
-    the one that says why the worker did not start.
+    stderr gets sentences for people, unless the log goes there as JSON: then every line is JSON, except the one that
+    says why the worker did not start.
     """
 
     def __init__(self, file: Path | None) -> None:
@@ -38,29 +38,29 @@ class WorkerLog:
         self._as_json = False
 
     def open(self, wanted: str | None, level: str | None) -> None:
-        """Log in this shape from this level on; None is what goes without saying."""
+        """Log in this format from this level up; None means the default."""
         stream = None if self._file else sys.stderr
         shape = self._logs.shape_for(wanted or "auto", stream)
         self._as_json = shape == "json"
         self._handler.setFormatter(self._logs.formatter(shape, stream))
         self._logs.set_up(level or "warning", [self._handler])
         if self._file or self._as_json:
-            logger.setLevel(logging.INFO)  # the log alone says when the worker was ready
+            logger.setLevel(logging.INFO)  # "ready" is logged even at the level warning
 
     def tell(self, text: str) -> None:
-        """What whoever started the worker wants to know."""
+        """Tell the person who started the worker."""
         if self._file or not self._as_json:
             note(text)
         if self._file or self._as_json:
-            logger.info(without_passwords(text))  # not as an argument: `Repeats` would take all for one
+            logger.info(without_passwords(text))  # not as an argument: `Repeats` would treat all of them as one message
 
     def caution(self, text: str) -> None:
-        """What whoever started the worker should mend, in the log wherever that goes."""
+        """Log something that the person who started the worker should fix."""
         logger.warning(text.removeprefix("warning: "))
 
     @contextmanager
     def failures(self) -> Iterator[None]:
-        """What ends the worker stands in its file, too: nobody reads the stderr of a service."""
+        """Also write what ends the worker to its log file: nobody reads a service's stderr."""
         try:
             yield
         except Exception as exc:

@@ -1,1 +1,1 @@
-"""What is set outside of the program: settings files, environment files, private files, durations."""
+"""External configuration: settings files, environment files, private files, durations."""

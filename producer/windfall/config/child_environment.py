@@ -1,4 +1,4 @@
-"""What our child processes inherit: what they are known to need, never the whole environment with its secrets."""
+"""The environment of our child processes: only what they need, never all of ours with its secrets."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import re
 from collections.abc import Collection
 from typing import Final
 
-# Where programs, files and the user's session are, and how the user writes.
+# Paths of programs and files, the user's session, the locale.
 _SYSTEM: Final = (
     r"PATH|HOME|USER|LOGNAME|SHELL|TMPDIR|TMP|TEMP|LANG|LANGUAGE|LC_\w+|TZ|XDG_\w+|DBUS_SESSION_BUS_ADDRESS|"
     r"LD_LIBRARY_PATH|LD_PRELOAD|DYLD_\w+|MALLOC_\w+|__CF_USER_TEXT_ENCODING"
 )
 _SYSTEM_NAME: Final = re.compile(_SYSTEM)
-# … and how Python, MLX and the libraries below it compute, and where models are.
+# Settings of Python, MLX and the libraries below it, and the folders of models.
 _ENGINE_NAME: Final = re.compile(
     rf"{_SYSTEM}|PYTHON\w+|VIRTUAL_ENV|__PYVENV_LAUNCHER__|(?:MLX|METAL|MTL|MPS|CUDA|NVIDIA|OMP|OPENBLAS|MKL|VECLIB)_\w+|"
     r"(?:HF|HUGGINGFACE|TRANSFORMERS|TOKENIZERS|SAFETENSORS|COV_CORE|COVERAGE)_\w+"
 )
-# What a download needs besides; a token and the password of a proxy may be among it.
+# What downloads also need, which may include a token and a proxy's password.
 _DOWNLOAD_NAME: Final = re.compile(
     r"HF_TOKEN(?:_PATH)?|HUGGING_FACE_HUB_TOKEN|SSL_CERT_(?:FILE|DIR)|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|"
     r"(?:HTTPS?|ALL|NO)_PROXY|(?:https?|all|no)_proxy"
@@ -27,12 +27,12 @@ _SECRET: Final = re.compile(r"KEY|TOKEN(?!IZERS)|SECRET|PASSW|CREDENTIAL|AUTH(?!
 
 
 def system_environment() -> dict[str, str]:
-    """For programs of the system's, and for a Redis."""
+    """The environment for system programs and for Redis."""
     return _chosen(_SYSTEM_NAME)
 
 
 def engine_environment(*, downloads: bool, private: Collection[str] = ()) -> dict[str, str]:
-    """For a process that computes. `downloads`: it may have to get its model; `private` names are left out anyway."""
+    """The environment for an engine. `downloads`: it may have to fetch its model; `private` names are left out."""
     found = _chosen(_ENGINE_NAME)
     if downloads:
         found |= {name: value for name, value in os.environ.items() if _DOWNLOAD_NAME.fullmatch(name)}
@@ -40,7 +40,7 @@ def engine_environment(*, downloads: bool, private: Collection[str] = ()) -> dic
 
 
 def forget_download_secrets() -> None:
-    """Take from this process what only a download needed."""
+    """Remove from this process' environment what only downloads need."""
     for name in [name for name in os.environ if _DOWNLOAD_NAME.fullmatch(name)]:
         del os.environ[name]
 

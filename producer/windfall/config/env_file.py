@@ -1,4 +1,4 @@
-"""A file of KEY=VALUE lines: the keys of a worker that no shell starts."""
+"""A file of KEY=VALUE lines: the keys of a worker that is not started from a shell."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from windfall.errors import ConfigError
 
 
 def read_env_file(path: Path) -> dict[str, SecretStr]:
-    """The variables of the file. Raises `ConfigError`, which never quotes a line: it may be half a key."""
+    """The variables in the file. Raises `ConfigError`, which never quotes a line: it may be part of a key."""
     try:
         require_private(path, "keys")
         text = read_believed(path)
@@ -33,6 +33,6 @@ def read_env_file(path: Path) -> dict[str, SecretStr]:
 
 
 def into_environment(variables: Mapping[str, SecretStr]) -> None:
-    """Set what is not set yet: as everywhere, what a person exported wins over a file."""
+    """Set the variables that are not set yet: as everywhere, the environment wins over a file."""
     for name, value in variables.items():
         os.environ.setdefault(name, value.get_secret_value())

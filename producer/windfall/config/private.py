@@ -1,4 +1,4 @@
-"""Files with secrets: only their user may read them."""
+"""Files with secrets, which only their owner may read."""
 
 from __future__ import annotations
 
@@ -12,53 +12,55 @@ from typing import IO, Final
 
 from windfall.errors import ConfigError
 
-_OTHERS: Final = 0o077  # what group and others may do
+_OTHERS: Final = 0o077  # the permissions of group and others
 MODE: Final = 0o600
 
 
 def open_to_others(path: Path) -> bool:
-    """Whether anybody but its user may read, write or run the file."""
+    """Whether anyone but its owner may read, write or execute the file."""
     return bool(path.stat().st_mode & _OTHERS)
 
 
 def require_private(path: Path, secret: str) -> None:
-    """Raise `ConfigError`, with the command that mends it, where others may read the file that holds this secret."""
+    """Raise `ConfigError`, with the command that fixes it, if others may read the file that holds this secret."""
     if open_to_others(path):
-        raise ConfigError(f"{path} holds {secret}, and others can read it; type: {how_to_close(path)}")
+        raise ConfigError(f"{path} holds {secret}, and others can read it; run: {how_to_close(path)}")
 
 
 def how_to_close(path: Path) -> str:
-    """The command that takes the file from others."""
+    """The command that makes the file private."""
     return f"chmod 600 {shlex.quote(str(path))}"
 
 
 def create_private(path: Path, text: str) -> None:
-    """Write a new file that only its user may read, from its first byte on."""
+    """Write a new file that only its owner may ever read."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE), "w", encoding="utf-8") as file:
         file.write(text)
 
 
 def require_private_folder(folder: Path) -> None:
-    """Raise `ConfigError` unless this is a folder of this user's that nobody else may look into."""
+    """Raise `ConfigError` unless this folder belongs to this user and nobody else may access it."""
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & _OTHERS:
-        raise ConfigError(f"{folder} must be a folder that is yours alone; type: chmod 700 {shlex.quote(str(folder))}")
+        raise ConfigError(
+            f"{folder} must be a folder that only you can access; run: chmod 700 {shlex.quote(str(folder))}"
+        )
 
 
 def private_opener(path: str, flags: int) -> int:
-    """For `open(…, opener=…)`: a file that it makes is its user's alone; one that is there keeps its mode."""
+    """For `open(…, opener=…)`: a new file is private; an existing one keeps its mode."""
     return os.open(path, flags, MODE)
 
 
 def open_private(path: Path, mode: str) -> IO[bytes]:
-    """Open a file of bytes; where it is new, only its user may read it, from its first byte on."""
-    file: IO[bytes] = open(path, mode, opener=private_opener)  # noqa: SIM115 - Path.open knows no opener
+    """Open a binary file; a new one is only ever readable by its owner."""
+    file: IO[bytes] = open(path, mode, opener=private_opener)  # noqa: SIM115 - Path.open has no opener
     return file
 
 
 def append_private(path: Path) -> IO[bytes]:
-    """Open a file of bytes to add to it, as `open_private` does, but neither through a link nor into a pipe.
+    """Open a binary file for appending, as `open_private` does, but refuse links and pipes.
 
     Raises `OSError`.
     """
@@ -70,9 +72,9 @@ def append_private(path: Path) -> IO[bytes]:
 
 
 def replacement(path: Path, like: os.stat_result) -> IO[bytes]:
-    """A new empty file, to be put in the place of one that is `like` this: with its mode and, where one may, its owner.
+    """Create an empty file to replace one whose status is `like`: with its mode and, if permitted, its owner.
 
-    Whatever stood under the name is taken away and never written to: it may be a link that somebody else left there.
+    Anything already at the path is removed and never written to: another user may have left a link there.
     """
     path.unlink(missing_ok=True)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, MODE)

@@ -1,8 +1,8 @@
-"""What is set outside a command line: the environment, then `windfall.toml`. The only reader of the environment here.
+"""Settings from the environment and `windfall.toml`. Nothing else in the producer reads the environment.
 
-A flag wins over a `WINDFALL_…` variable, this over the file that `--config` names; without that flag, over
+A flag wins over a `WINDFALL_…` variable, and a variable over the settings file: the one that `--config` names, else
 `windfall.toml` in the working folder, else in `$XDG_CONFIG_HOME/windfall/` (`~/.config/windfall/`). A file that another
-user can have written is not read (see trust.py), and none decides where a key may go (`key_origins`).
+user may have written is not read (see trust.py), and no file decides where a key may be sent (`key_origins`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LIMITS: Final = ("max_row_bytes", "max_batch_rows", "max_metadata_bytes")
 
 
 class Settings(BaseModel):
-    """The settings of a producer, and the tables that only a worker looks into."""
+    """The settings of a producer, and the tables that only a worker interprets."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -41,23 +41,23 @@ class Settings(BaseModel):
     models: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)  #: `[models.NAME]`
     providers: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)  #: `[providers.NAME]`
     source: Path | None = None  #: the file that was read
-    redis_of_file: str | None = Field(default=None, repr=False)  #: the Redis that it names
-    #: where keys may go besides their built-in homes, also over plain HTTP; of the environment, never of a file
+    redis_of_file: str | None = Field(default=None, repr=False)  #: the Redis that the file names
+    #: extra origins that keys may be sent to, even over plain HTTP; from the environment, never from a file
     key_origins: tuple[str, ...] = ()
 
     @property
     def folder_decides(self) -> bool:
-        """Whether the Redis is that of a file which merely lies in the working folder."""
+        """Whether the Redis was chosen by a file that merely happens to be in the working folder."""
         return self.source == Path(FILE_NAME) and self.redis == self.redis_of_file
 
     @property
     def limits(self) -> Limits:
-        """What a producer takes at most."""
+        """The limits of a producer."""
         return Limits(self.max_row_bytes, self.max_batch_rows, self.max_metadata_bytes)
 
 
 class _File(BaseModel):
-    """`windfall.toml`; what the worker alone reads is only known by name here."""
+    """`windfall.toml`; of tables that only the worker reads, just the names are known here."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -77,7 +77,7 @@ class _Environment(BaseSettings):
     max_row_bytes: _Size | None = None
     max_batch_rows: _Size | None = None
     max_metadata_bytes: _Size | None = None
-    key_origins: str = ""  #: with blanks between them
+    key_origins: str = ""  #: separated by blanks
     trusted_config: Path | None = None
     xdg_config_home: Path | None = Field(default=None, validation_alias="XDG_CONFIG_HOME")
     xdg_state_home: Path | None = Field(default=None, validation_alias="XDG_STATE_HOME")
@@ -114,7 +114,7 @@ class _Otel(BaseSettings):
 
 
 def traces_exporters() -> tuple[str, ...]:
-    """What the standard variables of OpenTelemetry say that spans go to; nothing unless one of them was set."""
+    """The exporters of spans that OpenTelemetry's standard variables name; none unless one of them is set."""
     otel = _Otel()
     if otel.sdk_disabled.lower() == "true":
         return ()
@@ -124,45 +124,45 @@ def traces_exporters() -> tuple[str, ...]:
 
 
 def otlp_protocol() -> str:
-    """What the standard variables of OpenTelemetry say that OTLP is spoken over."""
+    """The OTLP protocol that OpenTelemetry's standard variables name."""
     otel = _Otel()
     return otel.exporter_otlp_traces_protocol or otel.exporter_otlp_protocol or "http/protobuf"
 
 
 def find_config(given: Path | None) -> Path | None:
-    """The `windfall.toml` that counts, or None. Raises `ConfigError` where the given one is not there."""
+    """The settings file to read, or None. Raises `ConfigError` if the given one does not exist."""
     if given is not None:
         if not given.is_file():
-            raise ConfigError(f"no settings file {given}: --config names a file such as {FILE_NAME}")
+            raise ConfigError(f"settings file {given} not found: --config takes the path of a file such as {FILE_NAME}")
         return given
     candidates = (Path(FILE_NAME), config_home() / "windfall" / FILE_NAME)
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
 def config_home() -> Path:
-    """Where this user's programs have their settings."""
+    """The folder of this user's settings."""
     return _environment().xdg_config_home or Path.home() / ".config"
 
 
 def state_home() -> Path:
-    """Where this user's programs keep what they wrote, such as logs."""
+    """The folder of this user's program state, such as logs."""
     return _environment().xdg_state_home or Path.home() / ".local" / "state"
 
 
 def read_config(path: Path, *, trusted: Path | None = None) -> dict[str, Any]:
-    """The tables of a settings file. Raises `ConfigError`; `trusted` is believed whoever can write it."""
+    """The tables of a settings file. Raises `ConfigError`; `trusted` is read even if others can write to it."""
     try:
         return tomllib.loads(read_believed(path, trusted=trusted))
     except OSError as exc:
         raise ConfigError(f"cannot read {path}: {exc.strerror}") from exc
     except RecursionError as exc:
-        raise ConfigError(f"{path} is no TOML: it is nested too deeply") from exc
+        raise ConfigError(f"{path} is not valid TOML: it is nested too deeply") from exc
     except tomllib.TOMLDecodeError as exc:
-        raise ConfigError(f"{path} is no TOML: {exc}") from exc
+        raise ConfigError(f"{path} is not valid TOML: {exc}") from exc
 
 
 def _from_file(redis: str | None, trusted: Path | None) -> str | None:
-    """The URL; for `@FILE` it is what stands in the file, out of sight of `ps` and of the shell's history."""
+    """The URL; `@FILE` reads it from a file, which keeps it out of `ps` and the shell's history."""
     if redis is None or not redis.startswith("@"):
         return redis
     path = Path(redis[1:]).expanduser()
@@ -172,7 +172,7 @@ def _from_file(redis: str | None, trusted: Path | None) -> str | None:
     except OSError as exc:
         raise ConfigError(f"cannot read {path}, which {redis} names: {exc.strerror}") from exc
     if not url or len(url.split()) != 1:
-        raise ConfigError(f"{path} must hold one URL and nothing else, such as redis://:PASSWORD@HOST:6379")
+        raise ConfigError(f"{path} must contain one URL and nothing else, such as redis://:PASSWORD@HOST:6379")
     return url
 
 

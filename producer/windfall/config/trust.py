@@ -1,7 +1,7 @@
-"""Whose settings files are believed: those that nobody but this user, and root, can have written.
+"""Which settings files are trusted: those that only this user or root can have written.
 
-Whoever writes `windfall.toml` decides where prompts and keys go. So a file is refused where another user owns it or can
-change it, or could put another in its place: somebody may write to a folder on its path that has no sticky bit.
+Whoever writes `windfall.toml` decides where prompts and keys go. So a file is rejected if another user owns it, can
+change it, or could replace it because a folder on its path is writable and has no sticky bit.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import Final
 
 from windfall.errors import ConfigError
 
-#: Bytes of a file with settings or keys; a larger one was not written by a person.
+#: Bytes of a file with settings or keys; nobody writes a larger one by hand.
 LARGEST: Final = 1 << 20
 
-#: The variable that names a file which is to be believed whoever can write it.
+#: The variable that names a file to trust even if others can write to it.
 TRUSTED: Final = "WINDFALL_TRUSTED_CONFIG"
 
 
 def read_believed(path: Path, *, trusted: Path | None = None) -> str:
-    """The text of a file that is believed. Raises `ConfigError`, and `OSError` where it cannot be read.
+    """The text of a trusted file. Raises `ConfigError`, and `OSError` if it cannot be read.
 
-    `trusted` is believed whatever its owner. What is looked at is what is read: the file is opened once.
+    The file `trusted` is accepted whoever owns it. The file is opened once, so what is checked is what is read.
     """
-    # A pipe that somebody planted would block the opening of it for ever.
+    # Opening a planted pipe would block forever.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         found = os.fstat(descriptor)
@@ -36,11 +36,11 @@ def read_believed(path: Path, *, trusted: Path | None = None) -> str:
             _require_ours(path, found)
         data = file.read(LARGEST + 1)
     if len(data) > LARGEST:
-        raise ConfigError(f"{path} is larger than {LARGEST >> 20} MiB: it holds no settings")
+        raise ConfigError(f"{path} is larger than {LARGEST >> 20} MiB: it cannot be a settings file")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as exc:
-        raise ConfigError(f"{path} is not text in UTF-8") from exc
+        raise ConfigError(f"{path} is not UTF-8 text") from exc
 
 
 def _require_ours(path: Path, found: os.stat_result) -> None:
@@ -54,7 +54,7 @@ def _require_ours(path: Path, found: os.stat_result) -> None:
 def _require_folders(path: Path, nearest: Path) -> None:
     for folder in (nearest, *nearest.parents):
         if os.statvfs(folder).f_flag & os.ST_RDONLY:
-            continue  # such as a volume of Kubernetes, whose mode says that everybody may write
+            continue  # such as a Kubernetes volume, whose mode says that everyone may write
         found = folder.stat()
         if not found.st_mode & stat.S_ISVTX:
             _require(path, found, f"its folder {folder}", mend=f"chmod go-w {shlex.quote(str(folder))}")
@@ -66,17 +66,17 @@ def _require(path: Path, found: os.stat_result, what: str, *, mend: str) -> None
     if found.st_uid not in _believed():
         raise _refusal(path, f"{what} belongs to user {_name(found.st_uid)}", "")
     if stat.S_ISLNK(found.st_mode):
-        return  # the mode of a link means nothing
+        return  # the mode of a link has no meaning
     others = found.st_mode & stat.S_IWOTH
     group = found.st_mode & stat.S_IWGRP and not _is_private(found.st_gid)
     if others or group:
-        raise _refusal(path, f"{what} can be written by {'others' if others else 'its group'}", mend)
+        raise _refusal(path, f"{what} is writable by {'others' if others else 'its group'}", mend)
 
 
 def _refusal(path: Path, why: str, mend: str) -> ConfigError:
-    ways = [f"type: {mend}"] if mend else []
+    ways = [f"run: {mend}"] if mend else []
     ways.append(f"set {TRUSTED}={shlex.quote(str(path.absolute()))} if you trust what it says")
-    return ConfigError(f"{path} is not read, because {why}; {', or '.join(ways)}")
+    return ConfigError(f"{path} was not read, because {why}; {', or '.join(ways)}")
 
 
 def _believed() -> frozenset[int]:
@@ -84,8 +84,8 @@ def _believed() -> frozenset[int]:
 
 
 def _is_private(gid: int) -> bool:
-    """Whether the group is this user's alone, as many Linuxes make one for each user (and a umask of 002)."""
-    import grp  # noqa: PLC0415 - it reads a database, which most calls do without
+    """Whether this user is the group's only member: many Linuxes create one per user (and use umask 002)."""
+    import grp  # noqa: PLC0415 - it reads a database, which most calls do not need
     import pwd  # noqa: PLC0415 - the same
 
     if gid == 0:
@@ -98,7 +98,7 @@ def _is_private(gid: int) -> bool:
 
 
 def _name(uid: int) -> str:
-    import pwd  # noqa: PLC0415 - it reads a database, which most calls do without
+    import pwd  # noqa: PLC0415 - it reads a database, which most calls do not need
 
     try:
         return pwd.getpwuid(uid).pw_name

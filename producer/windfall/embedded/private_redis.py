@@ -1,9 +1,9 @@
-"""A Redis that only this process can use: a Unix socket in a folder of its user's, and one user with a password.
+"""A Redis that only this process can use: a Unix socket in a private folder, and one user with a password.
 
-No port: whoever else is on the machine could connect to it. The password keeps out what gets at the socket all the same
-(another program of this user's, a folder that was opened to others), and the rights leave nothing by which a server
-can be made to write files or to run code: `CONFIG`, `MODULE`, `DEBUG`, `REPLICAOF`, `MIGRATE`, `SAVE` and the like.
-They are given by category, because Redis 6.2 refuses to start with the name of a command that came later.
+There is no port, because other users of the machine could connect to it. The password keeps out whatever reaches the
+socket anyway (another program of the same user, a folder opened to others). The ACL grants no command that makes a
+server write files or run code, such as `CONFIG`, `MODULE`, `DEBUG`, `REPLICAOF`, `MIGRATE` and `SAVE`. It lists
+categories, because Redis 6.2 refuses to start when an ACL names a command of a later version.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from windfall.config.private import create_private, require_private_folder
 from windfall.embedded.redis_process import running
 from windfall.errors import ConfigError
 
-#: Bytes of a socket's path: macOS takes 104 with the final zero, Linux 108.
+#: Bytes of a socket's path: macOS allows 104 with the final zero, Linux 108.
 _LONGEST: Final = 103
 _SOCKET: Final = "redis.sock"
 _CONFIG: Final = "redis.conf"
@@ -35,7 +35,7 @@ _RIGHTS: Final = "+@read +@write +@connection +@transaction +@pubsub +@scripting
 async def private_redis(server: Path, folder: Path, *, durable: bool) -> AsyncIterator[str]:
     """Run this `redis-server` with its files in `folder`; yields its URL once it answers.
 
-    Raises `ConfigError` where the folder is open to others, and `BrokerUnavailable`.
+    Raises `ConfigError` if the folder is open to others, and `BrokerUnavailable`.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     require_private_folder(folder)
@@ -53,7 +53,7 @@ async def private_redis(server: Path, folder: Path, *, durable: bool) -> AsyncIt
 
 
 def _config(folder: Path, socket: Path, password: str, *, durable: bool) -> str:
-    """redis.conf, which unlike a command line nobody reads in `ps`."""
+    """redis.conf: unlike a command line, it does not show in `ps`."""
     digest = hashlib.sha256(password.encode()).hexdigest()
     lines = [
         "port 0",
@@ -73,7 +73,7 @@ def _config(folder: Path, socket: Path, password: str, *, durable: bool) -> str:
 
 
 def _quoted(path: Path) -> str:
-    """A word of redis.conf. Bytes that are no text are written out, as those of a control character are."""
+    """A quoted word of redis.conf; control characters and bytes that are not text are escaped."""
     inner = "".join(
         chr(byte) if 0x20 < byte < 0x7F and byte not in b'"\\' else f"\\x{byte:02x}" for byte in os.fsencode(path)
     )
@@ -82,7 +82,7 @@ def _quoted(path: Path) -> str:
 
 @contextmanager
 def _socket_folder(folder: Path) -> Iterator[Path]:
-    """The folder itself, or where its path is too long for a socket, one of its own with a short path."""
+    """The folder itself or, if its path is too long for a socket, a temporary one with a short path."""
     if len(os.fsencode(folder / _SOCKET)) <= _LONGEST:
         yield folder
         return
@@ -90,7 +90,7 @@ def _socket_folder(folder: Path) -> Iterator[Path]:
         short = Path(tempfile.mkdtemp(prefix="windfall-", dir="/tmp"))
     except OSError as exc:
         raise ConfigError(
-            f"{folder} is too long for a socket, and /tmp takes none ({exc.strerror}): shorten TMPDIR"
+            f"{folder} is too long for a socket, and /tmp cannot be used ({exc.strerror}): set TMPDIR to a shorter path"
         ) from exc
     try:
         yield short

@@ -1,4 +1,4 @@
-"""A `redis-server` as a child that lives exactly as long as this process, however that ends."""
+"""A `redis-server` child that lives exactly as long as this process, however it ends."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from windfall.config.child_environment import system_environment
 from windfall.config.private import open_private
 from windfall.errors import BrokerError, BrokerUnavailable
 
-# Ends redis-server when the pipe on its standard input ends: works on macOS too, where no process can ask to be
-# told of its parent's death. The server's own stdin is not the pipe. The folder of its socket, where it has one of its
-# own, is removed even after a kill -9 of this process.
+# Stops redis-server when the pipe on stdin closes: this also works on macOS, where a process cannot ask to be
+# notified of its parent's death. The server's own stdin is not the pipe. A temporary folder for the socket is removed
+# even after a kill -9 of this process.
 _GUARD: Final = (
     'sockets=$1; shift; "$@" </dev/null & server=$!; cat >/dev/null; kill $server 2>/dev/null; wait $server; '
     '[ -z "$sockets" ] || rm -rf "$sockets"'
@@ -26,9 +26,9 @@ _LAST_WORDS: Final = 300  # characters of its log
 
 @asynccontextmanager
 async def running(command: Sequence[str], url: str, log: Path, sockets: Path | None = None) -> AsyncIterator[None]:
-    """Run the command until the body ends, which begins once `url` answers. `sockets`: a folder to remove at the end.
+    """Run the command while the body runs, which starts once `url` answers. `sockets`: a folder to remove at the end.
 
-    Raises `BrokerUnavailable`, with the last line of its log.
+    Raises `BrokerUnavailable`, with the last line of the server's log.
     """
     with open_private(log, "ab") as file:
         process = await asyncio.create_subprocess_exec(
@@ -56,4 +56,4 @@ async def _answering(url: str, process: Process, log: Path) -> None:
             return
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
     said = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
-    raise BrokerUnavailable(f"the embedded redis-server did not start; it said last: {said[:_LAST_WORDS]}")
+    raise BrokerUnavailable(f"the embedded redis-server did not start; its last words: {said[:_LAST_WORDS]}")

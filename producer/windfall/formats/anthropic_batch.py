@@ -1,7 +1,7 @@
 """Anthropic batch lines -> request bodies.
 
-A line is `{"custom_id", "params": {…}}` (https://docs.anthropic.com/en/api/creating-message-batches). What its params
-say is said again in OpenAI's words; what those cannot say is refused by name.
+A line is `{"custom_id", "params": {…}}` (https://docs.anthropic.com/en/api/creating-message-batches). Its params are
+translated into OpenAI's terms; a field that has no equivalent there is rejected by name.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def is_anthropic_line(row: dict[str, Any]) -> bool:
 
 
 def unwrap(row: dict[str, Any]) -> dict[str, Any]:
-    """The row as an OpenAI body, with the line's `custom_id` in it. Raises `InvalidRequest`."""
+    """The row as an OpenAI body that includes the line's `custom_id`. Raises `InvalidRequest`."""
     for name in row:
         if name not in _ENVELOPE:
             raise InvalidRequest(unknown_field(name, _ENVELOPE), field=name)
@@ -56,7 +56,7 @@ def unwrap(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def translate(params: AnthropicParams) -> dict[str, Any]:
-    """Messages params as an OpenAI body. Raises `InvalidRequest` for what that cannot say."""
+    """Messages params as an OpenAI body. Raises `InvalidRequest` for anything that has no equivalent."""
     body = params.plain("model", "max_tokens", "temperature", "top_p", "top_k", "stream")
     body["messages"] = list(_messages(params))
     if params.stop_sequences:
@@ -89,7 +89,10 @@ def _messages(params: AnthropicParams) -> Iterator[dict[str, Any]]:
         yield {"role": "system", "content": _content(params.system)}
     if params.messages[-1].role == "assistant":
         last = len(params.messages) - 1
-        raise InvalidRequest("a last turn of the assistant cannot be continued", field=f"params.messages.{last}.role")
+        raise InvalidRequest(
+            "a final assistant turn cannot be continued (prefilling is not supported)",
+            field=f"params.messages.{last}.role",
+        )
     for number, message in enumerate(params.messages):
         if isinstance(message.content, str):
             yield {"role": message.role, "content": message.content}
@@ -109,7 +112,7 @@ def _check_blocks(message: AnthropicMessage, field: str) -> None:
 
 
 def _user_turn(blocks: tuple[Block, ...]) -> Iterator[dict[str, Any]]:
-    """Tool results become messages of their own, which OpenAI wants; what stands between them stays one message."""
+    """Tool results become separate messages, as OpenAI requires; the blocks between them stay one message."""
     parts: list[TextBlock | ImageBlock] = []
     for block in blocks:
         if isinstance(block, ToolResultBlock):

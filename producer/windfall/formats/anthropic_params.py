@@ -1,9 +1,9 @@
 """The params of an Anthropic batch line, as far as Windfall can honour them.
 
-The shapes are those of Anthropic's Messages API (https://docs.anthropic.com/en/api/messages). What is not here is
-refused by name: server tools, documents, containers (`windfall.fields` has the table).
+The shapes are those of Anthropic's Messages API (https://docs.anthropic.com/en/api/messages). Anything not listed here
+is rejected by name: server tools, documents, containers (see the table in `windfall.fields`).
 
-`cache_control` is taken on every block and says nothing new: prefixes that requests share are always computed once.
+`cache_control` is accepted on every block and has no effect: shared prefixes are always computed only once.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class TextBlock(_Block):
 
     type: Literal["text"]
     text: str
-    citations: tuple[JsonValue, ...] | None = None  # of an earlier answer; they say nothing to a model
+    citations: tuple[JsonValue, ...] | None = None  # from an earlier answer; they mean nothing to a model
 
 
 class Base64Source(_Shape):
@@ -47,7 +47,7 @@ class Base64Source(_Shape):
 
 
 class URLSource(_Shape):
-    """An image by its address."""
+    """An image given by its URL."""
 
     type: Literal["url"]
     url: str
@@ -67,7 +67,7 @@ class ToolUseBlock(_Block):
     id: str
     name: str
     input: dict[str, JsonValue]
-    caller: dict[str, JsonValue] | None = None  # who called the tool: of an earlier answer, too
+    caller: dict[str, JsonValue] | None = None  # who called the tool: also from an earlier answer
 
 
 class ToolResultBlock(_Block):
@@ -76,11 +76,11 @@ class ToolResultBlock(_Block):
     type: Literal["tool_result"]
     tool_use_id: str
     content: str | tuple[Annotated[TextBlock | ImageBlock, Field(discriminator="type")], ...] | None = None
-    is_error: Literal[False] | None = None  # an OpenAI tool message has no place for it
+    is_error: Literal[False] | None = None  # OpenAI's tool messages have no such field
 
 
 class ThinkingBlock(_Shape):
-    """What the model thought in an earlier turn; the signature means something to Anthropic alone."""
+    """The model's thinking in an earlier turn; only Anthropic can use the signature."""
 
     type: Literal["thinking"]
     thinking: str
@@ -101,7 +101,7 @@ class AnthropicMessage(_Shape):
 
 
 class Tool(_Block):
-    """A tool of the user's own."""
+    """A tool that the user defines."""
 
     name: str
     description: str | None = None
@@ -141,7 +141,7 @@ class OutputConfig(_Shape):
 
 
 class Metadata(_Shape):
-    """Who asks."""
+    """Who the request is for."""
 
     user_id: str | None = None
 
@@ -164,12 +164,12 @@ class AnthropicParams(_Shape):
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
     cache_control: CacheControl | None = None
-    # Accepted, and named in the result.
+    # Accepted, and named in the result as ignored.
     diagnostics: dict[str, JsonValue] | None = None
     service_tier: Literal["auto", "standard_only"] | None = None
     speed: Literal["standard", "fast"] | None = None
     user_profile_id: str | None = None
 
     def plain(self, *names: str) -> dict[str, Any]:
-        """These fields as they are, where they were given."""
+        """These fields unchanged, if they were given."""
         return {name: value for name in names if (value := getattr(self, name)) is not None}

@@ -1,7 +1,7 @@
-"""A set of texts of which only 64-bit hashes are kept, in 8 bytes each at most thrice over.
+"""A compact set of strings: it keeps only their 64-bit hashes, in at most 24 bytes each.
 
-A `set` of a million such hashes takes 64 MB; this takes 17. Two texts of one hash are taken for one: among a million
-that happens once in 40 million files.
+A `set` of a million such hashes takes 64 MB; this takes 17. Strings with the same hash count as equal: for a million
+strings that happens once in 40 million files.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ _FIRST: Final = 1 << 10
 
 
 class Digests:
-    """Open addressing with linear probing in an array; 0 marks a free place.
+    """Open addressing with linear probing in an array; 0 marks a free slot.
 
-    One thread adds; another may ask meanwhile, and so an array is whole before it takes the place of the last one.
+    One thread may add while another looks up, so a new array is complete before it replaces the old one.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Digests:
         self._count = 0
 
     def add(self, text: str) -> bool:
-        """Add a text; False if it was there."""
+        """Add a string; False if it was already there."""
         digest = _digest(text)
         place = _find(self._places, digest)
         if self._places[place] == digest:
@@ -51,7 +51,7 @@ class Digests:
 
 
 def _find(places: array[int], digest: int) -> int:
-    """Where it is, or where it would be."""
+    """The slot where it is, or would be."""
     last = len(places) - 1
     place = digest & last
     while (found := places[place]) and found != digest:

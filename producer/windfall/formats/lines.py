@@ -1,4 +1,4 @@
-"""A stream of bytes as numbered lines, of which none can fill the memory."""
+"""Reading a byte stream as numbered lines, with bounded memory."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ _SKIPPED_AT_ONCE: Final = 1 << 16
 
 
 class Lines(Protocol):
-    """What lines are read from."""
+    """A source of lines."""
 
     def readline(self, size: int, /) -> bytes:
-        """The next line, or as much of it."""
+        """The next line, or at most `limit` bytes of it."""
         ...
 
 
 def split_lines(stream: Lines, limit: int) -> Iterator[tuple[int, bytes | None]]:
-    """Every line that is not blank, with its number (from 1) and without its line end.
+    """Every line that is not blank, with its number (from 1) and without its line ending.
 
-    A line of more than `limit` bytes comes as None: what is beyond the limit is read in small pieces and never kept.
+    A line of more than `limit` bytes is yielded as None: its excess is read in small pieces and discarded.
     """
     number = 0
     while data := stream.readline(limit + 2):  # room for \r\n

@@ -1,10 +1,10 @@
-"""What a file is that holds no JSON objects, and how to make one of it that does."""
+"""Guessing what a file without JSON objects is, and how to convert it."""
 
 from __future__ import annotations
 
 from typing import Final
 
-#: Bytes of a file's beginning that are looked at.
+#: Bytes examined at the beginning of a file.
 HEAD_BYTES: Final = 4096
 
 _MAGIC: Final = (
@@ -29,7 +29,7 @@ _TABLES: Final = (
 
 
 def looks_like(head: bytes) -> str | None:
-    """What a file with this beginning is, and what to do with it; None where nothing can be said."""
+    """What a file with this beginning is, and how to convert it; None if unknown."""
     for magic, what in _MAGIC:
         if head.startswith(magic):
             return what
@@ -45,7 +45,7 @@ def looks_like(head: bytes) -> str | None:
 
 
 def _table(lines: list[str]) -> str | None:
-    """The last line may be cut, so it is not looked at where there are others."""
+    """Detect CSV and its delimiter. The last line may be cut off, so it is ignored if there are others."""
     for separator, name, option in _TABLES:
         counts = {line.count(separator) for line in (lines[:-1] if len(lines) > 2 else lines) if line.strip()}
         if counts and 0 not in counts and (len(counts) == 1 or separator == "\t"):

@@ -1,10 +1,9 @@
-"""Which answers of an output file belong to which rows of an input file, where either may have changed meanwhile.
+"""Matching the answers of an output file to the rows of an input file, either of which may have changed.
 
-An answer is a row's when both its `custom_id` and its fingerprint are the row's. A row that has no `custom_id` is named
-after its line, so its name says nothing once a row was put in front: of the answers that are left over under such
-names, the row takes one with its fingerprint, and the answer is renamed after it. Of n equal rows each takes one.
-Nothing is ever matched by name or place alone: an answer without a fingerprint, from an earlier version, belongs to no
-row.
+An answer belongs to a row if both its `custom_id` and its fingerprint match. A row without a `custom_id` is named after
+its line, so its name means nothing once a row was inserted before it: among the unmatched answers with such names, the
+row takes one with its fingerprint, and the answer is renamed. Each of n equal rows takes one. Nothing is ever matched
+by name or position alone: an answer without a fingerprint, from an earlier version, belongs to no row.
 """
 
 from __future__ import annotations
@@ -27,25 +26,25 @@ _BY_LINE: Final = re.compile(r"row-\d+(-again)*")
 _SIMULATED: Final = "simulated"
 
 
-#: What an answer is matched by: its name, and what it answers.
+#: The key that answers are matched by: the name, and the fingerprint of the request.
 Key = Callable[[Line], str]
 
 
 @dataclass(slots=True)
 class Matched:
-    """What was found. `names` and `replaced` are by the keys of the answers left over."""
+    """The outcome. `names` and `replaced` contain the keys of unmatched answers."""
 
     key: Key
     reused: int = 0  #: rows that have their answer
-    changed: int = 0  #: rows whose name has the answer to something else
-    new: int = 0  #: rows without any
+    changed: int = 0  #: rows whose name has an answer to a different request
+    new: int = 0  #: rows without an answer
     strays: int = 0  #: answers that belong to no row, and stay
     unknown: int = 0  #: answers without a fingerprint among those that are replaced
-    names: dict[str, str] = field(default_factory=dict)  #: the new name of an answer whose row has moved
+    names: dict[str, str] = field(default_factory=dict)  #: the new names of answers whose rows have moved
     replaced: set[str] = field(default_factory=set)  #: answers under the name of a row that is not theirs
 
     def applied_to(self, line: Line) -> Line | None:
-        """The answer under its row's name, or None where it has to make room."""
+        """The answer under its row's name, or None if it has to be removed."""
         key = self.key(line)
         if key in self.replaced:
             return None
@@ -53,24 +52,24 @@ class Matched:
 
 
 def key_of_row(row: Row) -> str:
-    """What an answer to this row has as its key."""
+    """The key of an answer to this row."""
     return f"{row.custom_id}\0{_content(row)}"
 
 
 def key_of_line(line: Line) -> str:
-    """The key of an answer, whatever gave it."""
+    """The key of any answer."""
     return f"{line['custom_id']}\0{_answered(line)}"
 
 
 def key_of_real_line(line: Line) -> str:
-    """The key of an answer that a model gave; what was simulated answers nothing."""
+    """The key of a model's answer; simulated ones answer nothing."""
     ours = line.get("windfall")
     simulated = isinstance(ours, dict) and ours.get("backend") == _SIMULATED
     return key_of_line(line | {"windfall": None} if simulated else line)
 
 
 def match(lines: Callable[[], Iterable[Line]], rows: Callable[[], Iterator[Row]], key: Key) -> Matched:
-    """Compare them. Both are read twice, in memory that grows with the answers left over and hardly with the files."""
+    """Compare them. Both are read twice; memory grows with the number of unmatched answers, hardly with the files."""
     there, taken = Digests(), Digests()
     for line in lines():
         there.add(key(line))
@@ -111,7 +110,7 @@ def _match_left(found: Matched, left: dict[str, str], rows: Iterator[Row], taken
 
 
 def _free(left: dict[str, str]) -> dict[str, list[str]]:
-    """By what they answer: the answers left over whose names only tell where their rows once stood, the first last."""
+    """Unmatched answers that are named after a line, by the fingerprint of their request, the first one last."""
     free: dict[str, list[str]] = defaultdict(list)
     for key, name in reversed(left.items()):
         if _BY_LINE.fullmatch(name) and not key.endswith("\0"):
@@ -120,12 +119,12 @@ def _free(left: dict[str, str]) -> dict[str, list[str]]:
 
 
 def _content(row: Row) -> str:
-    """A row that cannot run is answered with why: that is all that tells one from another."""
+    """The content of an invalid row: its error, which is all that distinguishes one from another."""
     return str(row.error) if isinstance(row, InvalidRow) else fingerprint(row)
 
 
 def _answered(line: Line) -> str:
-    """What a line answers, as `_content` has it; empty where that cannot be told."""
+    """What a line answers, in the form of `_content`; empty if unknown."""
     ours, error = line.get("windfall"), line.get("error")
     found = ours.get("fingerprint") if isinstance(ours, dict) else None
     if not found and isinstance(error, dict) and error.get("code") == RequestRejected.type:

@@ -1,7 +1,7 @@
 """OpenAI Batch lines and bare bodies -> request bodies.
 
 A line is `{"custom_id", "method": "POST", "url": "/v1/chat/completions", "body": {…}}`
-(https://platform.openai.com/docs/api-reference/batch/request-input); a bare body is what stands in `body`.
+(https://platform.openai.com/docs/api-reference/batch/request-input); a bare body is what `body` holds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def is_openai_line(row: dict[str, Any]) -> bool:
 
 
 def unwrap(row: dict[str, Any]) -> dict[str, Any]:
-    """The body of an OpenAI Batch line, with the line's `custom_id` in it. Raises `InvalidRequest`."""
+    """The body of an OpenAI Batch line, including the line's `custom_id`. Raises `InvalidRequest`."""
     for name in row:
         if name not in _ENVELOPE:
             raise InvalidRequest(unknown_field(name, _ENVELOPE), field=name)

@@ -1,4 +1,4 @@
-"""A file of output lines that survives being killed: what is in it stays, and is written once."""
+"""A file of output lines that survives a kill: lines are never lost, and written only once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from windfall.formats.output_line import encode_row, output_row
 from windfall.keys import batch_of
 from windfall.result import CompletionResult
 
-#: What tells one row from another in an output file.
+#: What identifies a row in an output file.
 Key = Callable[[dict[str, Any]], str]
 
 _BEGINNING: Final = b'{"id":"'
@@ -36,17 +36,17 @@ def by_job_id(row: dict[str, Any]) -> str:
 class OutputFile:
     """Output lines in a file, or on stdout (`-`).
 
-    Opening reads what is there: a last line that was cut off by a kill is removed, and the keys of the others are
-    remembered (as 64-bit hashes), so that `has` can tell what need not be written again. With `again`, rows that
-    failed are removed too, to be written again. The file is locked for as long as it is open; a new one is its user's
-    alone. Raises `ConfigError` where it cannot be read or written, or holds something else; with `batch`, also where a
-    row is of another batch ("" = of any), and the file is left as it is.
+    Opening reads the existing lines: a last line cut off by a kill is removed, and the keys of the others are
+    remembered (as 64-bit hashes), so that `has` can tell what need not be written again. With `again`, failed rows are
+    removed too, so that they are written again. The file is locked while it is open; a new one is private to its owner.
+    Raises `ConfigError` if it cannot be read or written, or holds something else; with `batch`, also if it has a row of
+    another batch ("" = of any), and the file is left as it is.
     """
 
     def __init__(self, path: Path, key: Key, *, again: bool = False, batch: str | None = None) -> None:
         self.name = "stdout" if str(path) == "-" else str(path)
-        self.rows = 0  #: how many are in it
-        self.failed = 0  #: how many of them are errors
+        self.rows = 0  #: rows in the file
+        self.failed = 0  #: those of them that are errors
         self._path = path
         self._key = key
         self._again = again
@@ -72,11 +72,11 @@ class OutputFile:
                 raise ConfigError(f"cannot write to {self.name}: {closing.strerror}") from closing
 
     def has(self, key: str) -> bool:
-        """Whether the row of this key was in the file when it was opened, or was written since."""
+        """Whether the row with this key was in the file when it was opened, or has been written since."""
         return key in self._keys
 
     def write(self, results: Iterable[CompletionResult]) -> None:
-        """Append the lines of these results and hand them to the system. Raises `ConfigError` (disk full, …)."""
+        """Append the lines of these results and flush them. Raises `ConfigError` (disk full, …)."""
         if self._file is None:
             raise RuntimeError("the output file is not open")
         rows = [output_row(result) for result in results]
@@ -84,24 +84,24 @@ class OutputFile:
             self._file.write(b"".join(map(encode_row, rows)))
             self._file.flush()
         except BrokenPipeError:
-            raise  # whoever reads our stdout has seen enough; that is no failure of ours
+            raise  # the reader of our stdout has seen enough: not a failure
         except OSError as exc:
             reason = f"cannot write to {self.name}: {exc.strerror}; {self.rows} rows are in it"
-            raise ConfigError(f"{reason}, and the same command will go on behind them") from exc
+            raise ConfigError(f"{reason}, and repeating the command continues after them") from exc
         for row in rows:
             self._remember(row)
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """The rows that are in the file now; none of a device or a pipe."""
+        """The rows currently in the file; none for a device or a pipe."""
         if not self.rows:
             return
         with self._path.open("rb") as file:
             yield from filter(None, map(_output_row, file))
 
     def rewrite(self, change: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
-        """Put what `change` makes of each row in its place, all at once; a row for which it is None is taken out.
+        """Atomically replace each row with what `change` returns for it; a row for which that is None is removed.
 
-        What is taken out is appended to the file beside this one whose name ends in `.old`. Raises `ConfigError`.
+        Removed rows are appended to a file next to this one whose name ends in `.old`. Raises `ConfigError`.
         """
         try:
             with append_private(self.replaced_path) as old:
@@ -116,14 +116,14 @@ class OutputFile:
 
     @property
     def replaced_path(self) -> Path:
-        """Where `rewrite` keeps the rows that it takes out."""
+        """Where `rewrite` keeps the rows that it removes."""
         return self._path.with_name(f"{self._path.name}.old")
 
     def _opened(self) -> IO[bytes]:
         if str(self._path) == "-":
             return sys.stdout.buffer
         if self._path.exists() and not stat.S_ISREG(self._path.stat().st_mode):
-            return self._path.open("wb")  # a device or a pipe remembers nothing
+            return self._path.open("wb")  # a device or a pipe keeps nothing
         file = self._locked()
         try:
             self._repair(file)
@@ -142,11 +142,11 @@ class OutputFile:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.close()
-            raise ConfigError(f"another windfall is writing to {self.name}") from None
+            raise ConfigError(f"another windfall process is writing to {self.name}") from None
         return file
 
     def _repair(self, file: IO[bytes]) -> None:
-        """Remove a last line that was cut off by a kill, and only such a line; end one that lacks its line end."""
+        """Remove a last line only if a kill cut it off; add a missing line ending to a complete one."""
         file.seek(0)
         end, line = 0, b"\n"
         for number, line in enumerate(file, 1):
@@ -158,7 +158,7 @@ class OutputFile:
                     os.ftruncate(file.fileno(), end)
                     return
                 raise ConfigError(
-                    f"line {number} of {self.name} is no output line; name a file that windfall wrote, or a new one"
+                    f"line {number} of {self.name} is not an output line; name a file written by windfall, or a new one"
                 )
             end += len(line)
         if not line.endswith(b"\n"):
@@ -171,15 +171,15 @@ class OutputFile:
             return
         if found is None:
             raise ConfigError(f"{self.name} has the row {row_id!r}, which belongs to no batch; name another file")
-        other = repr(found)[1:-1]  # without the control characters that somebody may have written there
+        other = repr(found)[1:-1]  # escapes control characters, which the file may contain
         command = f"windfall results {shlex.quote(other)} --follow -o {shlex.quote(self.name)}"
         raise ConfigError(
-            f"{self.name} holds results of batch {other}; name another file, or move this one away. "
+            f"{self.name} holds results of batch {other}; name another file, or move this one. "
             f"({command} fetches the rest of that batch)"
         )
 
     def _drop_failed(self) -> bool:
-        """Put a copy without the failed rows in the file's place; False where none failed."""
+        """Replace the file with a copy without the failed rows; False if there are none."""
         with self._path.open("rb") as file:
             failed = any(row and row["error"] is not None for row in map(_output_row, file))
         if failed:
@@ -187,8 +187,8 @@ class OutputFile:
         return failed
 
     def _replace(self, change: Callable[[dict[str, Any]], dict[str, Any] | None], old: IO[bytes] | None) -> None:
-        """Put a changed copy in the file's place, all at once; rows that go are on the disk in `old` before that."""
-        path = self._path.resolve()  # a link to the file stays one
+        """Atomically replace the file with a changed copy; removed rows are on disk in `old` before that."""
+        path = self._path.resolve()  # a symbolic link to the file stays one
         copy = path.with_name(f".{path.name}.tmp")
         with path.open("rb") as file, replacement(copy, like=os.fstat(file.fileno())) as new:
             for line in file:

@@ -3,14 +3,14 @@
     {"id", "custom_id", "response": {"status_code", "request_id", "body"}, "error", "windfall"}
 
 `id` is the job's id. A completed row has status 200, the `chat.completion` as its body, and `error` null. A failed row
-always has `error: {"code", "message"}`; where an HTTP API would have answered with a status (the request was refused,
-or a cloud backend did answer so), `response` has that status and OpenAI's body `{"error": {"message", "type", "param",
-"code"}}`; otherwise (`batch_cancelled`, `batch_expired`, `worker_lost`, …) `response` is null. So a reader that looks
-at the status code and one that looks at `error` both see every failure.
+always has `error: {"code", "message"}`. If an HTTP API would have answered with a status (the request was rejected, or
+a cloud backend did answer that way), `response` has that status and OpenAI's body `{"error": {"message", "type",
+"param", "code"}}`; otherwise (`batch_cancelled`, `batch_expired`, `worker_lost`, …) `response` is null. So readers that
+check `error` see every failure, and those that check the status code see every failure that has one.
 
-`windfall` is the only field that OpenAI's lines do not have: `fingerprint` is the request's (`windfall.fingerprint`;
-null for a row that was no request), `backend` says what answered it, or null, and
-`ignored`, where it is there, which fields of the request that had no use for.
+`windfall` is the only field that OpenAI's lines lack: `fingerprint` is the request's (`windfall.fingerprint`; null for
+an invalid row), `backend` says what answered it, or null, and `ignored`, if present, lists the fields of the request
+that the backend has no use for.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ _STATUS: Final = {
     "insufficient_quota": 429,
     "rate_limited": 429,
 }
-#: OpenAI's codes for rows that never ran to an end.
+#: OpenAI's codes for rows that did not run to completion.
 _CODE: Final = {JobState.CANCELLED: "batch_cancelled", JobState.EXPIRED: "batch_expired"}
 
 
 def output_line(result: CompletionResult) -> bytes:
-    """The line of this result, with its line end."""
+    """The line of this result, with its line ending."""
     return encode_row(output_row(result))
 
 
 def encode_row(row: dict[str, Any]) -> bytes:
-    """An output row as a line that is one line for every reader, `str.splitlines` too, and harmless in a terminal."""
+    """Serialize an output row: one line for every reader, even `str.splitlines`, and harmless in a terminal."""
     return visible_json_bytes(to_json(row)) + b"\n"
 
 
@@ -53,7 +53,7 @@ def output_row(result: CompletionResult) -> dict[str, Any]:
     ours = {"windfall": {"fingerprint": result.fingerprint, "backend": result.backend} | noted}
     if result.completion is not None and result.ok:
         return row | {"response": _response(200, result, openai_body(result)), "error": None} | ours
-    error = result.error or ErrorInfo(type="unknown", message=f"the job {result.state.value} without a reason")
+    error = result.error or ErrorInfo(type="unknown", message=f"the job {result.state.value}; no reason was recorded")
     code = _CODE.get(result.state, error.type)
     status = None if result.state in _CODE else error.status or _STATUS.get(error.type)
     response = None

@@ -1,4 +1,4 @@
-"""What the command line says of every row of a file."""
+"""Fields that the command line sets for every row of a file."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from windfall.request import Route
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """Fields that replace those of every row, or fill them where a row has none. None leaves a row as it is."""
+    """Fields that are set in every row, whether or not it has them. None leaves rows unchanged."""
 
     model: str | None = None
     route: Route | None = None
     priority: int | None = None
 
     def applied_to(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The body with these fields in place of its own."""
+        """The body with these fields instead of its own."""
         return body | {name: value for name, value in asdict(self).items() if value is not None}
 
 
-#: Every row as it is.
+#: Leave every row unchanged.
 NO_OVERRIDES: Final = Overrides()

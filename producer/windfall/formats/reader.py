@@ -1,6 +1,6 @@
-"""An input file -> rows, one at a time, in memory that does not grow with the file.
+"""An input file -> rows, one at a time, in nearly constant memory.
 
-All that is kept of a row is a 64-bit hash of its `custom_id` (see digests.py).
+Only a 64-bit hash of each row's `custom_id` is kept (see digests.py).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LONGEST_SHOWN: Final = 64
 
 #: Why a row without a model cannot run.
 NO_MODEL: Final = "is missing; name one in the row or with --model"
-#: So many lines at the beginning of a file that are no JSON objects, and it is taken for something else.
+#: If this many lines at the beginning of a file are not JSON objects, it is not a JSONL file.
 _TOO_MANY: Final = 10
 
 
@@ -43,16 +43,16 @@ def read_rows(
 ) -> Iterator[Row]:
     """Every row of a JSONL file: OpenAI Batch lines, Anthropic batch lines and bare bodies, mixed as they come.
 
-    A row that cannot run comes as an `InvalidRow`, and reading goes on. A row without a `custom_id` is called
-    `row-<line>`. A `custom_id` that is an integer is taken as its digits. One that cannot be used, or that an earlier
-    row has, is called `<custom_id> (line <line>)` and does not run: no two rows share a name. Raises `InvalidRequest`
-    at the end of a file that had no row at all, and for a file that is something else: its first ten lines are no JSON
-    objects, or all of fewer lines are none and it can be told what they are.
+    A row that cannot run is yielded as an `InvalidRow`, and reading continues. A row without a `custom_id` is called
+    `row-<line>`. An integer `custom_id` becomes its digits. A row whose `custom_id` is unusable, or already taken by an
+    earlier row, is called `<custom_id> (line <line>)` and does not run, so that no two rows share a name. Raises
+    `InvalidRequest` at the end of an empty file, and for a file of another type: its first ten lines are not JSON
+    objects, or it has fewer lines, none is a JSON object, and its type is recognized.
     """
     head = _Head(stream)
     taken = _Ids()
     empty = True
-    held: list[Row] | None = []  # what came so far, while it was nothing but lines that are no JSON objects
+    held: list[Row] | None = []  # the rows so far, while no line was a JSON object
     for line, data in split_lines(head, max_row_bytes):
         empty = False
         try:
@@ -81,19 +81,19 @@ def _something_else(name: str, held: list[Row], what: str | None) -> InvalidRequ
     if what is None:
         lines = f"its first {len(held)} lines are"
         first = held[0].error if isinstance(held[0], InvalidRow) else ""
-        return InvalidRequest(f"{name} is not JSON Lines: {lines} no JSON objects ({first})")
-    return InvalidRequest(f"{name} is not JSON Lines, it looks like {what.replace('FILE', shown)}")
+        return InvalidRequest(f"{name} is not JSON Lines: {lines} not JSON objects ({first})")
+    return InvalidRequest(f"{name} is not JSON Lines; it looks like {what.replace('FILE', shown)}")
 
 
 class _Head:
-    """A stream of which the beginning is remembered."""
+    """A stream whose beginning is remembered."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self.seen = b""
 
     def readline(self, size: int) -> bytes:
-        """The next line, or as much of it."""
+        """The next line, or at most `limit` bytes of it."""
         data = self._stream.readline(size)
         if len(self.seen) < HEAD_BYTES:
             self.seen += data[: HEAD_BYTES - len(self.seen)]
@@ -101,17 +101,17 @@ class _Head:
 
 
 class _Ids:
-    """The custom ids that were given so far."""
+    """The custom ids used so far."""
 
     def __init__(self) -> None:
         self._taken = Digests()
 
     def take(self, custom_id: str) -> bool:
-        """Whether it was free."""
+        """Take an id; False if it was already taken."""
         return self._taken.add(custom_id)
 
     def make(self, line: int, instead_of: object = None) -> str:
-        """A free one for the row of this line; the same for the same file."""
+        """A free id for the row on this line; deterministic for a given file."""
         made = f"row-{line}"
         if instead_of not in (None, ""):
             shown = instead_of if isinstance(instead_of, str) else to_json(instead_of).decode()
@@ -137,7 +137,7 @@ def _invalid(custom_id: str, line: int, exc: InvalidRequest) -> InvalidRow:
 
 
 class _Unusable(InvalidRequest):
-    """A row whose `custom_id` cannot be used; `custom_id` is what it is called instead."""
+    """A row whose `custom_id` cannot be used; `custom_id` is the replacement."""
 
     def __init__(self, reason: str, custom_id: str) -> None:
         super().__init__(reason, field="custom_id")
@@ -165,7 +165,7 @@ def _why_no_json(data: bytes, exc: ValueError) -> str:
 
 
 def _custom_id(row: dict[str, Any], taken: _Ids, line: int) -> str:
-    """The row's own id, or one made for it. Raises `_Unusable` for one that cannot be used."""
+    """The row's own id, or a generated one. Raises `_Unusable` for an id that cannot be used."""
     holder = row
     if "custom_id" not in row and isinstance(row.get("body"), dict):
         holder = row["body"]
@@ -177,10 +177,10 @@ def _custom_id(row: dict[str, Any], taken: _Ids, line: int) -> str:
         custom_id = holder["custom_id"] = str(custom_id)
     if not isinstance(custom_id, str) or not 1 <= len(custom_id) <= _LONGEST_ID:
         made = taken.make(line, custom_id)
-        raise _Unusable(f"must be a text of 1 to {_LONGEST_ID} characters; the row is called {made!r} here", made)
+        raise _Unusable(f"must be a string of 1 to {_LONGEST_ID} characters; the result calls this row {made!r}", made)
     if not taken.take(custom_id):
         made = taken.make(line, custom_id)
-        raise _Unusable(f"{_short(custom_id)} is the custom_id of an earlier row, too", made)
+        raise _Unusable(f"{_short(custom_id)} is already the custom_id of an earlier row", made)
     return custom_id
 
 

@@ -1,1 +1,1 @@
-"""What a `Producer` does with the queue: submit, read, download, pause, steer, keep house."""
+"""What a `Producer` does with the queue: submitting, reading, downloading, pausing, steering, housekeeping."""

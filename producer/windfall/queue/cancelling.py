@@ -1,4 +1,4 @@
-"""Cancelling: jobs one by one, batches in pages. What one process began, whoever sweeps goes on with."""
+"""Cancelling: jobs one by one, batches in pages. Any later sweep finishes what one process began."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PAGE = 500
 
 
 async def cancel_batch(redis: ArqRedis, clock: RedisClock, batch_id: str, keep_ms: int) -> int:
-    """Cancel what is unfinished of a batch; returns how many jobs were cancelled or told to stop."""
+    """Cancel the unfinished jobs of a batch; returns how many were cancelled or told to stop."""
     # From here on enqueue.lua refuses rows, so the total no longer grows.
     await run(redis, Script.CANCEL_BATCH, [keys.BATCH + batch_id], ["begin"])
     return await go_on_cancelling(redis, clock, batch_id, keep_ms)
@@ -26,7 +26,7 @@ async def cancel_batch(redis: ArqRedis, clock: RedisClock, batch_id: str, keep_m
 async def go_on_cancelling(
     redis: ArqRedis, clock: RedisClock, batch_id: str, keep_ms: int, until: float = float("inf")
 ) -> int:
-    """Do the rest of what `cancel_batch` began, or what can be done `until` then (the event loop's time)."""
+    """Finish what `cancel_batch` began, or do as much of it as fits before `until` (event-loop time)."""
     batch, concerned = keys.BATCH + batch_id, 0
     first, last = await run(redis, Script.CANCEL_BATCH, [batch], ["look"])
     while first <= last:
@@ -37,7 +37,7 @@ async def go_on_cancelling(
         concerned += (await cancel_jobs(redis, clock, ids, keep_ms))[0]
         first, last = await run(redis, Script.CANCEL_BATCH, [batch], [end])
     if last >= 0:
-        # Whoever was submitting may be gone.
+        # The submitter may be gone.
         await run(redis, Script.SEAL_BATCH, [batch], [])
         await run(redis, Script.CANCEL_BATCH, [batch], ["end"])
     return concerned
@@ -46,9 +46,9 @@ async def go_on_cancelling(
 async def cancel_jobs(
     redis: ArqRedis, clock: RedisClock, ids: list[str], keep_ms: int, *, asked_before: bool = False
 ) -> tuple[int, int]:
-    """Returns how many were cancelled or told to stop, and how many there are not.
+    """Returns how many jobs were cancelled or told to stop, and how many do not exist.
 
-    `asked_before`: nobody asks for it now; jobs of other programs are left alone.
+    `asked_before`: the request was made earlier; jobs of other programs are left alone.
     """
     now = await clock.now()
     error = ErrorInfo(type="cancelled", message="cancelled before it ran")

@@ -16,7 +16,7 @@ from windfall.result import CompletionResult
 from windfall.wire import decode_job
 
 _PAGE = 200
-#: Seconds since 1970 that a time may be; beyond it somebody wrote what is none.
+#: The largest Unix time that is believed; anything larger is garbage.
 _LATEST = 1e11
 
 
@@ -30,7 +30,7 @@ class DeadLetter(Record):
 
 
 async def dead_letters(redis: ArqRedis) -> AsyncIterator[DeadLetter]:
-    """All dead letters, the oldest first; those that were kept no longer are forgotten on the way."""
+    """All dead letters, oldest first; expired ones are removed from the index on the way."""
     client: Any = redis
     seen = 0
     while page := await _page(redis, seen):
@@ -41,7 +41,7 @@ async def dead_letters(redis: ArqRedis) -> AsyncIterator[DeadLetter]:
             if letter is not None:
                 yield letter
             elif not await client.exists(keys.DEAD + name):
-                gone.append(name)  # a letter that this version cannot read stays
+                gone.append(name)  # a dead letter that this version cannot read stays
         if gone:
             await client.zrem(keys.DEAD_INDEX, *gone)
         unreadable = sum(keys.name_of(name) is None for name in died)
@@ -62,12 +62,12 @@ async def dead_letter(redis: ArqRedis, job_id: str) -> DeadLetter:
     died = await client.zscore(keys.DEAD_INDEX, job_id)
     letter = await _read(redis, job_id, died / 1000) if died is not None else None
     if letter is None:
-        raise NotFound(f"no dead letter {job_id!r}: it never was, was run again, or was kept no longer")
+        raise NotFound(f"no dead letter {job_id!r}: not found, already run again, or expired")
     return letter
 
 
 async def purge(redis: ArqRedis, job_ids: list[str] | None = None) -> int:
-    """Forget these dead letters, or all of them; their results stay. Returns how many there were."""
+    """Delete these dead letters, or all of them; their results stay. Returns how many there were."""
     client: Any = redis
     count = 0
     names: list[Any] = job_ids if job_ids is not None else await client.zrange(keys.DEAD_INDEX, 0, -1)

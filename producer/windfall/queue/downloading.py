@@ -1,7 +1,4 @@
-"""Reading the results of a batch, many of them: in the order in which rows end or in that of the input, resumably.
-
-`following.py` has the former, `_by_row` the latter.
-"""
+"""Downloading a batch's results, resumably: in order of completion (`following.py`) or of the input (`_by_row`)."""
 
 from __future__ import annotations
 
@@ -23,11 +20,11 @@ from windfall.queue.reading import batch, batch_and_results
 from windfall.result import CompletionResult
 from windfall.wire import decode_result
 
-#: Results fetched in one round trip, and entries of the stream where only they are looked at.
+#: Results fetched in one round trip, and stream entries where only those are read.
 _PAGE, _ENTRIES = 200, 1000
-#: Milliseconds for which one blocking read of a stream waits.
+#: Milliseconds that one blocking read of a stream waits.
 _BLOCK = 1000
-#: Seconds of an outage that a download outlasts, and between its attempts.
+#: Seconds of an outage that a download survives, and seconds between its attempts.
 PATIENCE, _PAUSE = 30.0, 0.25
 
 _Reader = Callable[[str], Found]
@@ -36,7 +33,7 @@ _Reader = Callable[[str], Found]
 async def by_end(
     redis: ArqRedis, housekeeping: Housekeeping, batch_id: str, after: str, *, follow: bool
 ) -> AsyncIterator[tuple[str, CompletionResult]]:
-    """Results with their cursors in the order in which rows end, from behind `after` on; raises `NotFound`."""
+    """Results with their cursors in order of completion, after the cursor `after`; raises `NotFound`."""
 
     _check_cursor(after, after.replace("-", "", 1))
     ends = Ends(redis, housekeeping, batch_id, after, follow=follow)
@@ -47,7 +44,7 @@ async def by_end(
 async def by_row(
     redis: ArqRedis, housekeeping: Housekeeping, batch_id: str, after: str, *, follow: bool
 ) -> AsyncIterator[tuple[str, CompletionResult]]:
-    """Results in the order of the rows; the cursor is a row's number. Raises `NotFound`."""
+    """Results in input order; the cursor is a row's number. Raises `NotFound`."""
 
     async def read(cursor: str) -> Found:
         async for found in _by_row(redis, housekeeping, batch_id, int(cursor), follow=follow):
@@ -60,11 +57,11 @@ async def by_row(
 
 def _check_cursor(cursor: str, digits: str) -> None:
     if not (digits.isascii() and digits.isdigit() and len(digits) < 40):
-        raise InvalidRequest(f"{cursor!r} is no cursor of these results: give one that was printed, or 0")
+        raise InvalidRequest(f"{cursor!r} is not a cursor of these results: use one that was printed, or 0")
 
 
 async def _through_outages(read: _Reader, after: str) -> Found:
-    """Go on behind the last result when the connection is cut; each result comes once."""
+    """Resume after the last result when the connection is lost; each result comes once."""
     loop = asyncio.get_running_loop()
     give_up = loop.time() + PATIENCE
     while True:
@@ -82,7 +79,7 @@ async def _through_outages(read: _Reader, after: str) -> Found:
 
 
 async def _by_row(redis: ArqRedis, housekeeping: Housekeeping, batch_id: str, row: int, *, follow: bool) -> Found:
-    """Keeps at most a page of results that came before their turn, so that none is fetched twice."""
+    """Keeps at most a page of results that arrived out of order, so that none is fetched twice."""
     client: Any = redis
     ended = _Ended(client, keys.BATCH + batch_id + keys.DONE_SUFFIX)
     ahead: dict[int, bytes] = {}
@@ -91,11 +88,11 @@ async def _by_row(redis: ArqRedis, housekeeping: Housekeeping, batch_id: str, ro
         await ended.look()
         last = min(row + _PAGE, (await batch(redis, batch_id)).last_row)
         wanted = [n for n in range(row + 1, last + 1) if n not in ahead]
-        # All at one instant: of a batch that was done before, a row may have been run again since.
+        # All at one instant: a row of a finished batch may have been run again in between.
         status, found = await batch_and_results(redis, batch_id, [keys.job_id(batch_id, n) for n in wanted])
         ahead |= {n: data for n, data in zip(wanted, found, strict=True) if data is not None}
         before = row
-        # In a batch that is done, a row without a result is one that never came to be.
+        # In a finished batch, a row without a result was never added.
         while row + 1 in ahead or (status.done and row < last):
             row += 1
             if row in ahead:
@@ -103,7 +100,7 @@ async def _by_row(redis: ArqRedis, housekeeping: Housekeeping, batch_id: str, ro
         if status.done and row >= status.last_row:
             return
         if row == before and row == last < status.last_row:
-            continue  # more rows have come between the two looks
+            continue  # more rows were added between the two reads
         if row == before:
             if not follow:
                 return
@@ -111,7 +108,7 @@ async def _by_row(redis: ArqRedis, housekeeping: Housekeeping, batch_id: str, ro
 
 
 class _Ended:
-    """Waits until a further row of a batch has ended: any, since the stream tells of them in their own order."""
+    """Waits until another row of a batch has ended: any row, because the stream has them in order of completion."""
 
     def __init__(self, client: Any, stream: str) -> None:
         self._client = client
@@ -119,20 +116,20 @@ class _Ended:
         self._last: bytes | str | None = None
 
     async def look(self) -> None:
-        """Note how far the stream is, before results are looked for."""
+        """Note the end of the stream before looking for results."""
         if self._last is None:
             newest = await self._client.xrevrange(self._stream, count=1)
             self._last = newest[0][0] if newest else "0"
 
     async def wait(self) -> None:
-        """Until something was added since the last look, or for a second."""
+        """Wait until something has been added since the last look, or for a second."""
         page = await self._client.xread({self._stream: self._last}, count=_ENTRIES, block=_BLOCK)
         if page:
             self._last = page[0][1][-1][0]
 
 
 async def failures(redis: ArqRedis, batch_id: str, after: str) -> tuple[str, Counter[str]]:
-    """How many rows failed of which error type behind the cursor `after`, and the cursor to go on from."""
+    """Count the failed rows after the cursor `after` by error type; returns that and the next cursor."""
     client: Any = redis
     cursor, kinds = after, Counter[str]()
     while page := await client.xread({keys.BATCH + batch_id + keys.DONE_SUFFIX: cursor}, count=_ENTRIES):

@@ -14,21 +14,21 @@ from windfall.queue.quarantine import MOST, answers, put_aside, readable
 from windfall.request import Record, Route
 from windfall.wire import HEAD_BYTES, enqueued_at
 
-#: What makes a worker's id of its name: its process id, and a random part.
+#: What a worker's id adds to its name: its process id, and a random part.
 _NUMBERS = re.compile(r"-\d+-[0-9a-f]{6}$")
 
 
 def worker_name(worker_id: str) -> str:
-    """The name of the worker that has this id."""
+    """The name of the worker with this id."""
     return _NUMBERS.sub("", worker_id)
 
 
 def worker_names(worker_id: str, host: str) -> tuple[str, ...]:
-    """All that a worker may be called: by its id it alone, by its name or its host also the next one there."""
+    """Everything a worker may be called: an id means one process; a name or a host also means its successors."""
     return tuple(dict.fromkeys((worker_id, worker_name(worker_id), host, host.removesuffix(".local"))))
 
 
-# What a heartbeat may say: it is read by everybody, and written by whoever may write there.
+# Bounds of what a heartbeat may say: everyone reads it, and anyone with write access may have written it.
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Speed = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 Moment = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]
@@ -39,20 +39,20 @@ class ServedModel(Record):
 
     name: str
     backends: tuple[str, ...]
-    local: bool = True  #: whether the worker's own machine completes it
+    local: bool = True  #: whether the worker's own machine runs it
     slots: Count
     running: Count = 0
     tokens_per_second: Speed | None = None
-    rates: dict[Route, Speed] = Field(default_factory=dict)  #: jobs that ended a second of late, by their lane's route
+    rates: dict[Route, Speed] = Field(default_factory=dict)  #: recent jobs per second, by the lane's route
 
 
 class WorkerStatus(Record):
     """A worker's heartbeat."""
 
     id: str
-    name: str | None = None  #: what people call it; older workers leave it out
+    name: str | None = None  #: the name that people use; older workers leave it out
     host: str
-    pid: int = Field(gt=0, lt=2**31)  #: also what namesakes are looked for by
+    pid: int = Field(gt=0, lt=2**31)  #: also used to find workers of the same name
     state: str  #: running, paused or draining
     why: str | None = None  #: why it is paused
     started_at: Moment  #: Unix seconds on Redis' clock
@@ -61,12 +61,12 @@ class WorkerStatus(Record):
     models: tuple[ServedModel, ...] = ()
     completed: Count = 0
     failed: Count = 0
-    chip: str | None = None  #: what computes there
+    chip: str | None = None  #: the chip that computes there
     memory_bytes: Count | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All that it may be called."""
+        """Everything it may be called."""
         return worker_names(self.id, self.host)
 
 
@@ -75,16 +75,16 @@ class LaneStatus(Record):
 
     model: str
     route: Route
-    queued: int  #: jobs that wait, those put back for later among them
+    queued: int  #: waiting jobs, including those put back for later
     running: int
-    parked: int = 0  #: jobs that wait for their batch to be resumed
+    parked: int = 0  #: jobs waiting for their batch to be resumed
     paused: bool = False
-    waiting_since: float | None = None  #: when the job that is next was enqueued (Unix seconds); None where none waits
-    rate: float | None = None  #: jobs that ended a second of late; None where no live worker tells
+    waiting_since: float | None = None  #: when the next job was enqueued (Unix seconds); None if none is waiting
+    rate: float | None = None  #: recent jobs per second; None if no live worker reports it
 
     @property
     def eta(self) -> float | None:
-        """Seconds until it is empty if the rate holds, or None where nothing can be said."""
+        """Seconds until it is empty at this rate, or None if that is unknown."""
         return (self.queued + self.running) / self.rate if self.rate and not self.paused else None
 
 
@@ -100,30 +100,30 @@ class FleetStatus(Record):
         return any(served.name == model for worker in self.workers for served in worker.models)
 
     def unserved(self) -> list[str]:
-        """The models that queued jobs wait for, and no live worker serves."""
+        """The models that queued jobs need and no live worker serves."""
         waiting = dict.fromkeys(lane.model for lane in self.lanes if lane.queued)
         return [model for model in waiting if not self.serves(model)]
 
     def serves_locally(self, model: str) -> bool:
-        """Whether a live worker completes this model on its own machine."""
+        """Whether a live worker runs this model on its own machine."""
         return any(served.name == model and served.local for worker in self.workers for served in worker.models)
 
 
-#: Milliseconds after which a silent worker's heartbeat is gone.
+#: Milliseconds after which a silent worker's heartbeat expires.
 HEARTBEAT_TTL = 15_000
 
-#: Held jobs of a lane that are looked at: more than any fleet runs.
+#: Held jobs read per lane: more than any fleet runs.
 _HELD_MOST = 100_000
 
-#: Bytes of a heartbeat that are read.
+#: Bytes read of a heartbeat.
 _LONGEST_BEAT = 256 * 1024
 
-#: Seconds after which a worker that was told something by its id, and is silent since, will not come back.
+#: Seconds after which a silent worker that was paused or drained by its id is considered gone.
 _LONGEST_SLEEP = 2 * 24 * 3600
 
 
 async def write_heartbeat(redis: ArqRedis, status: WorkerStatus) -> None:
-    """Say that a worker lives."""
+    """Report that a worker is alive."""
     client: Any = redis
     async with client.pipeline(transaction=False) as pipe:
         pipe.set(keys.WORKER + status.id, status.model_dump_json(), px=HEARTBEAT_TTL)
@@ -134,7 +134,7 @@ async def write_heartbeat(redis: ArqRedis, status: WorkerStatus) -> None:
 
 
 async def remove_heartbeat(redis: ArqRedis, worker_id: str) -> None:
-    """Say that a worker has ended. What it was told to do as this one process is of no interest any more."""
+    """Report that a worker has ended; orders to this particular process are removed."""
     client: Any = redis
     async with client.pipeline(transaction=False) as pipe:
         pipe.delete(keys.WORKER + worker_id, keys.DRAIN + worker_id)
@@ -149,7 +149,7 @@ async def read_fleet(redis: ArqRedis) -> FleetStatus:
     async with client.pipeline(transaction=False) as pipe:
         pipe.time()
         pipe.zrange(keys.WORKERS, 0, MOST - 1, withscores=True)
-        # All of a set that has no more; what somebody fills beyond measure is not read whole.
+        # Bounded: someone may have filled the set with millions of members.
         pipe.srandmember(keys.LANES, MOST)
         pipe.srandmember(keys.PAUSED, MOST)
         (seconds, micros), beats, queues, paused = await answers(redis, pipe, keys.SHARED)
@@ -165,7 +165,7 @@ async def read_fleet(redis: ArqRedis) -> FleetStatus:
 
 
 async def _workers(redis: ArqRedis, seen: dict[str, float], paused: set[str], now: float) -> tuple[WorkerStatus, ...]:
-    """`seen`: the ids, and when each was last heard of. One that was paused by its id may be asleep for a while."""
+    """`seen`: the ids, and when each was last heard from. One that was paused by its id may be asleep for a while."""
     client: Any = redis
     async with client.pipeline(transaction=False) as pipe:
         for name in seen:
@@ -179,14 +179,14 @@ async def _workers(redis: ArqRedis, seen: dict[str, float], paused: set[str], no
     if gone:
         await client.zrem(keys.WORKERS, *gone)
         await client.srem(keys.PAUSED, *(keys.WORKER + name for name in gone))
-    # A heartbeat speaks for the worker under whose name it stands, and for no other.
+    # A heartbeat counts only for the worker whose key holds it.
     told = [(name, _read_heartbeat(beat)) for name, beat in zip(seen, beats, strict=True)]
     known = [status for name, status in told if status is not None and status.id == name]
-    return tuple(sorted(known, key=lambda status: status.id))  # on a page each keeps its place
+    return tuple(sorted(known, key=lambda status: status.id))  # a stable order for display
 
 
 def _read_heartbeat(beat: bytes | None) -> WorkerStatus | None:
-    """None for a worker that has ended, or that speaks of itself in a way that this version does not know."""
+    """The status in a heartbeat; None if the worker has ended or this version cannot read it."""
     try:
         return WorkerStatus.model_validate_json(beat) if beat else None
     except ValidationError:
@@ -200,7 +200,7 @@ async def _lanes(redis: ArqRedis, queues: set[str], paused: set[str], now_ms: in
     async with client.pipeline(transaction=False) as pipe:
         for name in known:
             pipe.zcard(name)
-            # Held are the running jobs, those that were put back for later, and beyond them the parked ones.
+            # Held are the running jobs, those put back for later and, with higher scores, the parked ones.
             pipe.zrangebyscore(name + keys.HELD_SUFFIX, "-inf", f"({keys.PARKED}", start=0, num=_HELD_MOST)
             pipe.zcount(name + keys.HELD_SUFFIX, keys.PARKED, "+inf")
             pipe.zrangebyscore(name, "-inf", now_ms, start=0, num=1)
@@ -208,7 +208,7 @@ async def _lanes(redis: ArqRedis, queues: set[str], paused: set[str], now_ms: in
     looks = list(zip(found[::4], found[1::4], found[2::4], found[3::4], strict=True))
     async with client.pipeline(transaction=False) as pipe:
         for _, held, _, head in looks:
-            # EXISTS takes one name at least; this one is of no job.
+            # EXISTS needs at least one name; no job has this one.
             pipe.exists(keys.HOLDER, *(keys.HOLDER.encode() + name for name in held or ()))
             pipe.getrange(keys.PAYLOAD.encode() + (head[0] if head else b""), 0, HEAD_BYTES - 1)
         heads = await answers(redis, pipe)

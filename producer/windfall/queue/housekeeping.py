@@ -1,9 +1,9 @@
-"""What has to happen at a time although nobody may be there: deadlines, and the end of what is kept.
+"""Work that is due at a certain time: deadlines, and the end of retention.
 
-Redis does nothing by itself at a deadline. Whoever comes by does it: every worker every few seconds, and every producer
-before it looks at a batch or waits for a job. So is what somebody began and did not end: cancelling or deleting a
-batch, the way back of its parked jobs, and a cancelled job whose worker is gone. Each step is one script and may be
-repeated; two who sweep at once only do some of the work twice.
+Redis does nothing by itself at a deadline, so its clients do it: every worker every few seconds, and every producer
+before it reads a batch or waits for a job. The same sweep finishes what another process began and did not complete:
+cancelling or deleting a batch, moving parked jobs back, and ending a cancelled job whose worker is gone. Each step is
+one script and may be repeated; two processes that sweep at once merely do some of the work twice.
 """
 
 from __future__ import annotations
@@ -32,29 +32,28 @@ from windfall.wire import encode_result
 logger = logging.getLogger("windfall.queue.housekeeping")
 
 _PAGE = 500
-#: Milliseconds after which the word that a job is to be cancelled is looked into; after as long arq forgets its own.
+#: Milliseconds after which a pending cancellation is looked into; arq forgets its own after the same time.
 _ABORT_PATIENCE = 60_000
-#: Seconds between two looks of a process for what indexes no longer need, and the milliseconds that a lane without jobs
-#: stays.
+#: Seconds between two clean-ups of the indexes by one process, and milliseconds that a lane without jobs stays.
 _TIDY_PERIOD, _LANE_IDLE = 60.0, 24 * 3600 * 1000
-#: Seconds between two sweeps of a worker, and the least between two of a producer.
+#: Seconds between two sweeps of a worker, and at least between two of a producer.
 _PERIOD, _PAUSE = 4.0, 0.5
-#: Milliseconds after which another may end overdue jobs, should the one who was about it have died over a page of them.
+#: Milliseconds after which another process may expire overdue jobs, in case the one doing it died mid-page.
 _EXPIRING_MS = 5000
-#: Seconds that a producer spends on a sweep before it goes on with what it was asked for.
+#: Seconds that a producer spends on a sweep before it continues with the caller's request.
 _PATIENCE = 2.0
-#: Seconds of a worker's sweep, after which the next goes on: no batch, whatever it says of its size, keeps the others.
+#: Seconds of a worker's sweep; the next one continues. No batch, however large, holds up the others.
 _WORKERS_PATIENCE = 60.0
-#: Seconds until a producer sweeps again who found no scripts and may not load them.
+#: Seconds until the next sweep of a producer that found no scripts and may not load them.
 _WITHOUT_SCRIPTS = 10.0
-#: Seconds of a sweep that one batch gets.
+#: Seconds that one batch gets per sweep.
 _EACH = 2.0
 
 
 class Housekeeping:
-    """Expires what is overdue and removes what is kept no longer.
+    """Expires overdue jobs and removes what is past its retention.
 
-    `keep_ms` is for how long the result of an overdue job without a batch is kept (0 = for ever).
+    `keep_ms` is how long the result of an overdue job without a batch is kept (0 = forever).
     """
 
     def __init__(self, redis: ArqRedis, clock: RedisClock, keep_ms: int) -> None:
@@ -66,7 +65,7 @@ class Housekeeping:
         self._name = secrets.token_hex(8).encode()
 
     async def run(self) -> None:
-        """Sweep now and then, until cancelled; an outage is waited out."""
+        """Sweep periodically until cancelled; an outage is waited out."""
         loop = asyncio.get_running_loop()
         while True:
             try:
@@ -76,24 +75,24 @@ class Housekeeping:
             await asyncio.sleep(_PERIOD)
 
     async def maybe_sweep(self) -> None:
-        """Sweep, unless that was done a moment ago; large sweeps are left half done, for the next one to go on."""
+        """Sweep, unless one was done a moment ago; the next sweep continues a large one."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._next:
             return
         try:
             await self.sweep(until=loop.time() + _PATIENCE)
-        except ScriptsMissing as exc:  # a look needs none of them, and workers sweep anyway
+        except ScriptsMissing as exc:  # reading needs none of them, and workers sweep anyway
             logger.debug("no sweep: %s", exc)
             self._next = loop.time() + _WITHOUT_SCRIPTS
             return
         except (RedisError, *OUTAGE) as exc:
             if not is_passing(exc):
                 raise
-            logger.debug("no sweep: %s", exc)  # a Redis that takes no writes may still be read from
+            logger.debug("no sweep: %s", exc)  # a Redis that rejects writes can still be read
         self._next = loop.time() + _PAUSE
 
     async def sweep(self, until: float = float("inf")) -> None:
-        """Do all that is due, or what can be done `until` then (the event loop's time)."""
+        """Do everything that is due, or as much as fits before `until` (event-loop time)."""
         client: Any = self._redis
         now_ms = await self._clock.now_ms()
         async with client.pipeline(transaction=False) as pipe:
@@ -126,7 +125,7 @@ class Housekeeping:
 
     @contextmanager
     def _told_of(self, name: str) -> Iterator[None]:
-        """What Redis refuses of one job or batch is told of, and keeps nobody from the others."""
+        """Log what Redis refuses for one job or batch, and carry on with the others."""
         try:
             yield
         except ResponseError as exc:
@@ -135,34 +134,34 @@ class Housekeeping:
             logger.warning("%s could not be swept: %s", name, exc)
 
     async def _expire_all(self, until: float) -> None:
-        """End what is overdue, unless another is about it: all would do the same rows at once, from the first on."""
+        """Expire overdue jobs, unless another process is doing so: all would work on the same rows at once."""
         client: Any = self._redis
         if not await client.set(keys.EXPIRING, self._name, nx=True, px=_EXPIRING_MS):
-            if await client.pttl(keys.EXPIRING) == -1:  # none of ours stays: somebody else wrote it
+            if await client.pttl(keys.EXPIRING) == -1:  # ours always expire: another program wrote it
                 await client.unlink(keys.EXPIRING)
             return
         try:
             await self._expire_pages(until)
         finally:
-            # It may have lapsed and be another's; then two are about it for a moment, which harms nothing.
+            # It may have expired and belong to another process; two at once for a moment do no harm.
             if await client.get(keys.EXPIRING) == self._name:
                 await client.delete(keys.EXPIRING)
 
     async def _expire_pages(self, until: float) -> None:
         client: Any = self._redis
-        passed = 0  # over those that a worker still holds
+        passed = 0  # jobs that a worker still holds
         while asyncio.get_running_loop().time() < until:
             now_ms = await self._clock.now_ms()
             page = await client.zrangebyscore(keys.DEADLINES, "-inf", now_ms, start=passed, num=_PAGE)
             if not page:
                 return
             names = await readable(self._redis, keys.DEADLINES, page)
-            # Unreadable ones are put aside, where this user may do so; who may not goes on behind them.
+            # Unreadable ones are quarantined if this user may do so, and skipped if not.
             passed += len(page) - len(names) + (await self._expire(names) if names else 0)
             await client.set(keys.EXPIRING, self._name, xx=True, px=_EXPIRING_MS)
 
     async def _expire(self, job_ids: list[str]) -> int:
-        """Returns how many of them stay where they are."""
+        """Returns how many of them stay."""
         now = await self._clock.now()
         steps = []
         for job in await read_unended(self._redis, job_ids):
@@ -186,7 +185,7 @@ def _no_longer_than(until: float) -> float:
 
 
 async def delete(redis: ArqRedis, batch_id: str, why: str, until: float = float("inf")) -> int:
-    """Remove a batch, as delete.lua has it; returns its last answer."""
+    """Remove a batch by delete.lua, page by page; returns its last answer."""
     left = 1
     while left > 0 and asyncio.get_running_loop().time() < until:
         left = await run(redis, Script.DELETE, [keys.BATCHES], [batch_id, why, _PAGE])
@@ -194,7 +193,7 @@ async def delete(redis: ArqRedis, batch_id: str, why: str, until: float = float(
 
 
 async def go_on_with(redis: ArqRedis, batch_id: str, until: float = float("inf")) -> None:
-    """Bring the parked jobs of a batch that was resumed back to their lanes, as resume_batch.lua has it."""
+    """Move the parked jobs of a resumed batch back to their lanes by resume_batch.lua."""
     left = 1
     while left > 0 and asyncio.get_running_loop().time() < until:
         left, _ = await run(redis, Script.RESUME_BATCH, [], [batch_id, _PAGE, 0])

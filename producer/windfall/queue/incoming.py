@@ -1,7 +1,7 @@
-"""Rows as they come from their source, which may be slow: whoever takes them is never held up by it.
+"""Rows from a source that may be slow, without blocking their consumer.
 
-An async iterable is read by a task and a plain one by a thread, each a few rows ahead. The thread is a daemon: one that
-is blocked in its source, a pipe perhaps, does not keep the program from ending.
+An async iterable is read by a task and a plain one by a thread, each a few rows ahead. The thread is a daemon: if its
+source blocks, as a pipe may, the program can still exit.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Protocol
 from windfall.row import Row
 from windfall.tasks import cancel_all, wait_for
 
-#: Rows that are read ahead; each may be as large as the limit allows.
+#: Rows read ahead; each may be as large as the limit allows.
 _AHEAD = 16
 
 
@@ -24,15 +24,15 @@ class Incoming(Protocol):
     """Rows, one after the other."""
 
     async def take(self, within: float) -> Row | None:
-        """The next row, or None where none came within so many seconds. Raises `StopAsyncIteration` at the end.
+        """The next row, or None if none arrived within that many seconds. Raises `StopAsyncIteration` at the end.
 
-        What the source raises is raised here.
+        Exceptions of the source are raised here.
         """
 
 
 @asynccontextmanager
 async def incoming(rows: Iterable[Row] | AsyncIterable[Row]) -> AsyncIterator[Incoming]:
-    """Read rows for as long as the body lasts."""
+    """Read rows while the body runs."""
     if isinstance(rows, AsyncIterable):
         handed = _Handed()
         task = asyncio.create_task(_read(rows, handed))
@@ -53,19 +53,19 @@ async def incoming(rows: Iterable[Row] | AsyncIterable[Row]) -> AsyncIterator[In
 
 
 class _Listed:
-    """Rows that are there already."""
+    """Rows that are already in memory."""
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self._rows = iter(rows)
 
-    async def take(self, within: float) -> Row | None:  # noqa: ARG002 - nothing is waited for
+    async def take(self, within: float) -> Row | None:  # noqa: ARG002 - there is nothing to wait for
         for row in self._rows:
             return row
         raise StopAsyncIteration
 
 
 class _Handed:
-    """Rows on their way from a reader, a task or a thread, to the one that takes them."""
+    """A bounded buffer between a reader (a task or a thread) and the consumer."""
 
     def __init__(self) -> None:
         self._rows: deque[Row | BaseException] = deque()
@@ -92,14 +92,14 @@ class _Handed:
         self._come.clear()
         self._waiting = True
         try:
-            # Looked at again: what was put before it was known that somebody waits has woken nobody.
+            # Check again: a row added before we registered as waiting woke nobody up.
             if not self._rows:
                 await wait_for(self._come, within=within)
         finally:
             self._waiting = False
 
     async def put(self, row: Row) -> None:
-        """For a task: as soon as there is room."""
+        """For a task: add a row as soon as there is room."""
         while len(self._rows) >= _AHEAD:
             self._room.clear()
             await self._room.wait()
@@ -107,12 +107,12 @@ class _Handed:
         self._come.set()
 
     def end(self, why: BaseException) -> None:
-        """For a task: no more rows come; this is raised behind the last."""
+        """For a task: no more rows follow; `exc` is raised after the last one."""
         self._rows.append(why)
         self._come.set()
 
     def put_from_thread(self, row: Row) -> bool:
-        """For a thread: as soon as there is room; False when no rows are taken any more."""
+        """For a thread: add a row as soon as there is room; False once the consumer has stopped."""
         self._room_in_thread.acquire()
         return self._hand_over(row)
 
@@ -121,7 +121,7 @@ class _Handed:
         self._hand_over(why)
 
     def close(self) -> None:
-        """No rows are taken any more: a thread that waits for room ends."""
+        """The consumer has stopped: a thread waiting for room ends."""
         self._closed = True
         self._room_in_thread.release()
 
@@ -130,7 +130,7 @@ class _Handed:
             return False
         self._rows.append(row)
         if self._waiting:
-            with suppress(RuntimeError):  # the loop was closed in this very moment
+            with suppress(RuntimeError):  # the loop was closed in the meantime
                 self._loop.call_soon_threadsafe(self._come.set)
         return True
 

@@ -1,4 +1,4 @@
-"""Outlasting an outage of Redis, by steps that may be repeated."""
+"""Outlasting an outage of Redis by repeating idempotent steps."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import TypeVar
 
 from windfall.errors import BrokerUnavailable
 
-#: Seconds for which an outage is outlasted before it is told.
+#: Seconds of an outage before it is reported to the caller.
 PATIENCE = 30.0
-#: Seconds between the first attempts, which double, and the last ones.
+#: Seconds between the first attempts; they double up to the last value.
 _PAUSE_FIRST, _PAUSE_MOST = 0.1, 2.0
 
 _Made = TypeVar("_Made")
 
 
 async def patiently(step: Callable[[], Awaitable[_Made]]) -> _Made:
-    """Do a step, again and again while it raises `BrokerUnavailable`; an outage shorter than `PATIENCE` is a delay."""
+    """Repeat a step while it raises `BrokerUnavailable`; an outage shorter than `PATIENCE` is only a delay."""
     loop = asyncio.get_running_loop()
     give_up = loop.time() + PATIENCE
     pause = _PAUSE_FIRST

@@ -1,7 +1,7 @@
 """Pausing and resuming lanes, batches and workers, and draining workers, from anywhere.
 
-All of it lies in Redis, so that it holds for workers which start later. `docs/protocol.md` has the keys. What runs goes
-on in any case: a pause keeps new jobs from being claimed.
+The state is in Redis, so that it also applies to workers that start later; `docs/protocol.md` lists the keys. A pause
+keeps new jobs from being claimed and never stops running ones.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from windfall.scripts import Script, run
 _NO_BATCH, _ENDED = -1, -2  # answers of pause_batch.lua
 _PAGE = 500
 
-#: Seconds for which the order to drain is kept, should the word that tells of it be lost.
+#: Seconds for which a drain order is kept, in case its announcement is lost.
 ORDER_LIFE = 600
 
 
@@ -35,7 +35,7 @@ class Pausable(StrEnum):
 
 
 async def pause(redis: ArqRedis, what: Pausable, name: str, route: Route | None) -> tuple[str, ...]:
-    """Returns which were not paused before: routes of a lane, the id of a batch, ids of workers (or their name)."""
+    """Pause; returns what was not paused before: routes of a lane, a batch's id, workers' ids or their name."""
     if what is Pausable.BATCH:
         return await _pause_batch(redis, name)
     if what is Pausable.LANE:
@@ -44,7 +44,7 @@ async def pause(redis: ArqRedis, what: Pausable, name: str, route: Route | None)
 
 
 async def resume(redis: ArqRedis, what: Pausable, name: str, route: Route | None) -> tuple[str, ...]:
-    """Returns which were paused before, in the same words. Raises `NotFound` for what neither is nor was paused."""
+    """Resume; returns what was paused before, in the same form. Raises `NotFound` for unknown names."""
     if what is Pausable.BATCH:
         return await _resume_batch(redis, name)
     if what is Pausable.LANE:
@@ -57,7 +57,7 @@ async def _pause_batch(redis: ArqRedis, name: str) -> tuple[str, ...]:
     if answer == _NO_BATCH:
         raise _no_batch(name)
     if answer == _ENDED:
-        raise NotFound(f"nothing of batch {name} is left to pause: it has ended")
+        raise NotFound(f"batch {name} has ended: there is nothing left to pause")
     return (name,) if answer else ()
 
 
@@ -71,7 +71,7 @@ async def _resume_batch(redis: ArqRedis, name: str) -> tuple[str, ...]:
 
 
 def _no_batch(name: str) -> NotFound:
-    return NotFound(f"no batch {name!r}: it never was, or it was kept no longer")
+    return NotFound(f"no batch {name!r}: not found, or expired")
 
 
 async def _pause_lane(redis: ArqRedis, model: str, route: Route | None) -> tuple[str, ...]:
@@ -93,8 +93,8 @@ async def _require_lane(redis: ArqRedis, model: str) -> None:
     fleet = await read_fleet(redis)
     known = {lane.model for lane in fleet.lanes} | {served.name for worker in fleet.workers for served in worker.models}
     if model not in known:
-        there_are = f"there are: {', '.join(sorted(known))}" if known else "no worker is live, and there was no job"
-        raise NotFound(f"no lane of a model {model!r}: {there_are}")
+        there_are = f"known are {', '.join(sorted(known))}" if known else "there are no live workers and no jobs"
+        raise NotFound(f"no lane for model {model!r}: {there_are}")
 
 
 def _lanes(model: str, route: Route | None) -> dict[str, str]:
@@ -110,7 +110,7 @@ async def _pause_worker(redis: ArqRedis, name: str) -> tuple[str, ...]:
 
 
 async def _resume_worker(redis: ArqRedis, name: str) -> tuple[str, ...]:
-    """Whichever of its names a worker was paused by; one that it shares is resumed for all that have it."""
+    """The names by which a worker was paused; a shared one is resumed for every worker that has it."""
     client: Any = redis
     fleet = await read_fleet(redis)
     called = [worker for worker in fleet.workers if name in worker.names]
@@ -125,7 +125,7 @@ async def _resume_worker(redis: ArqRedis, name: str) -> tuple[str, ...]:
 
 
 async def drain(redis: ArqRedis, name: str) -> tuple[str, ...]:
-    """Tell a worker, or all of a name, to end as on SIGTERM; returns their ids. Raises `NotFound`."""
+    """Tell a worker, or all with that name, to end as on SIGTERM; returns their ids. Raises `NotFound`."""
     meant = _meant(await read_fleet(redis), name)
     for worker in meant:
         await redis.set(keys.DRAIN + worker.id, 1, ex=ORDER_LIFE)
@@ -137,18 +137,20 @@ def _meant(fleet: FleetStatus, name: str) -> list[WorkerStatus]:
     meant = [worker for worker in fleet.workers if name in worker.names]
     if not meant:
         live = ", ".join(worker.id for worker in fleet.workers)
-        raise NotFound(f"no live worker is called {name!r}; " + (f"there are: {live}" if live else "none is live"))
+        raise NotFound(
+            f"no live worker is called {name!r}; " + (f"live workers: {live}" if live else "no worker is live")
+        )
     return meant
 
 
 async def _tell(redis: ArqRedis, workers: Iterable[WorkerStatus]) -> None:
-    """They look by themselves every other second; this is sooner."""
+    """Notify the workers: they also check by themselves every other second."""
     for worker in workers:
         await redis.publish(keys.CHANNEL_WORKER + worker.id, "orders")
 
 
 async def _each(redis: ArqRedis, command: str, members: dict[str, str]) -> tuple[str, ...]:
-    """Add these members to what is paused, or take them out; returns the names of those for which that was news."""
+    """Add these members to the paused set, or remove them; returns the names whose state changed."""
     client: Any = redis
     async with client.pipeline(transaction=True) as pipe:
         for member in members.values():

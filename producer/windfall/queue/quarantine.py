@@ -1,7 +1,7 @@
-"""What somebody wrote to Redis that cannot be read: passed over by every reader, put aside, and told of.
+"""Unreadable values in Redis: every reader skips them, quarantines them and reports them.
 
-Producers write to most keys with plain commands, so any of them may hold a value of a foreign type or a name that is no
-text. The scripts look after themselves (guard.lua); this is for reads without a script.
+Producers write to most keys with plain commands, so any key may hold a value of another type or a name that is not
+text. The scripts protect themselves (guard.lua); this module is for reads without a script.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from windfall import keys
 from windfall.errors import ScriptsMissing
 from windfall.scripts import Script, run
 
-#: Names of a set, and of a sorted set, that are looked at: more than any fleet has.
+#: Names read of a set, and of a sorted set: more than any fleet has.
 MOST = 10_000
 
 
 async def answers(redis: ArqRedis, pipe: Any, shared: Sequence[str] = ()) -> list[Any]:
-    """What the reads of a pipeline bring; None for each whose key holds a value of a foreign type.
+    """The answers of a pipeline's reads; None for each whose key holds a value of another type.
 
-    Where one of the `shared` keys does, it is put aside. Raises what else Redis raises.
+    If one of the `shared` keys does, it is quarantined. Raises Redis' other errors.
     """
     found: list[Any] = await pipe.execute(raise_on_error=False)
     foreign = [_is_foreign(answer) for answer in found]
@@ -41,7 +41,7 @@ def _is_foreign(answer: object) -> bool:
 
 
 async def readable(redis: ArqRedis, key: str, members: Iterable[bytes] | None) -> list[str]:
-    """The names among the members of a key. Those that are none are put aside."""
+    """The names among the members of a key. Members that are not names are quarantined."""
     names, unreadable = [], []
     for raw in members or ():
         name = keys.name_of(raw)
@@ -55,13 +55,13 @@ async def readable(redis: ArqRedis, key: str, members: Iterable[bytes] | None) -
 
 
 def rows_of(batch_id: str, raws: Iterable[bytes | None]) -> list[str]:
-    """The rows of a batch among the entries of its stream, to which others can add."""
+    """The rows of a batch among the entries of its stream, which others can write to."""
     names = [keys.name_of(raw) for raw in raws if raw]
     return [name for name in names if name and keys.batch_of(name) == batch_id]
 
 
 async def put_aside(redis: ArqRedis, names: Sequence[str], members: Sequence[bytes] = ()) -> None:
-    """As quarantine.lua has it, where this user may: a reader goes on without."""
+    """Run quarantine.lua if this user may; a reader carries on without it."""
     try:
         await run(redis, Script.QUARANTINE, names, members, patience=0.0)
     except (ResponseError, ScriptsMissing):
@@ -70,7 +70,7 @@ async def put_aside(redis: ArqRedis, names: Sequence[str], members: Sequence[byt
 
 @dataclass(frozen=True, slots=True)
 class PutAside:
-    """Something that could not be read: the how manieth it is, under which key, what (escaped, cut short), and why."""
+    """An unreadable value: its running number, its key, the value (escaped, cut short), and why."""
 
     number: int
     where: str
@@ -79,7 +79,7 @@ class PutAside:
 
 
 async def newest(redis: ArqRedis, most: int) -> list[PutAside]:
-    """What was put aside of late, the newest first; nothing where this user may not look."""
+    """Recently quarantined values, newest first; nothing if this user may not read them."""
     client: Any = redis
     try:
         entries = await client.xrevrange(keys.QUARANTINE, count=most)
@@ -95,6 +95,6 @@ async def newest(redis: ArqRedis, most: int) -> list[PutAside]:
 
 
 def number(raw: bytes | None) -> int:
-    """A count or a time from a hash; 0 for whatever is none."""
+    """A count or a time from a hash; 0 for anything else."""
     text = raw or b""
     return int(text) if text.removeprefix(b"-").isdigit() and len(text) <= 16 else 0

@@ -18,9 +18,9 @@ from windfall.wire import decode_result
 
 #: Results fetched in one round trip.
 _PAGE = 200
-#: Batches that are looked at for unfinished ones.
+#: How many recent batches are searched for unfinished ones.
 _RECENT = 1000
-#: Milliseconds for which one blocking read of a stream waits.
+#: Milliseconds that one blocking read of a stream waits.
 _BLOCK = 1000
 
 _described = TypeAdapter(dict[str, str])
@@ -29,7 +29,7 @@ _described = TypeAdapter(dict[str, str])
 async def result(redis: ArqRedis, job_id: str) -> CompletionResult | None:
     """A job's result, None while it is unfinished; raises `NotFound`."""
     client: Any = redis
-    # The payload is read first: a job that ends between the two is found by its result.
+    # The payload is read first: a job that ends between the two reads is found by its result.
     async with client.pipeline(transaction=False) as pipe:
         pipe.exists(keys.PAYLOAD + job_id, keys.HOLDER + job_id)
         pipe.get(keys.RESULT + job_id)
@@ -42,7 +42,7 @@ async def result(redis: ArqRedis, job_id: str) -> CompletionResult | None:
 
 
 async def state(redis: ArqRedis, job_id: str) -> JobState:
-    """Where in its life a job is; raises `NotFound`."""
+    """The state of a job; raises `NotFound`."""
     client: Any = redis
     async with client.pipeline(transaction=True) as pipe:
         pipe.get(keys.RESULT + job_id)
@@ -57,11 +57,11 @@ async def state(redis: ArqRedis, job_id: str) -> JobState:
 
 
 def _no_job(job_id: str) -> NotFound:
-    return NotFound(f"no job {job_id!r}: it never was, or its result was kept no longer")
+    return NotFound(f"no job {job_id!r}: not found, or its result has expired")
 
 
 async def is_batch(redis: ArqRedis, batch_id: str) -> bool:
-    """Whether there is a batch of that id."""
+    """Whether a batch with this id exists."""
     client: Any = redis
     return bool(await client.exists(keys.BATCH + batch_id))
 
@@ -92,15 +92,15 @@ async def batch_and_results(
 
 def _found(batch_id: str, fields: dict[bytes, bytes] | None, time: tuple[int, int]) -> BatchStatus:
     if not fields or b"created" not in fields or b"deleted" in fields:
-        raise NotFound(f"no batch {batch_id!r}: it never was, or it was kept no longer")
+        raise NotFound(f"no batch {batch_id!r}: not found, or expired")
     seconds, micros = time
     return _status(batch_id, fields, seconds + micros / 1e6)
 
 
 async def unfinished_batches(redis: ArqRedis, most: int) -> list[BatchStatus]:
-    """The unfinished ones of the batches that were opened last, the newest first.
+    """The unfinished batches among the most recent ones, newest first.
 
-    Not more than `_RECENT` are looked at: finished ones are kept for days, and there may be many.
+    At most `_RECENT` are read: finished batches are kept for days, and there may be many.
     """
     client: Any = redis
     async with client.pipeline(transaction=False) as pipe:
@@ -118,7 +118,7 @@ async def unfinished_batches(redis: ArqRedis, most: int) -> list[BatchStatus]:
         for name, fields in zip(page, batches, strict=True):
             if fields and b"created" in fields and b"deleted" not in fields and b"finished" not in fields:
                 found.append(_status(name, fields, seconds + micros / 1e6))
-        # Names of no batch would stand before those of batches for ever.
+        # Members that name no batch would stay at the front forever.
         if nothing := [name for name, fields in zip(page, batches, strict=True) if not fields]:
             await client.zrem(keys.BATCHES, *nothing)
         if len(found) >= most:
@@ -176,7 +176,7 @@ async def deltas(redis: ArqRedis, job_id: str) -> AsyncIterator[Delta]:
     client: Any = redis
     cursor = "0"
     while True:
-        # Again looked at first: a job that ends after this look has its end marker in the stream.
+        # Again read first: a job that ends after this read has its end marker in the stream.
         ended = await result(redis, job_id) is not None
         block = {} if ended else {"block": _BLOCK}
         page = await client.xread({keys.DELTAS + job_id: cursor}, count=_PAGE, **block)

@@ -1,7 +1,7 @@
-"""What a batch has already of the rows that are submitted to it once more.
+"""Which of the submitted rows a batch already has.
 
-Row n of a batch is its job n. A file that was edited meanwhile has other rows there, and whoever reads the results
-would get the answers to the old ones: so rows are compared with what is there, by their names and fingerprints.
+Row n of a batch is its job n. If the file was edited in between, the results would be answers to the old rows. So rows
+are compared with those in the batch, by their names and fingerprints.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from windfall.result import CompletionResult
 from windfall.row import InvalidRow, Row
 from windfall.wire import decode_job, decode_result
 
-#: A row's name and what tells it from others; None for a row that nobody can have an answer to.
+#: A row's name and what identifies its content; None for a row that cannot have an answer.
 _Identity = tuple[str | None, str | None] | None
 
 
@@ -35,10 +35,10 @@ class Resubmission:
     first_different: int = 0
 
     async def missing(self, first: int, rows: Sequence[Row]) -> list[tuple[int, Row]]:
-        """Those of the rows from number `first` on that the batch lacks; the others are compared."""
+        """The rows, counted from number `first`, that the batch lacks; the others are compared."""
         client: Any = self.redis
         names = [keys.job_id(self.batch_id, first + place) for place in range(len(rows))]
-        # The payload is read first: a job that ends between the two is found by its result.
+        # The payload is read first: a job that ends between the two reads is found by its result.
         payloads = await client.mget([keys.PAYLOAD + name for name in names])
         results = await client.mget([keys.RESULT + name for name in names])
         lacking = []
@@ -53,12 +53,12 @@ class Resubmission:
         return lacking
 
     def check(self) -> None:
-        """Raises `BatchDiffers` where a row was found to be another."""
+        """Raises `BatchDiffers` if a row was found to differ."""
         if self.different:
             raise BatchDiffers(
-                f"batch {self.batch_id} was submitted from other rows: {self.same:,} of those that it has are the "
-                f"same, {self.different:,} are not, row {self.first_different:,} is the first of them. The rows of a "
-                "batch do not change, so nothing was added: submit these under another batch id, or none"
+                f"batch {self.batch_id} was submitted with different rows: {self.same:,} of its rows are the same, "
+                f"{self.different:,} are not, the first being row {self.first_different:,}. The rows of a batch "
+                "cannot change, so nothing was added: submit these under another batch id, or without one"
             )
 
 
@@ -66,7 +66,7 @@ def _is(row: Row, payload: bytes | None, result: bytes | None) -> bool:
     try:
         there = _of_job(payload) if payload is not None else _of_result(decode_result(result or b""))
     except WireError:
-        return False  # of another version: whether it is the same cannot be told
+        return False  # written by another version: they cannot be compared
     return there is None or there == _of_row(row)
 
 
@@ -84,4 +84,4 @@ def _of_result(result: CompletionResult) -> _Identity:
         return result.custom_id, result.fingerprint
     if result.error is not None and result.error.type == RequestRejected.type:
         return result.custom_id, result.error.message
-    return None  # it failed before anybody could read what it asks
+    return None  # it failed before its request could be read

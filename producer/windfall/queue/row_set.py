@@ -1,21 +1,21 @@
-"""A set of row numbers of a batch, in a bit each: 10 million rows take little more than a megabyte."""
+"""A set of a batch's row numbers, one bit each: 10 million rows take little more than a megabyte."""
 
 from __future__ import annotations
 
 from typing import Final
 
-_BITS: Final = 1 << 13  # a piece's; rows come about in order, so that pieces are full
+_BITS: Final = 1 << 13  # per chunk; rows come roughly in order, so chunks fill up
 
 
 class RowSet:
-    """The numbers that were added."""
+    """The row numbers that were added."""
 
     def __init__(self) -> None:
         self._pieces: dict[int, bytearray] = {}
         self._count = 0
 
     def add(self, row: int) -> bool:
-        """Add a row; False if it was there."""
+        """Add a row; False if it was already there."""
         piece = self._pieces.get(row // _BITS)
         if piece is None:
             piece = self._pieces[row // _BITS] = bytearray(_BITS // 8)
@@ -27,7 +27,7 @@ class RowSet:
         return True
 
     def discard(self, row: int) -> None:
-        """Take a row out, if it is there."""
+        """Remove a row, if it is there."""
         if row in self:
             self._pieces[row // _BITS][row % _BITS // 8] ^= 1 << row % 8
             self._count -= 1

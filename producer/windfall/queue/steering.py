@@ -23,17 +23,17 @@ from windfall.wire import decode_job, decode_result, encode_attempts, encode_job
 _UNFINISHED = -2  # an answer of delete.lua
 _PAGE = 500
 
-#: Marks the last attempt before a job was run again by hand; later decisions count attempts from there.
+#: Marks the last attempt before a job was retried; later decisions count attempts from there.
 RETRIED = "run again by hand"
 
 
 async def cancel(redis: ArqRedis, clock: RedisClock, name: str, keep_ms: int) -> int:
-    """Cancel a job, or what is unfinished of a batch; returns how many jobs were cancelled or told to stop."""
+    """Cancel a job, or the unfinished jobs of a batch; returns how many were cancelled or told to stop."""
     if await reading.is_batch(redis, name):
         return await _cancel_batch(redis, clock, name, keep_ms)
     concerned, missing = await cancel_jobs(redis, clock, [name], keep_ms)
     if missing:
-        raise NotFound(f"no job or batch {name!r}: it never was, or it was kept no longer")
+        raise NotFound(f"no job or batch {name!r}: not found, or expired")
     return concerned
 
 
@@ -44,18 +44,20 @@ async def _cancel_batch(redis: ArqRedis, clock: RedisClock, name: str, keep_ms: 
 
 
 async def delete_batch(redis: ArqRedis, name: str, *, unfinished: bool) -> None:
-    """Remove a batch and everything of it. Raises `NotFound`, and `Unfinished` unless that is no matter."""
-    # Looked for first: whoever sweeps goes on with a deletion that was begun, and then our last page finds nothing.
+    """Remove a batch and everything in it. Raises `NotFound`, and `Unfinished` unless `unfinished` is allowed."""
+    # Check first: another process' sweep may finish a deletion once it has begun, and our last page finds nothing.
     if not await reading.is_batch(redis, name):
-        raise NotFound(f"no batch {name!r}: it never was, or it was kept no longer")
+        raise NotFound(f"no batch {name!r}: not found, or expired")
     if await delete(redis, name, "any" if unfinished else "finished") == _UNFINISHED:
-        raise Unfinished(f"batch {name} is unfinished: cancel it first, or delete it with --cancel (cancel=True)")
+        raise Unfinished(
+            f"batch {name} is unfinished: cancel it first, or delete it with --cancel (in Python: cancel=True)"
+        )
 
 
 async def retry(redis: ArqRedis, clock: RedisClock, name: str) -> int:
-    """Run a failed job, or what has failed of a batch by now, again; returns how many went back to their lane."""
+    """Retry a failed job, or the jobs of a batch that have failed so far; returns how many were queued again."""
     if await reading.is_batch(redis, name):
-        await reading.batch(redis, name)  # is it being deleted?
+        await reading.batch(redis, name)  # raises if it is being deleted
         count = 0
         async for ids in _failed(redis, name):
             count += await _retry_jobs(redis, clock, ids)
@@ -66,7 +68,7 @@ async def retry(redis: ArqRedis, clock: RedisClock, name: str) -> int:
 
 
 async def _failed(redis: ArqRedis, batch_id: str) -> AsyncIterator[list[str]]:
-    """The rows that have failed by now, each once: what is run again and fails meanwhile stands behind the end."""
+    """The rows that have failed so far, each once: one that fails again meanwhile is past the end we noted."""
     client: Any = redis
     stream, cursor = keys.BATCH + batch_id + keys.DONE_SUFFIX, "-"
     seen = RowSet()
@@ -105,12 +107,12 @@ def _marked(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
 
 
 def _anew(payload: bytes, now_ms: int, attempts: tuple[Attempt, ...]) -> tuple[int, bytes, bytes, int]:
-    """Priority, ledger, payload and deadline of a job that is run again; the time of its deadline starts anew."""
+    """Priority, ledger, payload and deadline of a retried job; its deadline counts from now."""
     ledger = encode_attempts(attempts)
     try:
         message = decode_job(payload)
     except WireError:
-        return 0, ledger, payload, 0  # of another contract: whoever reads it will see
+        return 0, ledger, payload, 0  # of another contract version: its reader will report that
     request = message.request
     if request.deadline is None:
         return request.priority, ledger, payload, 0

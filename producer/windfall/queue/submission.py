@@ -1,4 +1,4 @@
-"""Putting the rows of a batch into Redis: in chunks, in constant memory, idempotently."""
+"""Adding the rows of a batch to Redis: in chunks, in constant memory, idempotently."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from windfall.scripts import Arg, Script, Step, run_all
 from windfall.telemetry.tracing import carrier
 from windfall.wire import encode_job, encode_result
 
-#: Rows and bytes of one round trip: large enough to hide its latency, small enough not to hold Redis up.
+#: Rows and bytes of one round trip: large enough to hide its latency, small enough not to block Redis.
 CHUNK_ROWS = 500
 CHUNK_BYTES = 4 * 1024 * 1024
 
-#: Seconds after which what is gathered is sent although there is room for more; a source may be slow.
+#: Seconds after which a chunk is sent even if it is not full: the source may be slow.
 _PERIOD = 1.0
 
-#: Rows that are compared at once with what the batch has.
+#: Rows that are compared with the batch's in one go.
 COMPARED_ROWS = 100
 
 
 @dataclass(slots=True)
 class _Chunk:
-    """Rows on their way, by lane."""
+    """Rows to be sent, by lane."""
 
     jobs: dict[str, list[str | bytes | int]] = field(default_factory=dict)
     rejected: list[str | bytes] = field(default_factory=list)
@@ -56,9 +56,9 @@ class _Chunk:
 
 
 class Submission:
-    """Adds rows to one batch. A row that is there already is left alone, so that doing it again does no harm.
+    """Adds rows to one batch. Rows that are already there are left alone, so adding them again does no harm.
 
-    `batch` is what was known of it when it was opened.
+    `batch` is its status when it was opened.
     """
 
     def __init__(self, redis: ArqRedis, clock: RedisClock, batch: BatchStatus, limits: Limits) -> None:
@@ -70,17 +70,17 @@ class Submission:
         self._there = Resubmission(redis, batch.id, batch.last_row)
         self._trace = carrier()
         self._chunk = _Chunk()
-        self._again: list[Row] = []  #: rows that the batch should have, not yet compared
-        self._due = 0.0  #: when the next chunk goes out although it is not full (the event loop's time)
+        self._again: list[Row] = []  #: rows that the batch should already have, not yet compared
+        self._due = 0.0  #: when the next chunk goes out even if it is not full (event-loop time)
         self.rows = 0  #: rows read so far
-        self.added = 0  #: rows that were not there before
+        self.added = 0  #: rows that were new
 
     async def add(
         self, rows: Iterable[Row] | AsyncIterable[Row], on_progress: Callable[[int], None] | None = None
     ) -> None:
         """Add all rows. `on_progress` gets the number of rows added or found so far after every round trip.
 
-        Raises `BatchDiffers` where the batch has another row in the place of one of these; then none is added.
+        Raises `BatchDiffers` if the batch has a different row in the place of one of these; then none is added.
         """
         loop = asyncio.get_running_loop()
         self._due = loop.time() + _PERIOD
@@ -89,7 +89,7 @@ class Submission:
                 if row is not None:
                     await self._add(row)
                 if self._chunk.full or loop.time() >= self._due:
-                    # What the batch lacks waits until it is known that the batch has no other rows than these.
+                    # New rows wait until it is certain that the rows already in the batch are the same.
                     held = self.rows < self._there.last_row and not self._chunk.full
                     await self._send(([] if held else self._gathered()) or [self._still_here()])
                     self._due = loop.time() + _PERIOD
@@ -102,7 +102,7 @@ class Submission:
             on_progress(self.rows)
 
     async def _each(self, source: Incoming) -> AsyncIterator[Row | None]:
-        """Every row, and None when none has come until something is due."""
+        """Every row, and None when something is due before the next row."""
         loop = asyncio.get_running_loop()
         while True:
             try:
@@ -117,8 +117,8 @@ class Submission:
             self._there.check()
             await self._send(self._gathered())
             raise BatchFull(
-                f"batch {self._batch_id} has {self.rows:,} rows, and no batch has more (setting max_batch_rows); "
-                "those run; submit the rest as another batch"
+                f"batch {self._batch_id} has {self.rows:,} rows, the most a batch may have (setting max_batch_rows); "
+                "these run; submit the rest as another batch"
             )
         self.rows += 1
         if self.rows > self._there.last_row:
@@ -129,7 +129,7 @@ class Submission:
             await self._compare()
 
     async def _compare(self) -> None:
-        """Take those that the batch lacks of the rows that it should have."""
+        """Compare the pending rows with the batch's, and keep those that it lacks."""
         rows, self._again = self._again, []
         first = self.rows - len(rows) + 1
         lacking = await patiently(lambda: self._lacking(first, rows)) if rows else []
@@ -147,7 +147,7 @@ class Submission:
         return chunk.steps(self._batch_id)
 
     def _still_here(self) -> Step:
-        """Tells those who remove forgotten batches that the source of this one is only slow."""
+        """Signals that the source of this batch is only slow, so that the batch is not removed as abandoned."""
         return Step(Script.ENQUEUE, [LANES], [self._batch_id])
 
     async def _take(self, number: int, row: Row) -> None:
@@ -173,7 +173,7 @@ class Submission:
         chunk.rows += 1
 
     def _in_time(self, row: CompletionRequest, now_ms: int) -> CompletionRequest:
-        """The row with what is left of the batch's deadline, where it has none of its own that comes earlier."""
+        """The row with what is left of the batch's deadline, unless its own comes earlier."""
         if self._deadline_ms is None:
             return row
         left = max(self._deadline_ms - now_ms, 1) / 1000
@@ -182,7 +182,7 @@ class Submission:
         return row.model_copy(update={"deadline": left})
 
     async def _send(self, steps: list[Step]) -> None:
-        """Send what is gathered; an outage is only a delay, for every step can be repeated."""
+        """Send the gathered rows; an outage is only a delay, because every step can be repeated."""
         if steps:
             self.added += await patiently(lambda: self._try(steps))
 
@@ -196,24 +196,24 @@ class Submission:
         with translated():
             answers = await run_all(self._redis, steps)
             if task and task.cancelling() > cancellations:
-                raise asyncio.CancelledError  # redis-py can lose one inside its time-outs
+                raise asyncio.CancelledError  # redis-py can swallow a cancellation inside its timeouts
             for answer in answers:
                 if isinstance(answer, Exception):
                     raise answer
         if -1 in answers:
-            raise BatchCancelled(f"batch {self._batch_id} was cancelled and takes no more rows")
+            raise BatchCancelled(f"batch {self._batch_id} was cancelled and accepts no more rows")
         if -3 in answers:
             raise IdTaken(
-                f"a row of batch {self._batch_id} cannot come in: a job of another program has its id; "
+                f"a row of batch {self._batch_id} cannot be added: another program's job has its id; "
                 "submit again under another batch id"
             )
         if -2 in answers:
-            raise BatchCancelled(f"batch {self._batch_id} is not there any more: it was deleted while rows were added")
+            raise BatchCancelled(f"batch {self._batch_id} no longer exists: it was deleted while rows were being added")
         return sum(answers)
 
 
 def rejection(name: str, row: InvalidRow, now: float) -> CompletionResult:
-    """The result of a row that could not become a job. `now` is in Unix seconds."""
+    """The result of a row that cannot become a job. `now` is in Unix seconds."""
     return CompletionResult(
         job_id=name,
         state=JobState.FAILED,
@@ -225,14 +225,14 @@ def rejection(name: str, row: InvalidRow, now: float) -> CompletionResult:
 
 
 def deadline_of(request: CompletionRequest, enqueued_ms: int) -> int:
-    """When a request enqueued then is overdue (Unix milliseconds), or 0."""
+    """When a request enqueued at that time is overdue (Unix milliseconds), or 0."""
     return 0 if request.deadline is None else enqueued_ms + round(request.deadline * 1000)
 
 
 async def enqueue_one(
     redis: ArqRedis, clock: RedisClock, request: CompletionRequest, name: str, limits: Limits
 ) -> None:
-    """Put one job, on its own, into its lane. Raises `InvalidRequest` where it is too large."""
+    """Add a single job, without a batch, to its lane. Raises `InvalidRequest` if it is too large."""
     now_ms = await clock.now_ms()
     payload = encode_job(request, now_ms, carrier())
     error = limits.too_large(len(payload))

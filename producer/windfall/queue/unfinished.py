@@ -1,4 +1,4 @@
-"""Jobs that end without a worker: cancelled, or at their deadline. What is known of them, and the result they get."""
+"""Jobs that end without a worker (cancelled, or expired): what is known about them, and the result they get."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from windfall.wire import JobMessage, decode_attempts, decode_job
 
 @dataclass(frozen=True, slots=True)
 class Unended:
-    """A job as it lies in Redis; `message` is None where there is none, or none that can be read.
+    """A job as stored in Redis; `message` is None if there is none, or it cannot be read.
 
-    `digest` is the SHA-1 of its payload ('' without one): it names this very job, where its id may be used again.
+    `digest` is the SHA-1 of its payload ('' without one): it identifies this job even if the id is used again.
     """
 
     job_id: str
@@ -31,13 +31,13 @@ class Unended:
 
     @property
     def lane(self) -> str:
-        """The lane that its request names, or an empty string."""
+        """The lane of its request, or an empty string."""
         request = self.message.request if self.message else None
         return keys.lane_queue(request.model, request.route) if request else ""
 
     @property
     def lanes(self) -> list[str]:
-        """The lane as the keys of a script: an empty name would be a key that no user may touch."""
+        """The lane as the keys of a script: an empty name would be a key that no user may access."""
         return [self.lane] if self.lane else []
 
     def ended(self, state: JobState, error: ErrorInfo, now: float) -> CompletionResult:
@@ -57,7 +57,7 @@ class Unended:
 
 
 async def read_unended(redis: ArqRedis, job_ids: Sequence[str]) -> list[Unended]:
-    """What there is of these jobs, in one round trip."""
+    """Read these jobs in one round trip."""
     client: Any = redis
     async with client.pipeline(transaction=False) as pipe:
         pipe.mget([keys.PAYLOAD + name for name in job_ids])

@@ -13,8 +13,10 @@ _BY_PROGRAM: dict[str, type[ServiceManager]] = {"launchctl": Launchd, "systemctl
 
 
 def service_manager() -> ServiceManager:
-    """The one whose program is on PATH. Raises `ConfigError`."""
+    """The service manager whose program is on PATH. Raises `ConfigError`."""
     for program, manager in _BY_PROGRAM.items():
         if shutil.which(program):
             return manager()
-    raise ConfigError("there is neither launchd nor systemd here; start windfall worker with what starts services here")
+    raise ConfigError(
+        "this machine has neither launchd nor systemd; start windfall worker with its own service manager"
+    )

@@ -1,4 +1,4 @@
-"""macOS: a LaunchAgent, which runs as long as its user is logged in."""
+"""macOS: a LaunchAgent, which runs while its user is logged in."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from windfall.service.state import State
 
 LABEL: Final = f"io.windfall.{NAME}"
 
-_THROTTLE: Final = 30  # seconds between two starts of a worker that fails
+_THROTTLE: Final = 30  # seconds between two starts of a failing worker
 _LOOK: Final = 0.2  # seconds
-_LONGEST_DRAIN: Final = 3600.0  # seconds; launchd itself kills what is still there after ExitTimeOut
+_LONGEST_DRAIN: Final = 3600.0  # seconds; launchd itself kills what is still running after ExitTimeOut
 _CLEANING_UP: Final = 10.0  # seconds
 
-# What launchctl ends with, in macOS' own numbers. A bootout that is begun and not done, of what may be gone meanwhile:
+# launchctl's exit codes are macOS' error numbers. A bootout that has begun, of a service that may already be gone:
 _NO_SUCH_PROCESS, _IN_PROGRESS = 3, 36
-# … and a bootstrap while the label of the one before is still being cleaned up; 5 has other causes, too.
+# … and a bootstrap while the previous service of that label is still being cleaned up; 5 has other causes, too.
 _INPUT_OUTPUT, _ALREADY = 5, 37
 
-# One tab and no more: what launchd prints of a service's end points has fields of the same names, further in.
+# Exactly one tab: a service's endpoints have fields of the same names, indented further.
 _FIELD: Final = re.compile(r"^\t([a-z ]+) = (.*)$", re.MULTILINE)
 
 
@@ -37,8 +37,8 @@ class Launchd(ServiceManager):
 
     name: ClassVar[str] = "launchd"
     mend: ClassVar[str] = (
-        "log in at this Mac's own screen first (over ssh alone there is no session to run in), "
-        "and see that Login Items in System Settings allow it"
+        "log in at this Mac's own screen first (ssh alone provides no session to run in), "
+        "and check that Login Items in System Settings allow it"
     )
 
     @property
@@ -48,12 +48,12 @@ class Launchd(ServiceManager):
 
     @property
     def log_file(self) -> Path:
-        """Where Console looks, too."""
+        """A folder that Console also shows."""
         return Path.home() / "Library" / "Logs" / "windfall" / "worker.log"
 
     @property
     def error_file(self) -> Path:
-        """Beside the log; launchd appends to it."""
+        """Next to the log; launchd appends to it."""
         return self.log_file.with_name("worker.stderr.log")
 
     def render(self, plan: Plan) -> bytes:
@@ -65,12 +65,12 @@ class Launchd(ServiceManager):
                 "RunAtLoad": True,
                 "KeepAlive": {"SuccessfulExit": False},
                 "ThrottleInterval": _THROTTLE,
-                # Without it launchd kills after 20 s, in the middle of a drain.
+                # Without it launchd kills the worker after 20 s, in the middle of a drain.
                 "ExitTimeOut": plan.stop_timeout,
-                # Anything else has its CPU and disk held back, and then the GPU waits for the next step.
+                # For other types macOS throttles CPU and disk, and the GPU would wait for the next step.
                 "ProcessType": "Interactive",
                 "WorkingDirectory": str(Path.home()),
-                # The worker logs to a file of its own, which it rotates; here is only what no logging catches.
+                # The worker writes and rotates its own log; this file gets only what bypasses logging.
                 "StandardOutPath": os.devnull,
                 "StandardErrorPath": str(self.error_file),
             },
@@ -88,14 +88,14 @@ class Launchd(ServiceManager):
         return [("launchctl", "bootout", self._target)]
 
     def start(self) -> None:
-        """For a moment after a `bootout` launchd takes nothing of the same label."""
+        """For a moment after a `bootout`, launchd rejects the same label."""
         (command,) = self.starting
         end = time.monotonic() + _CLEANING_UP
         while must(self.run, command, self.mend, () if time.monotonic() > end else (_INPUT_OUTPUT, _ALREADY)).code:
             time.sleep(_LOOK)
 
     def stop(self) -> None:
-        """`bootout` returns while the worker still drains, and until it has ended nothing can be loaded anew."""
+        """`bootout` returns while the worker still drains; until that has ended, its label cannot be loaded again."""
         (command,) = self.stopping
         must(self.run, command, self.mend, (_IN_PROGRESS, _NO_SUCH_PROCESS))
         end = time.monotonic() + _LONGEST_DRAIN
@@ -105,7 +105,7 @@ class Launchd(ServiceManager):
             time.sleep(_LOOK)
 
     def state(self) -> State:
-        """Out of `launchctl print`."""
+        """Parse the output of `launchctl print`."""
         ran = self.run(["launchctl", "print", self._target])
         if ran.code:
             return State()
@@ -123,7 +123,7 @@ class Launchd(ServiceManager):
 
 
 def _last_exit(fields: dict[str, str]) -> str | None:
-    """`1`, `78: EX_CONFIG` or `(never exited)`; and, after a signal, `Killed: 9` in a field of its own."""
+    """Parse `1`, `78: EX_CONFIG` or `(never exited)`; after a signal, a separate field has `Killed: 9`."""
     if signal := fields.get("last terminating signal"):
         return f"signal {signal.rpartition(': ')[2]}"
     code = fields.get("last exit code", "").partition(":")[0]

@@ -1,4 +1,4 @@
-"""The seam: what launchd and systemd both do for a worker."""
+"""The interface: what launchd and systemd both do for a worker."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from windfall.telemetry.log_file import make_log_folder
 
 
 class ServiceManager(ABC):
-    """Keeps one worker for one user: the unit's name is fixed, so there is never a second by accident."""
+    """Manages one worker per user: the unit's name is fixed, so there is never a second one by accident."""
 
     name: ClassVar[str]
-    mend: ClassVar[str]  #: what a person does where its program refuses
+    mend: ClassVar[str]  #: what the user can do if its program fails
 
     def __init__(self, run: Run = run_program) -> None:
         self.run = run
@@ -27,21 +27,21 @@ class ServiceManager(ABC):
     @property
     @abstractmethod
     def unit(self) -> Path:
-        """The file that makes the service."""
+        """The file that defines the service."""
 
     @property
     @abstractmethod
     def log_file(self) -> Path:
-        """Where a worker of this manager logs."""
+        """The log file of a worker under this manager."""
 
     @property
     def error_file(self) -> Path | None:
-        """Where its stderr goes, which holds what comes before the log is open; None where the manager keeps it."""
+        """The file of its stderr, with errors from before the log is opened; None if the manager keeps them."""
         return None
 
     @abstractmethod
     def render(self, plan: Plan) -> bytes:
-        """What stands in `unit`."""
+        """The content of `unit`."""
 
     @property
     @abstractmethod
@@ -51,38 +51,38 @@ class ServiceManager(ABC):
     @property
     @abstractmethod
     def stopping(self) -> Sequence[Command]:
-        """The commands that stop it, now and for good; the unit is still there."""
+        """The commands that stop it, now and at future logins; the unit stays."""
 
     @abstractmethod
     def state(self) -> State:
-        """What it knows of the worker."""
+        """The state of the worker."""
 
     def start(self) -> None:
-        """Start what `unit` says. Raises `ConfigError`."""
+        """Start the service defined in `unit`. Raises `ConfigError`."""
         for command in self.starting:
             must(self.run, command, self.mend)
 
     @abstractmethod
     def stop(self) -> None:
-        """Drain the worker, and wait for its end; the unit stays. Raises `ConfigError`."""
+        """Drain the worker and wait until it has ended; the unit stays. Raises `ConfigError`."""
 
     def after_removal(self) -> None:  # noqa: B027 - launchd has nothing to do
-        """Tell the manager that the unit is gone."""
+        """Tell the manager that the unit has been removed."""
 
     @property
     def installed(self) -> bool:
-        """Whether there is a service, or what is left of one."""
+        """Whether there is a service, or remains of one."""
         return self.unit.exists() or self.state().loaded
 
     def install(self, plan: Plan) -> None:
-        """Write the unit and start it, in place of one that is there. Raises `ConfigError`.
+        """Write the unit and start it, replacing an existing one. Raises `ConfigError`.
 
-        A unit that cannot be started is taken away again, and the one of before is put back.
+        If the new unit cannot be started, it is removed and the previous one is restored.
         """
         self.unit.parent.mkdir(parents=True, exist_ok=True)
         make_log_folder(self.log_file.parent)
         if self.error_file is not None:
-            open_private(self.error_file, "ab").close()  # launchd would make it readable for all
+            open_private(self.error_file, "ab").close()  # launchd would make it readable by everyone
         before = self.unit.read_bytes() if self.unit.exists() else None
         if self.state().loaded:
             self.stop()
@@ -96,13 +96,13 @@ class ServiceManager(ABC):
             raise
 
     def uninstall(self) -> None:
-        """Drain the worker, wait for its end, and take the unit away. Raises `ConfigError`."""
+        """Drain the worker, wait until it has ended, and remove the unit. Raises `ConfigError`."""
         if self.state().loaded:
             self.stop()
         self._remove()
 
     def _put_back(self, unit: bytes | None) -> str:
-        """Undo what a start that failed left behind, such as a link for the next login; returns what to say of it."""
+        """Undo what a failed start left behind, such as a link for the next login; returns a remark for the error."""
         for command in self.stopping:
             self.run(command)
         if unit is None:
@@ -112,8 +112,8 @@ class ServiceManager(ABC):
         try:
             self.start()
         except ConfigError:
-            return f"; the service of before does not start now either, {self.unit} is as it was, for the next login"
-        return "; the service of before runs again"
+            return f"; the previous service does not start either, and {self.unit} was restored for the next login"
+        return "; the previous service is running again"
 
     def _remove(self) -> None:
         self.unit.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What the service runs, and where its files lie."""
+"""What the service runs, and where its files are."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from windfall.config.settings import FILE_NAME, config_home
 
 NAME: Final = "windfall-worker"
 
-#: Seconds that a worker gets besides its drain time: for what is on its way to Redis, and to put its engines away.
+#: Seconds that a worker gets on top of its drain time, to flush writes to Redis and to stop its engines.
 _LAST_STEPS: Final = 30.0
 
 EMPTY_ENV_FILE: Final = """\
-# Keys of the worker, as KEY=VALUE lines; nobody but you may read this file.
+# The worker's keys, as KEY=VALUE lines; only you may be able to read this file.
 # OPENAI_API_KEY=
 # ANTHROPIC_API_KEY=
 # WINDFALL_REDIS_URL=redis://:PASSWORD@HOST:6379
@@ -34,9 +34,9 @@ class Plan:
 
     @property
     def command(self) -> list[str]:
-        """The words of the command line."""
+        """The arguments of the command line."""
         files = {"--config": self.config, "--env-file": self.env_file, "--log-file": self.log_file}
-        # -P: services start in the home folder, and a redis.py that lies there is none of ours.
+        # -P: services start in the home folder, where a stray redis.py would shadow the real one.
         return [
             str(self.python),
             "-P",
@@ -53,10 +53,10 @@ class Plan:
 
 
 def settings_file() -> Path:
-    """The one that a service has; a folder's own windfall.toml is for who works there."""
+    """The service's settings file; a windfall.toml in another folder applies only to commands run there."""
     return config_home() / "windfall" / FILE_NAME
 
 
 def env_file() -> Path:
-    """The keys beside it."""
+    """The file of keys, next to the settings file."""
     return config_home() / "windfall" / "worker.env"

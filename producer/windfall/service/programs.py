@@ -1,4 +1,4 @@
-"""Running the programs that manage services; a test may stand in for them, as another `Run`."""
+"""Running the programs that manage services; tests replace them with another `Run`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Command = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """How a program ended, and what it said."""
+    """A program's exit code and output."""
 
     code: int
     out: str = ""
@@ -25,9 +25,9 @@ Run = Callable[[Sequence[str]], Ran]
 
 
 def run_program(command: Sequence[str]) -> Ran:
-    """Run it to its end. Raises `ConfigError` where it cannot be run at all."""
+    """Run it to its end. Raises `ConfigError` if it cannot be started."""
     try:
-        done = subprocess.run(  # noqa: S603 - ours
+        done = subprocess.run(  # noqa: S603 - the commands are ours
             command, capture_output=True, text=True, check=False, errors="replace", env=system_environment()
         )
     except OSError as exc:
@@ -36,9 +36,9 @@ def run_program(command: Sequence[str]) -> Ran:
 
 
 def must(run: Run, command: Sequence[str], mend: str, fine: Collection[int] = ()) -> Ran:
-    """Run it. Raises `ConfigError` with its own words, and with what a person may do, where it fails.
+    """Run it. If it fails, raises `ConfigError` with its output and with advice.
 
-    `fine` are exit codes besides 0 that are no failure.
+    `fine` lists exit codes besides 0 that are not failures.
     """
     ran = run(command)
     if ran.code and ran.code not in fine:

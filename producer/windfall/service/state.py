@@ -1,4 +1,4 @@
-"""Whether the service runs, since when, and how it ended last."""
+"""Whether the service is running, since when, and how it last ended."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _ELAPSED = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the service manager knows. `loaded`: it has the unit, whether or not it runs."""
+    """What the service manager knows. `loaded`: the unit is loaded, whether or not it is running."""
 
     loaded: bool = False
     pid: int | None = None
-    last_exit: str | None = None  #: `exit code 1` or `signal 9`; None where it never ended
+    last_exit: str | None = None  #: `exit code 1` or `signal 9`; None if it has never ended
 
 
 def running_for(run: Run, pid: int) -> float | None:
-    """Seconds since a process began; None where it has ended. `ps` says it alike on macOS and Linux."""
+    """Seconds since a process started; None if it has ended. `ps` works alike on macOS and Linux."""
     try:
         found = _ELAPSED.search(run(["ps", "-o", "etime=", "-p", str(pid)]).out)
     except ConfigError:
-        return None  # small images of Linux have no ps
+        return None  # minimal Linux images have no ps
     if found is None:
         return None
     days, hours, minutes, seconds = (int(part or 0) for part in found.groups())

@@ -1,4 +1,4 @@
-"""Linux: a unit of systemd's user manager."""
+"""Linux: a systemd user unit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Systemd(ServiceManager):
     """See systemd.service(5) and systemctl(1)."""
 
     name: ClassVar[str] = "systemd"
-    mend: ClassVar[str] = "log in as yourself (not by su or sudo), or type loginctl enable-linger first"
+    mend: ClassVar[str] = "log in as yourself (not with su or sudo), or run loginctl enable-linger first"
 
     @property
     def unit(self) -> Path:
@@ -33,7 +33,7 @@ class Systemd(ServiceManager):
 
     @property
     def log_file(self) -> Path:
-        """As the XDG folders have it."""
+        """The log file in the XDG state folder."""
         return state_home() / "windfall" / "worker.log"
 
     def render(self, plan: Plan) -> bytes:
@@ -42,7 +42,7 @@ class Systemd(ServiceManager):
         return f"""\
 [Unit]
 Description=Windfall worker
-# A worker that cannot start now (no Redis, no network) is tried again for ever.
+# A worker that cannot start now (no Redis, no network) is retried forever.
 StartLimitIntervalSec=0
 
 [Service]
@@ -50,7 +50,7 @@ Type=exec
 ExecStart={command}
 Restart=on-failure
 RestartSec=10
-# The worker alone is told to drain; it puts its engines away itself.
+# Only the worker is told to drain; it stops its engines itself.
 KillMode=mixed
 KillSignal=SIGTERM
 TimeoutStopSec={plan.stop_timeout}
@@ -70,16 +70,16 @@ WantedBy=default.target
         return [("systemctl", "--user", "disable", "--now", UNIT)]
 
     def stop(self) -> None:
-        """`disable --now` waits by itself."""
+        """Nothing to do: `disable --now` waits by itself."""
         for command in self.stopping:
             must(self.run, command, self.mend)
 
     def after_removal(self) -> None:
-        """It has the unit in memory still."""
+        """Reload: systemd still has the unit in memory."""
         self.run(["systemctl", "--user", "daemon-reload"])
 
     def state(self) -> State:
-        """Out of `systemctl show`."""
+        """Parse the output of `systemctl show`."""
         ran = self.run(["systemctl", "--user", "show", UNIT, f"--property={','.join(_ASKED)}"])
         fields = dict(line.partition("=")[::2] for line in ran.out.splitlines())
         if ran.code or fields.get("LoadState", "not-found") == "not-found":
@@ -94,7 +94,7 @@ def _last_exit(fields: dict[str, str]) -> str | None:
 
 
 def _quoted(word: str) -> str:
-    """One word of ExecStart: % and $ stand for other things there."""
+    """Quote one word of ExecStart, where % and $ are special."""
     if _PLAIN.fullmatch(word):
         return word
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")

@@ -1,4 +1,4 @@
-"""The end of a log, and what is added to it."""
+"""Showing the end of a log, and following it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _LOOK: Final = 0.2  # seconds between two looks
 
 
 def last_lines(path: Path, count: int) -> list[str]:
-    """The last lines of a file, without line ends."""
+    """The last lines of a file, without line endings."""
     with path.open("rb") as file:
         return [_text(line) for line in deque(file, maxlen=count)]
 
 
 def follow(path: Path, count: int) -> Iterator[str]:
-    """The last lines, then each new one, for ever; a log that is begun anew is followed into its new file.
+    """The last lines, then each new one, until cancelled; after a rotation the new file is followed.
 
-    A line that is being written is told of when it is whole.
+    A line that is being written is yielded once it is complete.
     """
     file = path.open("rb")
     try:
@@ -29,7 +29,7 @@ def follow(path: Path, count: int) -> Iterator[str]:
         while True:
             yield from _whole_lines(file)
             if _replaced(path, file):
-                # What was written between the last look and the change is still in the old file.
+                # Lines written between the last look and the rotation are still in the old file.
                 yield from _whole_lines(file)
                 file.close()
                 file = path.open("rb")
@@ -57,4 +57,4 @@ def _replaced(path: Path, file: IO[bytes]) -> bool:
     try:
         return path.stat().st_ino != os.fstat(file.fileno()).st_ino
     except FileNotFoundError:
-        return False  # the old one is renamed, and the new one not there yet
+        return False  # the old file has been renamed, and the new one does not exist yet

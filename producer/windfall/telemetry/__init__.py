@@ -1,1 +1,1 @@
-"""What the program tells of itself: logs, tracebacks without prompts, and traces."""
+"""Observability: logs, tracebacks without prompts, and traces."""

@@ -1,4 +1,4 @@
-"""The log of a worker that has no terminal: a file that is begun anew before it is large."""
+"""The log file of a worker without a terminal, which is rotated before it grows large."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from windfall.config.private import private_opener
 from windfall.errors import ConfigError
 
 _LARGEST: Final = 10_000_000  # bytes
-_KEPT: Final = 4  # files besides the one that is written
+_KEPT: Final = 4  # old files
 
 
 class _PrivateHandler(RotatingFileHandler):
-    """Each file that it begins is its user's alone: what endpoints and libraries say stands there."""
+    """Makes every new file private: it holds messages of endpoints and libraries."""
 
     def _open(self) -> TextIOWrapper:
-        file: Any = open(  # noqa: SIM115 - Path.open knows no opener; logging closes it
+        file: Any = open(  # noqa: SIM115 - Path.open has no opener; logging closes it
             self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, opener=private_opener
         )
         opened: TextIOWrapper = file
@@ -28,13 +28,13 @@ class _PrivateHandler(RotatingFileHandler):
 
 
 def make_log_folder(folder: Path) -> None:
-    """Make the folder, for its user alone, unless it is there."""
+    """Create the folder, private to its owner, unless it exists."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def log_file_handler(path: Path) -> logging.Handler:
-    """Writes to this file; 10 MB a file, five of them. Raises `ConfigError`."""
+    """A handler for this file: five files of at most 10 MB each. Raises `ConfigError`."""
     try:
         make_log_folder(path.parent)
         return _PrivateHandler(path, maxBytes=_LARGEST, backupCount=_KEPT, encoding="utf-8")
@@ -43,9 +43,9 @@ def log_file_handler(path: Path) -> logging.Handler:
 
 
 def trim_stderr(path: Path) -> None:
-    """Begin this file anew where it is behind stderr and large: launchd appends for ever, at each start that fails.
+    """Truncate this file if stderr goes to it and it is large: launchd appends forever, at each failed start.
 
-    Any other file behind stderr belongs to whoever put it there.
+    Any other file that stderr goes to belongs to the person who redirected it.
     """
     try:
         found = os.fstat(2)

@@ -1,7 +1,7 @@
-"""How a worker's log looks: lines for a person in a terminal, one JSON object a line anywhere else.
+"""The format of a worker's log: lines for people in a terminal, one JSON object per line anywhere else.
 
-Every record of the standard `logging`, ours and those of libraries, goes through one structlog formatter a handler.
-What is bound with `structlog.contextvars` in a task (worker, job, batch, model, attempt, backend) stands in each of its
+Every record of the standard `logging`, ours and those of libraries, goes through one structlog formatter per handler.
+Values bound with `structlog.contextvars` in a task (worker, job, batch, model, attempt, backend) appear in each of its
 lines. No line holds a prompt or a password: see `_exceptions` and `_clean`. Needs structlog, which the worker brings.
 """
 
@@ -22,16 +22,16 @@ from windfall.telemetry.visible import visible
 
 Shape = Literal["human", "json"]
 
-#: What stands first in a line, in this order; what is bound to a task has none.
+#: The fields that come first in a line, in this order; those bound to a task have no order.
 _FIRST: Final = ("time", "level", "event", "logger", "worker", "job", "batch", "model", "attempt", "backend")
-#: What a call may say besides, with `extra=`.
+#: Fields that a call may add with `extra=`.
 _EXTRA: Final = ("job", "batch", "model", "backend")
 
 _Event = MutableMapping[str, Any]
 
 
 def set_up(level: str, handlers: Iterable[logging.Handler]) -> None:
-    """Send everything that is logged from this level on to these handlers, and to no others."""
+    """Send all records from this level up to these handlers, and to no others."""
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
@@ -42,14 +42,14 @@ def set_up(level: str, handlers: Iterable[logging.Handler]) -> None:
 
 
 def shape_for(wanted: str, stream: TextIO | None) -> Shape:
-    """The shape that `auto`, `human` or `json` means for what is written to this stream; None is a file."""
+    """Resolve `auto`, `human` or `json` for this stream; None is a file."""
     if wanted == "auto":
         return "human" if stream and stream.isatty() else "json"
     return "json" if wanted == "json" else "human"
 
 
 def formatter(shape: Shape, stream: TextIO | None = None) -> logging.Formatter:
-    """What makes a line out of a record, for any handler; in colour where `stream` is a terminal that has some."""
+    """A formatter for any handler; with colours if `stream` is a terminal that supports them."""
     chain: list[Processor] = [
         contextvars.merge_contextvars,
         stdlib.ExtraAdder(allow=_EXTRA),
@@ -70,7 +70,7 @@ def formatter(shape: Shape, stream: TextIO | None = None) -> logging.Formatter:
 def _has_colours(stream: TextIO | None) -> bool:
     if stream is None:
         return False
-    console = Console(file=stream)  # knows NO_COLOR, dumb terminals and the like
+    console = Console(file=stream)  # handles NO_COLOR, dumb terminals and so on
     return bool(console.color_system) and not console.no_color
 
 
@@ -84,13 +84,13 @@ def _console(*, colours: bool) -> Processor:
         timestamp_key="time",
         pad_event_to=0,
         sort_keys=False,
-        # rich's would print the local variables, and among them are prompts.
+        # rich's tracebacks would print local variables, which include prompts.
         exception_formatter=dev.plain_traceback,
     )
 
 
 def _exceptions(_: Any, __: str, event: _Event) -> _Event:
-    """The traceback as text. Within a job without the exception's own words: they may quote the prompt."""
+    """The traceback as text; within a job without the exception's message, which may quote the prompt."""
     found = event.pop("exc_info", None)
     if not found or found[1] is None:
         return event
@@ -103,7 +103,7 @@ def _exceptions(_: Any, __: str, event: _Event) -> _Event:
 
 
 def _clean(_: Any, __: str, event: _Event) -> _Event:
-    """Hide the password of every URL, whoever logged it."""
+    """Hide the password of every URL, no matter what logged it."""
     for key, value in event.items():
         if isinstance(value, str) and "://" in value:
             event[key] = without_passwords(value)
@@ -115,7 +115,7 @@ def _in_order(_: Any, __: str, event: _Event) -> _Event:
 
 
 def _printable(_: Any, __: str, event: _Event) -> _Event:
-    """What an endpoint answered must not move the cursor of whoever reads of it."""
+    """Escape control characters: an endpoint's answer must not move the reader's cursor."""
     text = str(event["event"])
     event["event"] = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
     for key, value in event.items():

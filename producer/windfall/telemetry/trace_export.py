@@ -1,4 +1,4 @@
-"""Exporting this process' spans, as the standard OTEL_ variables of OpenTelemetry say."""
+"""Exporting this process' spans, configured by OpenTelemetry's standard OTEL_ variables."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ logger = logging.getLogger("windfall.traces")
 
 _MISSING: Final = f"traces need the otel extra: {how_to_install('otel')}, or unset the OTEL_ variables"
 _PROTOCOL: Final = "http/protobuf"
-#: Seconds that the last spans get at the end of a command; a collector that is away must not hold it up.
+#: Seconds that the last spans get at the end of a command; an unreachable collector must not hold it up.
 _LAST_SPANS: Final = 3.0
 
 
 @contextmanager
 def exporting(service: str) -> Iterator[None]:
-    """Export spans where the variables name an endpoint or an exporter; else do nothing.
+    """Export spans if the variables name an endpoint or an exporter; else do nothing.
 
-    `service` is what this process is called unless OTEL_SERVICE_NAME says otherwise. Raises `ConfigError`.
+    `service` is this process' service name unless OTEL_SERVICE_NAME is set. Raises `ConfigError`.
     """
     names = traces_exporters()
     if not names:
         yield
         return
-    # Who has no log of its own, as a command, says the sentence below and not each attempt to connect.
+    # A command has no log: it prints the sentence below instead of every attempt to connect.
     logging.getLogger("opentelemetry").addHandler(logging.NullHandler())
     exporters = [_Watched(_exporter(name)) for name in names]
     provider = _provider(service, exporters)
@@ -42,11 +42,11 @@ def exporting(service: str) -> Iterator[None]:
         last.start()
         last.join(_LAST_SPANS)
         if last.is_alive() or any(exporter.refused for exporter in exporters):
-            logger.warning("the last spans were not taken: is the collector up?")
+            logger.warning("the last spans were not accepted: is the collector running?")
 
 
 class _Watched:
-    """An exporter, and whether its last spans were refused: the SDK may give up without a word."""
+    """An exporter, and whether its last spans were rejected: the SDK may give up silently."""
 
     def __init__(self, exporter: Any) -> None:
         self._exporter = exporter
@@ -56,8 +56,8 @@ class _Watched:
         return getattr(self._exporter, name)
 
     def export(self, spans: Any) -> Any:
-        """Hand spans on."""
-        self.refused = True  # also where it raises
+        """Export spans."""
+        self.refused = True  # also if the call below raises
         result = self._exporter.export(spans)
         self.refused = result.name != "SUCCESS"
         return result
@@ -82,21 +82,21 @@ def _provider(service: str, exporters: Sequence[_Watched]) -> Any:
 
 
 def _exporter(name: str) -> Any:
-    """The exporter that OTEL_TRACES_EXPORTER calls so; `otlp` is OTLP over HTTP, the default of the specification."""
+    """The exporter with this OTEL_TRACES_EXPORTER name; `otlp` is OTLP over HTTP, the specification's default."""
     if name == "otlp" and (protocol := otlp_protocol()) != _PROTOCOL:
         raise ConfigError(
-            f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol!r}, and windfall speaks {_PROTOCOL} alone: unset it, and name "
-            "the port that takes OTLP over HTTP, mostly 4318"
+            f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol!r}, but windfall only supports {_PROTOCOL}: unset it, and use "
+            "the port for OTLP over HTTP, usually 4318"
         )
     wanted = "otlp_proto_http" if name == "otlp" else name
     found = list(entry_points(group="opentelemetry_traces_exporter", name=wanted))
     if not found and name == "otlp":
         raise ConfigError(_MISSING)
     if not found:
-        raise ConfigError(f"OTEL_TRACES_EXPORTER names {name!r}, which is not installed; there are otlp and console")
+        raise ConfigError(f"OTEL_TRACES_EXPORTER names {name!r}, which is not installed; use otlp or console")
     try:
         return found[0].load()()
     except ModuleNotFoundError as exc:
         raise ConfigError(_MISSING) from exc
     except ValueError as exc:
-        raise ConfigError(f"the OTEL_ variables cannot be right: {exc}") from exc
+        raise ConfigError(f"the OTEL_ variables are invalid: {exc}") from exc

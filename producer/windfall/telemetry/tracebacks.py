@@ -1,4 +1,4 @@
-"""A failure for a log that holds no prompts."""
+"""Tracebacks for a log that must not contain prompts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import traceback
 
 
 def without_words(exc: BaseException) -> str:
-    """Where it happened and of which type it is. What the exception itself says may quote a prompt."""
+    """The frames and the type of the exception. Its message is omitted because it may quote a prompt."""
     frames = "".join(traceback.format_tb(exc.__traceback__))
     return f"Traceback (most recent call last):\n{frames}{type(exc).__qualname__}"

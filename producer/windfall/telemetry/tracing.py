@@ -1,7 +1,7 @@
-"""Traces of OpenTelemetry: the span in which jobs are enqueued, and the context that their messages carry on.
+"""OpenTelemetry traces: the span in which jobs are enqueued, and the context that their messages carry.
 
-Nobody traces unless this program has loaded OpenTelemetry (`trace_export` does, where that was asked for): then all of
-this is a look into a dictionary. Spans go to the program's own tracer provider. None holds a prompt.
+Tracing is off unless the program has loaded OpenTelemetry (`trace_export` does on request); all of this then costs one
+dictionary lookup. Spans go to the program's own tracer provider. No span holds a prompt.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 
 
 def tracer() -> Any | None:
-    """What makes spans, or None where nobody traces."""
+    """The tracer, or None if tracing is off."""
     trace = sys.modules.get("opentelemetry.trace")
     return None if trace is None else trace.get_tracer("windfall")
 
 
 def carrier() -> dict[str, str] | None:
-    """The current span as W3C's `traceparent`, for a message to carry; None where nobody traces."""
+    """The current span as W3C's `traceparent`, for a message to carry; None if tracing is off."""
     if tracer() is None:
         return None
     found: dict[str, str] = {}
@@ -28,13 +28,13 @@ def carrier() -> dict[str, str] | None:
 
 
 def context_of(carried: Mapping[str, str]) -> Any:
-    """What a message carried, as the context in which a span is started. Only where somebody traces."""
+    """The context that a message carried, for starting a span in it. Call it only if tracing is on."""
     return _propagator().extract(carried)
 
 
 @contextmanager
 def enqueueing(what: str, **attributes: str) -> Iterator[None]:
-    """A span around the enqueueing of jobs; what `carrier` says inside is for their messages."""
+    """A span around the enqueueing of jobs; their messages carry what `carrier` returns inside it."""
     made = tracer()
     if made is None:
         yield
@@ -42,7 +42,7 @@ def enqueueing(what: str, **attributes: str) -> Iterator[None]:
     from opentelemetry.trace import SpanKind, StatusCode  # noqa: PLC0415 - an extra
 
     facts = {"messaging.system": "windfall", "messaging.operation.type": "send", **attributes}
-    # The rows come from the caller's own code, whose exceptions may quote a prompt: their kind alone is kept.
+    # The rows come from the caller's code, whose exceptions may quote a prompt: record only their type.
     quiet = {"record_exception": False, "set_status_on_exception": False}
     with made.start_as_current_span(f"enqueue {what}", kind=SpanKind.PRODUCER, attributes=facts, **quiet) as span:
         try:

@@ -73,7 +73,7 @@ def test_a_wide_page_shows_all_there_is() -> None:
     assert re.search(r"invoices ━+.*━ 4,036/10,000 36 20.0/s 4 min 58 s", text)
     assert re.search(r"letters ━+.*━ 4,036/10,000 36 paused", text)
     assert "openai open 5 12.0 s 3.0 s" in text
-    assert shown[-1] == "q or Ctrl-C ends"
+    assert shown[-1] == "q or Ctrl-C quits"
 
 
 def test_no_line_is_wider_than_the_terminal_and_none_wraps() -> None:
@@ -111,7 +111,7 @@ def test_a_low_terminal_shortens_the_longest_list_and_says_so() -> None:
     for height in range(22, 50):
         shown = lines(page(many, 100, height), 100)
         assert len(shown) <= height
-        assert shown[-1] == "q or Ctrl-C ends"
+        assert shown[-1] == "q or Ctrl-C quits"
         (left_out,) = [int(line.split()[2]) for line in shown if line.startswith("… and ")]
         assert sum(re.match(r"b\d", line) is not None for line in shown) + left_out == 40
 
@@ -123,7 +123,7 @@ def test_a_low_terminal_with_many_paused_workers_still_shows_lanes_batches_and_t
     for height in (24, 30, 40):
         shown = lines(page(view, 100, height), 100)
         assert len(shown) <= height
-        assert shown[-1] == "q or Ctrl-C ends"
+        assert shown[-1] == "q or Ctrl-C quits"
         for start in ("m0", "small", "invoices", "openai"):
             assert any(line.startswith(start) for line in shown)
         told = [line for line in shown if "no new jobs" in line]

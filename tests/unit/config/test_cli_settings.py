@@ -88,7 +88,7 @@ def test_a_file_with_a_password_that_others_can_read_is_refused(folder: Path, ur
     path = write(folder / "work" / "windfall.toml", f'redis = "{url}"')
     path.chmod(0o644)
     with pytest.raises(
-        ConfigError, match=r"holds the password of Redis, and others can read it; type: chmod 600 "
+        ConfigError, match=r"holds the password of Redis, and others can read it; run: chmod 600 "
     ) as c:
         load_settings()
     assert "s3cret" not in str(c.value)

@@ -1,4 +1,4 @@
-"""What follows from looks at a batch: its pace of late, the time left, and what programs get."""
+"""Facts derived from successive looks at a batch: recent pace, time left, and its JSON form."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from windfall.cli.screen.pace import Pace
 
 
 class Paces:
-    """Rows a second that batches finished of late: a pause long ago does not count."""
+    """The recent pace of batches in rows per second: an earlier pause does not count."""
 
     def __init__(self) -> None:
         self._paces: defaultdict[str, Pace] = defaultdict(Pace)
 
     def note(self, *batches: BatchStatus) -> None:
-        """Remember a look at all that there are; one that is not among them is forgotten."""
+        """Remember a look at all batches; those no longer present are forgotten."""
         for gone in self._paces.keys() - {batch.id for batch in batches}:
             del self._paces[gone]
         for batch in batches:
@@ -25,18 +25,18 @@ class Paces:
                 self._paces[batch.id].note(batch.now, batch.finished)
 
     def of(self, batch: BatchStatus) -> float | None:
-        """Rows a second, or None before there is anything to tell."""
+        """Rows per second, or None while that is unknown."""
         return self._paces[batch.id].at(batch.now)
 
 
 def pace_of(batch: BatchStatus, pace: float | None) -> tuple[float | None, float | None]:
-    """Rows a second and seconds left, by its pace of late where that is known; nothing while nobody works on it."""
+    """Rows per second and seconds left, by the recent pace if known; None while no worker works on it."""
     if pace is None or batch.paused:
         return (batch.rate, batch.eta) if batch.running else (None, None)
     return pace, (batch.total - batch.finished) / pace if pace else None
 
 
 def as_json(batch: BatchStatus) -> dict[str, object]:
-    """The counts and what follows from them."""
+    """The counts and what follows from them, for `--json`."""
     derived = {"state": batch.state.value, "finished": batch.finished, "rate": batch.rate, "eta": batch.eta}
     return batch.model_dump(mode="json") | derived | {"kept_until": batch.kept_until}

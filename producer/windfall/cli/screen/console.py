@@ -18,29 +18,29 @@ from windfall.telemetry.visible import visible, visible_json
 
 
 def say(text: str = "") -> None:
-    """A line on stdout: what the command was asked for, as it is in a pipe, and without control codes in a terminal."""
+    """Print a line of output to stdout: verbatim in a pipe, without control codes in a terminal."""
     sys.stdout.write(f"{visible(text) if sys.stdout.isatty() else text}\n")
     sys.stdout.flush()
 
 
 def say_json(value: Any) -> None:
-    """A JSON object on a line of its own."""
+    """Print a JSON object on its own line."""
     say(visible_json(json.dumps(value, ensure_ascii=False)))
 
 
 def note(text: str) -> None:
-    """A line on stderr: what a person may want to know besides."""
+    """Print a remark for people to stderr."""
     sys.stderr.write(f"{visible(without_passwords(text))}\n")
     sys.stderr.flush()
 
 
 def complain(text: str) -> None:
-    """Why a command did not do what it was asked to do."""
+    """Say why a command failed."""
     note("windfall: " + " ".join(text.split()))
 
 
 def say_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> None:
-    """A table; the columns in `right` hold numbers. Never a control character, whatever the cells hold."""
+    """Print a table; columns in `right` hold numbers. Control characters in cells are escaped."""
     cells = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -60,12 +60,12 @@ def say_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: S
 
 
 def printable(text: str) -> str:
-    """The text on one line, with control characters written out."""
+    """The text on one line, with control characters escaped."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Seconds in words."""
     if seconds < 100:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -74,7 +74,7 @@ def duration(seconds: float) -> str:
 
 
 def named_number(text: str, flag: str) -> tuple[str, float]:
-    """`NAME=NUMBER` in two. Raises `ConfigError`."""
+    """Split `NAME=NUMBER`. Raises `ConfigError`."""
     name, _, number = text.rpartition("=")
     try:
         value = float(number)

@@ -1,7 +1,7 @@
-"""The fleet on a page: what is known of it in, sections and a page that fits the terminal out. Nothing here asks Redis.
+"""The fleet as a page that fits the terminal. Pure rendering: nothing here asks Redis.
 
-Where a terminal is narrow, columns go in this order: of workers UP, DONE, MEMORY, CHIP, BACKEND, SEEN; of lanes PARKED,
-RATE, WAITED, RUNNING; of batches RATE, FAILED; of breakers FAILURES. Where it is low, the longest list is shortened.
+In a narrow terminal, columns are dropped in this order: of workers UP, DONE, MEMORY, CHIP, BACKEND, SEEN; of lanes
+PARKED, RATE, WAITED, RUNNING; of batches RATE, FAILED; of breakers FAILURES. In a low one, the longest list is cut.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from windfall_worker.guards.circuit import BreakerStatus
 
 _FEWEST_ROWS, _FEWEST_NOTES = 3, 1
-_KEYS: Final = "q or Ctrl-C ends"
+_KEYS: Final = "q or Ctrl-C quits"
 
 _WORKERS: Final = (
     Column("WORKER"), Column("STATE"), Column("MODEL"), Column("BACKEND", drop=5), Column("SLOTS", right=True),
@@ -47,9 +47,9 @@ _BREAKERS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class FleetView:
-    """All that a look at the fleet brought.
+    """Everything that one look at the fleet found.
 
-    `paces` are rows a second of late, by batch; `away` says why there was no newer look.
+    `paces` are recent rows per second, by batch; `away` says why there is no newer view.
     """
 
     fleet: FleetStatus
@@ -60,7 +60,7 @@ class FleetView:
     away: str | None = None
 
     def missing(self, why: str) -> FleetView:
-        """The same, when a newer look was not to be had."""
+        """The same view, marked as outdated."""
         return replace(self, away=why)
 
     def as_json(self) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class FleetView:
 
 
 def page(view: FleetView, width: int, height: int | None = None, *, keys: str = _KEYS) -> RenderableType:
-    """The page for a terminal of this size; without a height it is as long as it is."""
+    """The page for a terminal of this size; without a height nothing is cut."""
     parts = sections(view)
     head: list[RenderableType] = [_headline(view)]
     if view.away:
@@ -94,7 +94,7 @@ def _footer(keys: str) -> list[Text]:
 
 
 def sections(view: FleetView) -> list[Section]:
-    """The workers, the lanes in which something is, the unfinished batches, the breakers; only what there is."""
+    """The workers, the lanes with jobs, the unfinished batches and the breakers; empty sections are left out."""
     lanes = [lane for lane in view.fleet.lanes if lane.queued or lane.running or lane.parked or lane.paused]
     found = [
         Section(_WORKERS, _worker_rows(view.fleet), _why(view.fleet.workers)),
@@ -106,19 +106,19 @@ def sections(view: FleetView) -> list[Section]:
 
 
 def batch_section(batches: Sequence[BatchStatus], paces: Mapping[str, float] | None = None) -> Section:
-    """The batches by themselves."""
+    """The section of the batches alone."""
     return Section(_BATCHES, [_batch_row(batch, (paces or {}).get(batch.id)) for batch in batches])
 
 
 def _shortened(parts: list[Section], height: int) -> list[Section]:
-    """Each has a blank line above it. The longest list, of rows or of remarks, loses some first, and none its last."""
+    """A blank line precedes each section. The longest list, of rows or remarks, is cut first; one line always stays."""
     while sum(part.height + 1 for part in parts) > height:
         rows = [(len(part.rows), index, part.with_fewer_rows) for index, part in enumerate(parts)]
         notes = [(len(part.notes), index, part.with_fewer_notes) for index, part in enumerate(parts)]
         lists = [each for each in rows if each[0] > _FEWEST_ROWS] + [each for each in notes if each[0] > _FEWEST_NOTES]
         if not lists:
             return parts
-        # The line that says how many are left out takes the place of one.
+        # The line that says how many are left out takes one line itself.
         _, index, shortened = max(lists, key=lambda each: each[0])
         parts[index] = shortened()
     return parts
@@ -137,7 +137,7 @@ def _headline(view: FleetView) -> Text:
 
 
 def _worker_rows(fleet: FleetStatus) -> list[list[str]]:
-    """One for each model; what is said of the worker itself stands in its first."""
+    """One row per model; the worker's own facts are in its first."""
     rows = []
     for worker in fleet.workers:
         about = _about(worker, fleet.now)
@@ -159,20 +159,20 @@ def _served(served: ServedModel) -> list[str]:
 
 
 def _why(workers: Sequence[WorkerStatus]) -> list[str]:
-    """A line for each reason: at noon many workers wait for the same hours."""
+    """One line per reason: at noon many workers wait for the same hours."""
     ids: dict[str, list[str]] = {}
     for worker in workers:
         if worker.why:
             ids.setdefault(worker.why, []).append(worker.id)
     return [
-        f"{len(who)} workers take no new jobs: {why} ({', '.join(who)})" if len(who) > 1 else
-        f"{who[0]} takes no new jobs: {why}"
+        f"{len(who)} workers are taking no new jobs: {why} ({', '.join(who)})" if len(who) > 1 else
+        f"{who[0]} is taking no new jobs: {why}"
         for why, who in ids.items()
     ]  # fmt: skip
 
 
 def _unserved(fleet: FleetStatus) -> list[str]:
-    """A line for each; where there is no worker at all, the page says so already."""
+    """One line per model; if there are no workers at all, the page already says so."""
     return [f"no live worker serves {model}" for model in fleet.unserved()] if fleet.workers else []
 
 
@@ -195,7 +195,7 @@ def _batch_row(batch: BatchStatus, pace: float | None) -> list[str | Share]:
 
 
 def _breaker_row(each: BreakerStatus, cooldown: float) -> list[str]:
-    again = "when closed by hand" if each.held else duration(each.retry_after) if each.retry_after else ""
+    again = "when closed manually" if each.held else duration(each.retry_after) if each.retry_after else ""
     return [each.name, each.state, str(each.failures), again, duration(cooldown) if cooldown else ""]
 
 

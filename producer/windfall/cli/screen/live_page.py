@@ -1,4 +1,4 @@
-"""A page that fills the terminal and renews itself, until `q` or Ctrl-C; the terminal is then as it was."""
+"""A full-screen page that refreshes itself until `q` or Ctrl-C, and then restores the terminal."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from rich.live import Live
 
 from windfall.tasks import cancel_all, wait_for
 
-#: Seconds after which it is drawn again although nothing is new: what it says of time goes on.
+#: Seconds after which it is redrawn even if nothing is new: the times that it shows keep growing.
 _REDRAW: Final = 1.0
 
 
 class LivePage:
-    """Draws what `render` makes for the terminal's width and height."""
+    """Draws what `render` returns for the terminal's width and height."""
 
     def __init__(self, render: Callable[[int, int], RenderableType]) -> None:
         self._render = render
@@ -30,11 +30,11 @@ class LivePage:
         self._quit = False
 
     def redraw(self) -> None:
-        """There is something new to see."""
+        """Redraw: there is something new to see."""
         self._changed.set()
 
     async def show(self, looking: Coroutine[Any, Any, None]) -> None:
-        """Show it for as long as `looking`, which keeps what is shown up to date, or until somebody quits."""
+        """Show the page while `looking` keeps it up to date, or until the user quits."""
         console = Console()
         task = asyncio.create_task(looking)
         with _keys(self._typed), _resized(self.redraw), Live(console=console, screen=True, auto_refresh=False) as live:
@@ -49,7 +49,7 @@ class LivePage:
             task.result()
 
     def _typed(self, keys: bytes) -> None:
-        if not keys or b"q" in keys.lower():  # nothing at all comes of a terminal that is gone
+        if not keys or b"q" in keys.lower():  # an empty read means that the terminal is gone
             self._quit = True
             self.redraw()
 
@@ -66,7 +66,7 @@ def _resized(on_resize: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def _keys(on_keys: Callable[[bytes], None]) -> Iterator[None]:
-    """Hear single keys, unseen. Ctrl-C stays what it is."""
+    """Read single keys without echo. Ctrl-C keeps its meaning."""
     if not sys.stdin.isatty():
         yield
         return

@@ -1,4 +1,4 @@
-"""A line of a worker's log, for a person."""
+"""A line of a worker's log, formatted for people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A progress bar on stderr, where that is a terminal, and nothing otherwise."""
+"""A progress bar on stderr if that is a terminal, and nothing otherwise."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.text import Text
 from windfall.cli.screen.console import duration, printable
 from windfall.cli.screen.pace import Pace
 
-#: Columns below which the rate is not shown, and then the time left.
+#: Columns below which the rate, and then the time left, are not shown.
 _WIDE: Final = 72
 _MIDDLE: Final = 48
 _PER_SECOND: Final = 8  # drawings
@@ -25,7 +25,7 @@ _PER_SECOND: Final = 8  # drawings
 
 @dataclass(frozen=True, slots=True)
 class RowsDone:
-    """How far something is. `total` is None for as long as nobody knows it; `rate` is in rows a second."""
+    """The progress of something. `total` is None while unknown; `rate` is in rows per second."""
 
     what: str
     done: int = 0
@@ -33,7 +33,7 @@ class RowsDone:
     failed: int = 0
     rate: float | None = None
     paused: bool = False
-    remark: str = ""  #: what else is to be said, on a line of its own
+    remark: str = ""  #: a remark, shown on its own line
 
     def drawn(self, width: int) -> RenderableType:
         """The bar, and the remark below it. Nothing wraps; a narrow terminal shows less."""
@@ -60,10 +60,10 @@ class RowsDone:
 
 
 class RowProgress:
-    """Rows finished of a total that may still be unknown, rows a second of late, time left, failures."""
+    """Rows finished of a total that may still be unknown, recent rows per second, time left, failures."""
 
     def __init__(self, what: str, *, done: int = 0, beside_stdout: bool = False) -> None:
-        # Rows that go to the same terminal as the bar would tear it apart.
+        # Rows printed to the same terminal would break up the bar.
         self._shown = sys.stderr.isatty() and not (beside_stdout and sys.stdout.isatty())
         self._start = done
         self._rows = RowsDone(what, done)
@@ -83,27 +83,27 @@ class RowProgress:
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         if self._live is not None:
-            self._live.refresh()  # what came last is seen, too
+            self._live.refresh()  # show the final state, too
             self._live.stop()
 
     def drawn(self, width: int) -> RenderableType:
-        """What is shown now."""
+        """What is currently shown."""
         return replace(self._rows, rate=self._pace.at(time.monotonic())).drawn(width)
 
     def begin(self, what: str) -> None:
-        """Say what is going on now, and count the time from here."""
+        """Show a new task, and restart the clock."""
         self._rows = RowsDone(what, self._start)
         self._pace = Pace()
         self._pace.note(time.monotonic(), self._start)
 
     def update(self, done: int, total: int | None, failed: int, *, paused: bool = False) -> None:
-        """Show these numbers. `total` is None for as long as nobody knows it."""
+        """Show these numbers. `total` is None while unknown."""
         if paused:
-            self._pace.stop()  # what ends in a pause is no look either: the next one comes when it is over
+            self._pace.stop()  # rows that end during a pause do not count either
         else:
             self._pace.note(time.monotonic(), done)
         self._rows = replace(self._rows, done=done, total=total, failed=failed, paused=paused)
 
     def remark(self, text: str) -> None:
-        """Show this below the bar, until the next remark."""
+        """Show this below the bar until the next remark."""
         self._rows = replace(self._rows, remark=text)

@@ -1,20 +1,20 @@
-"""A log that a person can read while something is wrong for hours."""
+"""Keeping a log readable while something is wrong for hours."""
 
 from __future__ import annotations
 
 import logging
 import time
 
-#: Seconds for which a message of one kind is not said again.
+#: Seconds for which a message of the same kind is not repeated.
 _SILENCE = 30.0
-#: Kinds of messages that are remembered. What other programs say may be of as many kinds as there are lines.
+#: Kinds of messages that are remembered: messages of other programs may all differ.
 _MOST = 1000
 
 
 class Repeats(logging.Filter):
-    """Lets a warning through once in a while, whatever its numbers are; then it says how many were left out.
+    """Lets a repeated warning through only now and then, with the number of repetitions that it left out.
 
-    What is below a warning was asked for, and a record with `each` set is to be said each time.
+    Numbers in a message do not make it different. Records below a warning, and those with `each` set, always pass.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Repeats(logging.Filter):
         self._said: dict[tuple[str, str], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is said; by one handler as by the next."""
+        """Whether the record is logged; the same for every handler."""
         if (decided := getattr(record, "is_said", None)) is not None:
             return bool(decided)
         record.is_said = said = self._decide(record)
@@ -41,10 +41,10 @@ class Repeats(logging.Filter):
             self._forget(now)
         self._said[kind] = (now, 0)
         if unsaid:
-            record.msg = f"{record.msg} (and {unsaid} times more before)"
+            record.msg = f"{record.msg} (repeated {unsaid} more times before this)"
         return True
 
     def _forget(self, now: float) -> None:
-        """What would be said again anyway; where that is little, the oldest half."""
+        """Forget messages that would be logged again anyway; if those are few, the oldest half."""
         recent = [(kind, said) for kind, said in self._said.items() if now - said[0] < _SILENCE]
         self._said = dict(recent[-_MOST // 2 :])

@@ -23,7 +23,7 @@ _STYLES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """So much of a total: a bar on a page, a percentage elsewhere."""
+    """A share of a total: a bar on a page, a percentage elsewhere."""
 
     done: int
     total: int
@@ -37,7 +37,7 @@ Cell = str | Share
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`drop` says how early it goes where there is no room: 1 is the first to go, 0 stays."""
+    """`drop` is the order in which columns are dropped when there is no room: 1 goes first, 0 always stays."""
 
     name: str
     right: bool = False
@@ -46,17 +46,17 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Rows below a heading, and remarks below the rows."""
+    """A heading, rows, and remarks below them."""
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
     notes: Sequence[str] = field(default=())
-    left_out: int = 0  #: rows for which there was no room
-    unsaid: int = 0  #: the same of remarks
+    left_out: int = 0  #: rows left out for want of room
+    unsaid: int = 0  #: remarks left out for want of room
 
     @property
     def height(self) -> int:
-        """Lines that it takes."""
+        """The lines that it takes."""
         return 1 + len(self.rows) + bool(self.left_out) + len(self.notes) + bool(self.unsaid)
 
     def with_fewer_rows(self) -> Section:
@@ -68,9 +68,9 @@ class Section:
         return replace(self, notes=self.notes[:-1], unsaid=self.unsaid + 1)
 
     def fitted(self, width: int) -> RenderableType:
-        """What a terminal of this width shows: no line of it wraps, and columns go in their order where they must.
+        """Render it for a terminal of this width: no line wraps, and columns are dropped in their order if necessary.
 
-        Columns in which there is nothing are not shown.
+        Empty columns are not shown.
         """
         widths = [self._natural(index) for index in range(len(self.columns))]
         kept = [index for index in range(len(self.columns)) if any(str(row[index]) for row in self.rows)]
@@ -94,7 +94,7 @@ class Section:
         return Group(table, *below)
 
     def say(self) -> None:
-        """Print it with all of its columns, as plain text."""
+        """Print it with all its columns, as plain text."""
         names = [column.name for column in self.columns]
         right = [column.name for column in self.columns if column.right]
         say_table(names, [[str(cell) for cell in row] for row in self.rows], right=right)
@@ -116,7 +116,7 @@ def _needed(kept: Sequence[int], widths: Sequence[int]) -> int:
 
 
 def _share_out(kept: Sequence[int], widths: list[int], width: int, bars: Sequence[bool]) -> None:
-    """Give what is left to the bars; what lacks is taken from the widest columns."""
+    """Give spare width to the bars; take missing width from the widest columns."""
     spare = width - _needed(kept, widths)
     for index in kept:
         if bars[index] and spare > 0:

@@ -1,4 +1,4 @@
-"""A batch: a named set of jobs submitted together, and what is known of it at an instant."""
+"""A batch: a named set of jobs submitted together, and its status at one instant."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from windfall.result import Usage
 
 
 class BatchState(StrEnum):
-    """The life of a batch."""
+    """The states of a batch."""
 
     SUBMITTING = "submitting"  #: rows are still being added
     RUNNING = "running"  #: all rows are in; some have no result yet
@@ -20,7 +20,7 @@ class BatchState(StrEnum):
 
 
 class BatchStatus(Record):
-    """A batch at one instant: one atomic read, so that the counts always add up to `total`."""
+    """A batch at one instant, from one atomic read, so that the counts always add up to `total`."""
 
     id: str
     total: int = 0
@@ -32,20 +32,20 @@ class BatchStatus(Record):
     expired: int = 0
     sealed: bool = False  #: whether all rows are in
     cancel_requested: bool = False
-    paused: bool = False  #: whether somebody paused it: what waits goes on waiting, what runs ends
+    paused: bool = False  #: whether it is paused: queued rows wait, running rows finish
     metadata: dict[str, str] = Field(default_factory=dict)
     usage: Usage = Usage()
-    last_row: int = 0  #: the highest number of a row that is in
+    last_row: int = 0  #: the highest row number added so far
     created_at: float  #: Unix seconds on Redis' clock, like every time here
     first_started_at: float | None = None
     finished_at: float | None = None
-    deadline_at: float | None = None  #: when rows that are not done expire
-    keep: float = 0.0  #: seconds from its end for which the batch and its results are kept; 0 = for ever
+    deadline_at: float | None = None  #: when unfinished rows expire
+    keep: float = 0.0  #: seconds for which the batch and its results are kept after its end; 0 = forever
     now: float  #: when this was read
 
     @property
     def finished(self) -> int:
-        """Rows that have their result."""
+        """The number of rows that have their result."""
         return self.completed + self.failed + self.cancelled + self.expired
 
     @property
@@ -55,19 +55,19 @@ class BatchStatus(Record):
 
     @property
     def kept_until(self) -> float | None:
-        """When the batch and its results go; None while it is unfinished, or where it is kept for ever."""
+        """When the batch and its results are removed; None while it is unfinished, or if it is kept forever."""
         return self.finished_at + self.keep if self.finished_at is not None and self.keep else None
 
     @property
     def state(self) -> BatchState:
-        """Where in its life the batch is."""
+        """The batch's state."""
         if self.done:
             return BatchState.CANCELLED if self.cancel_requested else BatchState.FINISHED
         return BatchState.RUNNING if self.sealed else BatchState.SUBMITTING
 
     @property
     def rate(self) -> float | None:
-        """Rows finished a second since the first one started; None where nothing can be told, or while paused."""
+        """Rows finished per second since the first one started; None if unknown, or while paused."""
         if self.first_started_at is None or not self.finished or (self.paused and not self.done):
             return None
         elapsed = (self.finished_at or self.now) - self.first_started_at
@@ -75,9 +75,9 @@ class BatchStatus(Record):
 
     @property
     def eta(self) -> float | None:
-        """Seconds until the last row, if the rate so far holds; 0 when done, None when nothing can be said.
+        """Seconds until the last row finishes if the rate holds; 0 when done, None if unknown.
 
-        Of what nobody works on, or is paused, nothing can be said.
+        It is unknown while the batch is paused, or no row is running.
         """
         if self.done:
             return 0.0

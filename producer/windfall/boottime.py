@@ -1,14 +1,14 @@
-"""A clock that goes on while the machine sleeps: `time.monotonic` stands still then, on macOS and on Linux."""
+"""A clock that includes time asleep: on macOS and Linux, `time.monotonic` stops while the machine sleeps."""
 
 from __future__ import annotations
 
 import time
 from typing import Final
 
-# Linux has the first; the second is macOS' mach_continuous_time, and on Linux no such thing.
+# Linux has the first. The second is mach_continuous_time on macOS; on Linux it stops during sleep.
 _CLOCK: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None) or getattr(time, "CLOCK_MONOTONIC_RAW", None)
 
 
 def boottime() -> float:
-    """Seconds since some time in the past, those of sleep included; nobody sets it."""
+    """Seconds since an arbitrary moment, including time asleep; it is never adjusted."""
     return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)

@@ -1,4 +1,4 @@
-"""A pydantic ValidationError as one sentence that names the field and never holds a prompt."""
+"""A pydantic ValidationError as one sentence that names the field and never quotes a prompt."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pydantic import BaseModel, ValidationError
 from windfall.errors import InvalidRequest
 from windfall.fields import refusal
 
-#: Field names by the field that holds them; "" is the top of the body.
+#: Field names by their parent field; "" is the top level of the body.
 Vocabulary = Mapping[str, frozenset[str]]
 
-#: Where people put what the contract has elsewhere, or under another name.
+#: Common fields that the contract has in another place, or under another name.
 _HINTS: Final = {
     "enable_thinking": 'put it into chat_template_kwargs: {"enable_thinking": true}',
     "system": "make it the first of messages, with role 'system'",
@@ -25,11 +25,11 @@ _HINTS: Final = {
     "repeat_penalty": "it is called repetition_penalty",
 }
 _JSON_WORDS: Final = {"False": "false", "True": "true", "a dict": "an object", "a NoneType": "null"}
-_LONGEST_SHOWN: Final = 32  # of a wrong word: a role or a type, never a prompt
+_LONGEST_SHOWN: Final = 32  # characters of a wrong value: a role or a type, never a prompt
 
 
 def vocabulary(model: type[BaseModel]) -> Vocabulary:
-    """The names that each part of a body of this model may have."""
+    """The field names allowed in each part of a body of this model."""
     names: dict[str, frozenset[str]] = {"": frozenset(model.model_fields)}
     todo = [model]
     while todo:
@@ -43,7 +43,7 @@ def vocabulary(model: type[BaseModel]) -> Vocabulary:
 
 
 def explain(exc: ValidationError, body: Any, words: Vocabulary, prefix: str = "") -> InvalidRequest:
-    """The first thing that is wrong with `body`, as an `InvalidRequest` with the dotted field behind `prefix`."""
+    """The most telling error in `body`, as an `InvalidRequest` with the dotted field, preceded by `prefix`."""
     error, path = _most_telling(exc, body)
     path = [*path, *_tag_field(error)]
     field = prefix + ".".join(str(part) for part in path)
@@ -59,7 +59,7 @@ def nearest(word: str, names: Iterator[str] | frozenset[str] | list[str]) -> str
 
 
 def unknown_field(name: str, names: frozenset[str]) -> str:
-    """Why this field is refused, with the right one where it can be guessed."""
+    """Why this field is rejected, with a suggestion if there is one."""
     if (why := refusal(name)) is not None:
         return f"cannot be honoured: {why}"
     if name in _HINTS:
@@ -67,14 +67,14 @@ def unknown_field(name: str, names: frozenset[str]) -> str:
     meant = nearest(name, names)
     if meant:
         return f"unknown field; did you mean {meant!r}?"
-    return "unknown field; Windfall refuses what it cannot honour"
+    return "unknown field; Windfall rejects what it cannot honour"
 
 
 def _most_telling(exc: ValidationError, body: Any) -> tuple[Any, list[str | int]]:
-    """An unknown field if there is one (its right name is then often what else is missing), else a wrong word (a type
-    that is not taken lacks other fields, too), else the first error.
+    """An unknown field if there is one (a missing field is then often the same one, misspelt), else a wrong literal
+    (an unknown type also lacks other fields), else the first error.
 
-    Where that is one of several branches of a union, the branch that came furthest.
+    If it is in one of several branches of a union, the branch that matched furthest.
     """
     order = {"extra_forbidden": 0, "literal_error": 1}
     errors = sorted(exc.errors(include_url=False), key=lambda error: order.get(error["type"], 2))
@@ -87,7 +87,7 @@ def _most_telling(exc: ValidationError, body: Any) -> tuple[Any, list[str | int]
 
 
 def _resolve(loc: tuple[str | int, ...], body: Any, kind: str) -> tuple[list[str | int], bool]:
-    """The path without pydantic's names of union branches, and whether there were any."""
+    """The path without pydantic's names of union branches, and whether it had any."""
     path: list[str | int] = []
     at = body
     for place, part in enumerate(loc):
@@ -107,7 +107,7 @@ def _tag_field(error: Any) -> list[str]:
     return []
 
 
-def _reason(error: Any, path: list[str | int], words: Vocabulary) -> str:  # noqa: PLR0911 - a return a kind
+def _reason(error: Any, path: list[str | int], words: Vocabulary) -> str:  # noqa: PLR0911 - one return per kind
     kind, context = error["type"], error.get("ctx", {})
     if kind in ("missing", "union_tag_not_found"):
         return "is missing"

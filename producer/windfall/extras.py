@@ -1,4 +1,4 @@
-"""The name under which Windfall is installed, and what is installed only where it is wanted."""
+"""The distribution's name, and how to install its extras."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of each field of the two protocols: the table that the readers, the backends and the docs share.
+"""How each field of the two protocols is treated: the table shared by the readers, the backends and the docs.
 
 The names are those of `openai` 3.57 (chat completions) and `anthropic` 2.13 (messages), and what vLLM and mlx-lm add.
 `docs/requests.md` has the same table; a test compares them.
@@ -11,16 +11,16 @@ from typing import Final
 
 
 class Verdict(StrEnum):
-    """What is done with a field."""
+    """How a field is treated."""
 
-    HONOURED = "honoured"  #: or refused by name by a backend that cannot
-    PASSED_OVER = "passed over"  #: accepted; the result's `ignored` names it where the backend has no use for it
-    REFUSED = "refused"  #: by name, for without it the answer would be another
+    HONOURED = "honoured"  #: or rejected by name by a backend that cannot
+    PASSED_OVER = "passed over"  #: accepted; the result's `ignored` names it if the backend has no use for it
+    REFUSED = "refused"  #: by name, because without it the answer would be different
 
 
 _H, _P, _R = Verdict.HONOURED, Verdict.PASSED_OVER, Verdict.REFUSED
 
-#: Fields of OpenAI's body: what is done with each, and what to know of it. For a refused one that is what to do.
+#: Fields of OpenAI's body: how each is treated, and a note. For a refused one, the note says what to do.
 OPENAI: Final[dict[str, tuple[Verdict, str]]] = {
     "audio": (_R, "answers are text; leave it out"),
     "chat_template_kwargs": (_H, "the model's chat template gets them"),
@@ -67,7 +67,7 @@ OPENAI: Final[dict[str, tuple[Verdict, str]]] = {
     "web_search_options": (_R, "nothing is searched for; leave it out"),
 }
 
-#: Fields of Anthropic's body that OpenAI's does not have, or has under another name.
+#: Fields of Anthropic's body that OpenAI's lacks, or has under another name.
 ANTHROPIC: Final[dict[str, tuple[Verdict, str]]] = {
     "cache_control": (_H, "prefixes that requests share are always computed once"),
     "container": (_R, "nothing runs code; leave it out"),
@@ -92,12 +92,12 @@ ANTHROPIC: Final[dict[str, tuple[Verdict, str]]] = {
     "user_profile_id": (_P, ""),
 }
 
-#: Fields that a backend without a use for them leaves out and names in the result.
+#: Fields that a backend omits if it has no use for them, and names in the result.
 PASSED_OVER: Final = frozenset(name for name, (verdict, _) in OPENAI.items() if verdict is _P)
 
 
 def refusal(name: str) -> str | None:
-    """Why a field of either protocol is refused, or None for one that is not known as such."""
+    """Why a field of either protocol is refused, or None if it is not."""
     for table in (OPENAI, ANTHROPIC):
         if name in table and table[name][0] is _R:
             return table[name][1]
@@ -110,6 +110,6 @@ def without_empty_refused(body: dict[str, object]) -> dict[str, object]:
 
 
 def as_markdown(table: dict[str, tuple[Verdict, str]]) -> str:
-    """A table of these for the docs."""
+    """The table as Markdown, for the docs."""
     rows = [f"| `{name}` | {verdict.value} | {note} |" for name, (verdict, note) in sorted(table.items())]
     return "\n".join(["| field | | |", "|---|---|---|", *rows])

@@ -1,4 +1,4 @@
-"""What a producer takes at most, so that one wrong file cannot fill the Redis of everybody."""
+"""Limits of a producer, so that one wrong file cannot fill the shared Redis."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_BATCH_ROWS: Final = 10_000_000
 MAX_METADATA_BYTES: Final = 16 << 10
 
 
-#: Bytes of a job around its row: arq's fields, and the trace that it is part of.
+#: Bytes of a job besides its row: arq's fields, and the trace context.
 ENVELOPE_BYTES: Final = 4096
 
 
@@ -30,27 +30,27 @@ class Limits:
     metadata_bytes: int = MAX_METADATA_BYTES
 
     def checked_metadata(self, metadata: Mapping[str, str] | None) -> str:
-        """A batch's metadata as JSON. Raises `InvalidRequest` where it is too large."""
+        """A batch's metadata as JSON. Raises `InvalidRequest` if it is too large."""
         data = json.dumps(dict(metadata or {}))
         if len(data) > self.metadata_bytes:
             raise InvalidRequest(
                 f"the metadata of the batch takes {len(data):,} bytes; "
-                f"{size(self.metadata_bytes)} is the most (setting max_metadata_bytes)",
+                f"the limit is {size(self.metadata_bytes)} (setting max_metadata_bytes)",
                 field="metadata",
             )
         return data
 
     def too_large(self, row_bytes: int) -> InvalidRequest | None:
-        """Why a row of so many bytes is not taken, or None."""
+        """Why a row of this size is rejected, or None."""
         if row_bytes <= self.row_bytes:
             return None
         return InvalidRequest(f"the row is larger than {size(self.row_bytes)} (setting max_row_bytes)")
 
 
-#: The limits where nobody says otherwise.
+#: The default limits.
 DEFAULT_LIMITS: Final = Limits()
 
 
 def size(number: int) -> str:
-    """Bytes as people say them."""
+    """A number of bytes in words."""
     return f"{number >> 20} MiB" if number >= 1 << 20 and not number % (1 << 20) else f"{number:,} bytes"

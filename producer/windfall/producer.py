@@ -1,4 +1,4 @@
-"""The producer's side of the queue: enqueue, follow, read, cancel, run again."""
+"""The producer's side of the queue: enqueue, follow, read, cancel, retry."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from windfall.scripts import Arg, Script, run
 from windfall.tasks import wait_for
 from windfall.telemetry.tracing import enqueueing
 
-#: Seconds for which batches are kept after their end where nobody says otherwise: 7 days.
+#: The default number of seconds for which batches are kept after their end: 7 days.
 KEEP = 7 * 86400.0
 
-#: Seconds after which a waiter looks by itself, in case an announcement was lost with its connection.
+#: Seconds after which a waiter checks by itself, in case an announcement was lost with its connection.
 _LOOK_AGAIN = 5.0
 
 Order = Literal["completion", "input"]
@@ -44,9 +44,9 @@ Target = Literal["lane", "batch", "worker"]
 class Producer:
     """Enqueues requests and reads their results, from any machine that reaches the Redis.
 
-    `redis` is a URL, or an `ArqRedis` of the caller's, who then also closes it. `keep` is for how many seconds batches
-    are kept after their end, with their results (0 = for ever); `limits` is what is taken at most. Every method raises
-    `BrokerUnavailable`, `BrokerDenied` or `BrokerFull` when Redis does not do its part.
+    `redis` is a URL, or the caller's own `ArqRedis`, which the caller then closes. `keep` is the number of seconds for
+    which batches and their results are kept after their end (0 = forever); `limits` bounds what is accepted. Every
+    method raises `BrokerUnavailable`, `BrokerDenied` or `BrokerFull` when Redis fails to do its part.
 
         async with Producer("redis://mini.local:6379") as producer:
             job_id = await producer.enqueue(CompletionRequest(model="small", messages=[...]))
@@ -81,7 +81,7 @@ class Producer:
         return self._connected
 
     async def enqueue(self, request: CompletionRequest) -> str:
-        """Enqueue one request; returns its job id. Raises `InvalidRequest` where it is larger than the limit."""
+        """Enqueue one request; returns its job id. Raises `InvalidRequest` if it is larger than the limit."""
         name = secrets.token_hex(8)
         with enqueueing(request.model, **{"messaging.message.id": name}), translated():
             await enqueue_one(self._redis, self._clock, request, name, self._limits)
@@ -96,16 +96,16 @@ class Producer:
         deadline: float | None = None,
         source: str = "",
     ) -> BatchStatus:
-        """Make a batch without rows, or find it; `enqueue_batch` under its id then adds them.
+        """Create a batch without rows, or find it; `enqueue_batch` with its id then adds the rows.
 
-        `keep` is for how many seconds after its end the batch and its results are kept (None = the producer's, 0 = for
-        ever). What is not done `deadline` seconds from now expires. A batch that is there already keeps its own.
-        `source` is any word for what the rows are read from: without a `batch_id`, a batch of the same source that did
-        not get all of its rows is gone on with. Raises `InvalidRequest` for metadata larger than the limit.
+        `keep` is the number of seconds for which the batch and its results are kept after its end (None = the
+        producer's, 0 = forever). Rows that are unfinished `deadline` seconds from now expire. An existing batch keeps
+        its own values. `source` identifies where the rows come from: without a `batch_id`, an incomplete batch with the
+        same source is continued. Raises `InvalidRequest` for metadata larger than the limit.
         """
         if (keep is not None and keep < 0) or (deadline is not None and deadline <= 0):
             raise InvalidRequest(
-                "keep and deadline are in seconds and not negative, and no deadline has passed already"
+                f"keep must be at least 0 seconds and deadline more than 0, not keep={keep} and deadline={deadline}"
             )
         name = keys.checked_batch_id(batch_id or secrets.token_hex(6))
         keep_ms = self._keep_ms if keep is None else round(keep * 1000)
@@ -126,16 +126,16 @@ class Producer:
         deadline: float | None = None,
         on_progress: Callable[[int], None] | None = None,
     ) -> BatchStatus:
-        """Enqueue many requests as one batch, in constant memory, while they come: at least once a second.
+        """Enqueue many requests as one batch, in constant memory, sending what has arrived at least once a second.
 
-        A plain iterable that is not a list or a tuple is read by a thread of its own.
+        A plain iterable other than a list or a tuple is read in a separate thread.
 
         Row n (from 1) becomes job `<batch id>:<n>`. Submitting the same rows under the same `batch_id` again adds only
-        what is missing. `metadata`, `keep` and `deadline` are those of `open_batch`. `on_progress` is called with the
-        number of rows sent so far. An outage of Redis shorter than half a minute is only a delay, also one in which it
-        answers and takes no writes. Raises `BatchCancelled` when somebody cancels or deletes the batch meanwhile,
-        `BatchFull` when there are more rows than the limit allows (those that are in run), and `BatchDiffers` when
-        the batch has other rows than these already; then none is added.
+        what is missing. `metadata`, `keep` and `deadline` are as in `open_batch`. `on_progress` is called with the
+        number of rows sent so far. An outage of Redis shorter than half a minute is only a delay, even one in which it
+        answers but rejects writes. Raises `BatchCancelled` if the batch is cancelled or deleted in the meantime,
+        `BatchFull` if there are more rows than the limit allows (those already added run), and `BatchDiffers` if the
+        batch already has different rows; then none is added.
         """
         name = batch_id or secrets.token_hex(6)
         batch = await patiently(lambda: self.open_batch(batch_id=name, metadata=metadata, keep=keep, deadline=deadline))
@@ -154,27 +154,27 @@ class Producer:
             await run(self._redis, Script.SEAL_BATCH, [keys.BATCH + batch_id], [])
 
     async def result(self, job_id: str) -> CompletionResult | None:
-        """A job's result, or None while it is unfinished. Raises `NotFound` for a job that is not there (any more)."""
+        """A job's result, or None while it is unfinished. Raises `NotFound` for an unknown or expired job."""
         with translated():
             await self._housekeeping.maybe_sweep()
             return await reading.result(self._redis, job_id)
 
     async def state(self, job_id: str) -> JobState:
-        """Where in its life a job is. Raises `NotFound`."""
+        """The state of a job. Raises `NotFound`."""
         with translated():
             return await reading.state(self._redis, job_id)
 
     async def wait(self, job_id: str, timeout: float | None = None) -> CompletionResult:
         """A job's result as soon as there is one: pushed, not polled.
 
-        `timeout` is in seconds; None waits for ever. Raises `WaitTimeout` and `NotFound`.
+        `timeout` is in seconds; None waits forever. Raises `WaitTimeout` and `NotFound`.
         """
         try:
             async with asyncio.timeout(timeout):
                 with translated():
                     return await self._wait(job_id)
         except TimeoutError as exc:
-            raise WaitTimeout(f"job {job_id} has no result after {timeout:g} s; it goes on") from exc
+            raise WaitTimeout(f"job {job_id} has no result after {timeout:g} s; it is still queued or running") from exc
 
     async def _wait(self, job_id: str) -> CompletionResult:
         async with self._announcements.listen(keys.CHANNEL_DONE + job_id) as announced:
@@ -195,10 +195,10 @@ class Producer:
     async def results(
         self, batch_id: str, *, after: str = "0", follow: bool = True, order: Order = "completion"
     ) -> AsyncIterator[CompletionResult]:
-        """A batch's results; `follow` waits for those still to come.
+        """A batch's results; `follow` waits for those still missing.
 
-        They come in the order in which the jobs end, or (`order="input"`) in that of the rows; without `follow` the
-        latter ends before the first row that has no result yet.
+        They are in order of completion or, with `order="input"`, in that of the rows; without `follow` the latter stops
+        before the first row that has no result yet.
         """
         async for _, result in self.results_with_cursor(batch_id, after=after, follow=follow, order=order):
             yield result
@@ -206,7 +206,7 @@ class Producer:
     async def results_with_cursor(
         self, batch_id: str, *, after: str = "0", follow: bool = True, order: Order = "completion"
     ) -> AsyncIterator[tuple[str, CompletionResult]]:
-        """As `results`, each with the cursor that `after` takes, in the same order, to go on behind it.
+        """As `results`, each with a cursor; pass it as `after`, with the same order, to continue after that result.
 
         An outage of Redis shorter than half a minute is only a delay. Raises `NotFound`.
         """
@@ -216,12 +216,12 @@ class Producer:
                 yield cursor, result
 
     async def failures(self, batch_id: str, *, after: str = "0") -> tuple[str, Counter[str]]:
-        """How many rows of a batch failed of which error type behind a cursor, and the cursor to go on from."""
+        """Count a batch's failed rows after a cursor by error type; returns that and the next cursor."""
         with translated():
             return await downloading.failures(self._redis, batch_id, after)
 
     async def stream(self, job_id: str) -> AsyncIterator[Delta]:
-        """The pieces of a completion while it is written, from its beginning, for a job with `stream=true`.
+        """The pieces of a completion as it is written, from its beginning, for a job with `stream=true`.
 
         A delta with `attempt` set voids every piece before it. Ends when the job has its result.
         """
@@ -230,7 +230,7 @@ class Producer:
                 yield delta
 
     async def cancel(self, job_or_batch_id: str) -> int:
-        """Cancel a job or what is unfinished of a batch; returns how many jobs that concerned. Raises `NotFound`.
+        """Cancel a job or the unfinished jobs of a batch; returns how many were affected. Raises `NotFound`.
 
         A queued job ends at once. A running one is stopped by its worker and may still complete.
         """
@@ -238,45 +238,45 @@ class Producer:
             return await steering.cancel(self._redis, self._clock, job_or_batch_id, self._keep_ms)
 
     async def retry(self, job_or_batch_id: str) -> int:
-        """Run again what failed, and only that; returns how many jobs went back to their lane. Raises `NotFound`."""
+        """Retry failed jobs, and only those; returns how many were queued again. Raises `NotFound`."""
         with translated():
             return await steering.retry(self._redis, self._clock, job_or_batch_id)
 
     async def delete(self, batch_id: str, *, cancel: bool = False) -> None:
-        """Delete a batch and everything of it: rows, results, dead letters. Raises `NotFound`.
+        """Delete a batch and everything in it: rows, results, dead letters. Raises `NotFound`.
 
-        Raises `Unfinished` for a batch that still runs, unless `cancel` ends it.
+        Raises `Unfinished` for an unfinished batch, unless `cancel` is set.
         """
         with translated():
             await steering.delete_batch(self._redis, batch_id, unfinished=cancel)
 
     async def pause(self, what: Target, name: str, *, route: Route | None = None) -> tuple[str, ...]:
-        """Let no new jobs be claimed from a lane, of a batch or by a worker, until it is resumed; what runs goes on.
+        """Pause a lane, a batch or a worker: no new jobs are claimed until it is resumed, and running jobs continue.
 
-        A lane is named by its model, and is that of one route or of all; a worker by its id, or by its name or host:
-        then also the next one of that name. Returns what was not paused before. Raises `NotFound`.
+        A lane is named by its model, for one route or all; a worker by its id, or by its name or host, which also
+        applies to its successors. Returns what was not paused before. Raises `NotFound`.
         """
         with translated():
             return await pausing.pause(self._redis, pausing.Pausable(what), name, route)
 
     async def resume(self, what: Target, name: str, *, route: Route | None = None) -> tuple[str, ...]:
-        """Let it go on, at once; returns what was paused before. Raises `NotFound` for a batch that is not there."""
+        """Resume it, immediately; returns what was paused before. Raises `NotFound` for an unknown batch."""
         with translated():
             return await pausing.resume(self._redis, pausing.Pausable(what), name, route)
 
     async def drain(self, worker: str) -> tuple[str, ...]:
-        """Tell a worker, or all of a name, to end as on SIGTERM; returns their ids. Raises `NotFound`."""
+        """Tell a worker, or all with that name, to end as on SIGTERM; returns their ids. Raises `NotFound`."""
         with translated():
             return await pausing.drain(self._redis, worker)
 
     async def batches(self, most: int = 50) -> list[BatchStatus]:
-        """Unfinished batches, the newest first; those behind a thousand newer ones are not found."""
+        """Unfinished batches, newest first, among the thousand most recent batches."""
         with translated():
             await self._housekeeping.maybe_sweep()
             return await reading.unfinished_batches(self._redis, most)
 
     async def dead_letters(self) -> AsyncIterator[DeadLetter]:
-        """Jobs that failed for good, with their requests, the oldest first."""
+        """Jobs that failed for good, with their requests, oldest first."""
         with translated():
             async for letter in dead.dead_letters(self._redis):
                 yield letter
@@ -287,7 +287,7 @@ class Producer:
             return await dead.dead_letter(self._redis, job_id)
 
     async def purge(self, job_ids: list[str] | None = None) -> int:
-        """Forget these dead letters, or all; their results stay. Returns how many there were."""
+        """Delete these dead letters, or all; their results stay. Returns how many there were."""
         with translated():
             return await dead.purge(self._redis, job_ids)
 
@@ -298,11 +298,11 @@ class Producer:
 
     @property
     def redis(self) -> ArqRedis:
-        """The connection itself, for what this class does not do. Raises `RuntimeError` outside of `async with`."""
+        """The connection itself, for anything this class does not offer. Raises `RuntimeError` outside `async with`."""
         return self._redis
 
     async def info(self) -> dict[str, Any]:
-        """What Redis says of itself (its INFO), for `doctor`."""
+        """The output of Redis' INFO, for `doctor`."""
         with translated():
             info: dict[str, Any] = await self._redis.info()
             return info

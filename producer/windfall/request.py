@@ -3,8 +3,8 @@
 The body is OpenAI's chat-completions body (https://platform.openai.com/docs/api-reference/chat/create), with the
 sampling fields that mlx-lm adds (`top_k`, `min_p`, `repetition_penalty`, `chat_template_kwargs`) and the fields by
 which Windfall places the job (`route`, `priority`, `deadline`, `custom_id`, `on_ambiguous`). An unknown field is an
-error that names it; a known field that a backend cannot honour is refused by that backend, by name, where the answer
-would be another without it, and else named in the result's `ignored` (`windfall.fields` has the table).
+error that names it. If a backend cannot honour a known field, it rejects the request, naming the field, if the answer
+would be different without it; otherwise the result's `ignored` names it (`windfall.fields` has the table).
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ StrictFloat = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 StrictInt = Annotated[int, Field(strict=True)]
 StrictBool = Annotated[bool, Field(strict=True)]
 
-#: What the key of a lane's held jobs ends with, so that no model may.
+#: The suffix of the key of a lane's held jobs: no model's name may end with it.
 _HELD = ":held"
 
 
 def is_model_name(name: str) -> bool:
-    """Whether a model may be called so: its name becomes part of the names of lanes."""
+    """Whether this is a valid model name: it becomes part of lane names."""
     return 0 < len(name) <= 256 and not name.endswith(_HELD) and not any(ord(c) < 32 or ord(c) == 127 for c in name)
 
 
@@ -41,13 +41,13 @@ ModelName = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_
 
 
 class Contract(BaseModel):
-    """The base of every type in the contract: frozen, and deaf to nothing."""
+    """The base of every request type: frozen, and rejects unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
 class Record(Contract):
-    """The base of what Windfall reports: frozen too, but a field that a newer version adds is no error."""
+    """The base of everything Windfall reports: frozen, but ignores fields that a newer version adds."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -55,8 +55,8 @@ class Record(Contract):
 class Route(StrEnum):
     """Where a request may run."""
 
-    LOCAL = "local"  #: on the user's own machines and nowhere else, whatever fails
-    AUTO = "auto"  #: on the user's machines first, in the cloud where they cannot
+    LOCAL = "local"  #: only on the user's own machines, whatever fails
+    AUTO = "auto"  #: on the user's machines first, in the cloud if they cannot
     CLOUD = "cloud"  #: straight to the cloud
 
 
@@ -104,7 +104,7 @@ class Message(Contract):
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | tuple[Part, ...] | None = None
-    # What the SDKs' own answers hold besides, when they are given back as a turn. It stays behind.
+    # Fields that the SDKs add to answers, which users send back as turns. They are dropped.
     audio: None = Field(default=None, exclude=True)
     function_call: None = Field(default=None, exclude=True)
     annotations: tuple[JsonValue, ...] | None = Field(default=None, exclude=True)
@@ -133,7 +133,7 @@ class Message(Contract):
 
 
 class StreamOptions(Contract):
-    """OpenAI's stream options; usage is always in the result, so both are accepted and change nothing there."""
+    """OpenAI's stream options; usage is always in the result, so both are accepted and have no effect."""
 
     include_usage: StrictBool | None = None
     include_obfuscation: StrictBool | None = None
@@ -206,14 +206,14 @@ class CompletionRequest(Contract):
             raise ValueError("thinking.type must be 'enabled', 'adaptive', 'between_tools' or 'disabled'")
         if self.top_logprobs and not self.logprobs:
             raise ValueError("top_logprobs needs logprobs to be true")
-        if self.stop:  # an empty text asks for nothing
+        if self.stop:  # an empty string means no stop strings
             check_stop(self.stop_words)
         check_logit_bias(self.logit_bias or {})
         return self
 
     @property
     def token_limit(self) -> int | None:
-        """How many tokens the completion may have at most, or None where the request does not say."""
+        """The most tokens the completion may have, or None if the request does not say."""
         return self.max_completion_tokens if self.max_tokens is None else self.max_tokens
 
     @property
@@ -225,14 +225,14 @@ class CompletionRequest(Contract):
 
     @property
     def template_options(self) -> dict[str, JsonValue]:
-        """What the chat template of a local model is to get: its own options, and whether the model thinks."""
+        """The options for a local model's chat template, including whether the model thinks."""
         options = dict(self.chat_template_kwargs or {})
         if self.thinking is not None:
             options.setdefault("enable_thinking", self.thinking["type"] != "disabled")
         return options
 
     def passed_over(self, known: Collection[str] = ()) -> tuple[str, ...]:
-        """The fields that this request sets and a backend has no use for that knows only these of `PASSED_OVER`."""
+        """The fields set here that a backend ignores if it knows only the `known` ones of `PASSED_OVER`."""
         return tuple(sorted(name for name in PASSED_OVER.difference(known) if getattr(self, name) is not None))
 
     def body(self) -> dict[str, Any]:

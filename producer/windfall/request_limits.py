@@ -1,6 +1,6 @@
-"""How much of each list a request may hold, beyond which it is a mistake, or meant to hold up whoever runs it.
+"""Limits of the lists in a request: more than this is a mistake, or an attempt to stall a worker.
 
-OpenAI takes 4 stop strings and some 1,000 biases; these bounds are wide enough for every provider's own.
+OpenAI accepts 4 stop strings and about 1,000 biases; these limits are wide enough for every provider.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ _LONGEST_SHOWN: Final = 32
 
 
 def check_stop(stop: Sequence[str]) -> None:
-    """Raise `ValueError` for stop strings that nobody takes."""
+    """Raise `ValueError` for stop strings beyond the limits."""
     if len(stop) > STOP_STRINGS:
-        raise ValueError(f"stop holds {len(stop):,} strings; {STOP_STRINGS} are the most")
+        raise ValueError(f"stop holds {len(stop):,} strings; the limit is {STOP_STRINGS}")
     for text in stop:
         if not text:
             raise ValueError("stop holds an empty string")
         if len(text) > STOP_CHARACTERS:
-            raise ValueError(f"stop holds a string of {len(text):,} characters; {STOP_CHARACTERS} are the most")
+            raise ValueError(f"stop holds a string of {len(text):,} characters; the limit is {STOP_CHARACTERS}")
 
 
 def check_logit_bias(biases: Mapping[str, float]) -> None:
-    """Raise `ValueError` for biases that are none of any model's tokens."""
+    """Raise `ValueError` for too many biases, or keys that are not token ids."""
     if len(biases) > BIASES:
-        raise ValueError(f"logit_bias holds {len(biases):,} tokens; {BIASES:,} are the most")
+        raise ValueError(f"logit_bias holds {len(biases):,} tokens; the limit is {BIASES:,}")
     for key in biases:
         if not (key.isascii() and key.isdigit() and len(key) <= _ID_DIGITS):
             shown = key if len(key) <= _LONGEST_SHOWN else key[:_LONGEST_SHOWN] + "…"

@@ -1,4 +1,4 @@
-"""What a job ends with, and what is known of it on the way."""
+"""The result of a job, and its states on the way there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from windfall.request import FunctionCall, Record, ToolCall
 
 
 class JobState(StrEnum):
-    """The states of a job; `docs/protocol.md` draws who may move it along which arrow."""
+    """The states of a job; `docs/protocol.md` shows who may change one into which other."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -31,7 +31,7 @@ class Usage(Record):
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    cached_tokens: int = 0  #: prompt tokens that were not computed again; part of `prompt_tokens`
+    cached_tokens: int = 0  #: prompt tokens read from the cache; part of `prompt_tokens`
     reasoning_tokens: int = 0  #: part of `completion_tokens`
 
     @property
@@ -49,7 +49,7 @@ class Usage(Record):
 
 
 class TopLogprob(Record):
-    """A token that could have stood there."""
+    """An alternative token at this position."""
 
     token: str
     logprob: float
@@ -66,7 +66,7 @@ class TokenLogprob(Record):
 
 
 def _known(call: Any) -> Any:
-    """A tool call without fields that a newer version adds: strict in a request, it must not cost a result."""
+    """A tool call without fields that a newer version added: the strict request types must not lose us a result."""
     if not isinstance(call, dict):
         return call
     known = {name: value for name, value in call.items() if name in ToolCall.model_fields}
@@ -86,8 +86,8 @@ class Completion(Record):
     logprobs: tuple[TokenLogprob, ...] | None = None
     usage: Usage = Usage()
     model: str | None = None  #: the model's name as the backend gives it
-    request_id: str | None = None  #: the backend's own id of the request, where it gives one
-    time_to_first_token: float | None = None  #: seconds from the backend's start on it
+    request_id: str | None = None  #: the backend's own id of the request, if it gives one
+    time_to_first_token: float | None = None  #: seconds since the backend started on it
     tokens_per_second: float | None = None  #: of this sequence while it decoded
 
 
@@ -97,7 +97,7 @@ class ErrorInfo(Record):
     type: str
     message: str
     param: str | None = None
-    status: int | None = None  #: the HTTP status, where there was one
+    status: int | None = None  #: the HTTP status, if there was one
 
 
 class Attempt(Record):
@@ -112,7 +112,7 @@ class Attempt(Record):
     error: ErrorInfo | None = None
     request_id: str | None = None
     usage: Usage | None = None
-    moved_on: str | None = None  #: what was decided after it, and why
+    moved_on: str | None = None  #: the decision after it, and why
 
 
 class Timings(Record):
@@ -129,14 +129,14 @@ class Timings(Record):
 
 
 class CompletionResult(Record):
-    """What a job ends with: a completion or an error, and how it came to that."""
+    """The result of a job: a completion or an error, with its history."""
 
     job_id: str
     state: JobState
     model: str
     custom_id: str | None = None
     metadata: dict[str, str] | None = None
-    fingerprint: str | None = None  #: of the request (see `windfall.fingerprint`); None where there was none to read
+    fingerprint: str | None = None  #: of the request (see `windfall.fingerprint`); None if it could not be read
     ignored: tuple[str, ...] = ()  #: fields of the request that the backend has no use for
     completion: Completion | None = None
     error: ErrorInfo | None = None
@@ -157,7 +157,7 @@ class CompletionResult(Record):
 
     @property
     def usage(self) -> Usage:
-        """The tokens of every attempt that reported some: also those of attempts that failed after they were paid."""
+        """The tokens of every attempt that reported some, including billed attempts that failed."""
         total = Usage()
         for attempt in self.attempts:
             if attempt.usage is not None:
@@ -166,7 +166,7 @@ class CompletionResult(Record):
 
 
 class Delta(Record):
-    """A piece of a completion that is still being written, as `Producer.stream` yields it.
+    """A piece of a completion that is still being written, as yielded by `Producer.stream`.
 
     A delta with `attempt` set opens a new attempt and voids every piece before it.
     """

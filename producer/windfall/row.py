@@ -1,4 +1,4 @@
-"""A row of an input file, as every format hands it on."""
+"""A row of an input file, whatever its format."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from windfall.request import CompletionRequest
 class InvalidRow:
     """A row that cannot become a job: it becomes a failed row of its batch, and the rest of the file runs.
 
-    `line` counts from 1 and is the row's place in its file; `error` names it too, and the field where there is one.
+    `line` is the row's line in its file, from 1; `error` names it too, and the field if there is one.
     """
 
     custom_id: str | None
@@ -20,5 +20,5 @@ class InvalidRow:
     error: InvalidRequest
 
 
-#: What a reader yields: a request for every good row, an `InvalidRow` for every other.
+#: What a reader yields: a request for every valid row, an `InvalidRow` for every other.
 Row = CompletionRequest | InvalidRow

@@ -1,7 +1,7 @@
-"""Ending tasks and waiting for events, with Python 3.11's two traps avoided.
+"""Ending tasks and waiting for events, without Python 3.11's two traps.
 
-There `asyncio.wait_for` swallows a cancellation that comes in the moment in which what it waits for is done
-(https://github.com/python/cpython/issues/86296), so that a task may outlive one `cancel()`.
+In 3.11, `asyncio.wait_for` swallows a cancellation that coincides with the end of what it waits for
+(https://github.com/python/cpython/issues/86296), so a task may survive one `cancel()`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-#: Seconds after which a task that is still there is cancelled again.
+#: Seconds after which a task that is still running is cancelled again.
 _AGAIN = 0.1
 
 
 async def cancel_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel tasks and wait until they have ended; what they raise is of no interest any more."""
+    """Cancel tasks and wait until they have ended; their exceptions are ignored."""
     left = {task for task in tasks if not task.done()}
     while left:
         for task in left:
@@ -24,7 +24,7 @@ async def cancel_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 
 async def wait_for(event: asyncio.Event, within: float) -> bool:
-    """Wait for an event, at most so many seconds; returns whether it is set."""
+    """Wait for an event for at most `within` seconds; returns whether it is set."""
     try:
         async with asyncio.timeout(within):
             await event.wait()

@@ -1,10 +1,10 @@
-"""For the tests of programs that use Windfall: a `Producer` whose Redis and whose worker live in the test's process.
+"""For the tests of programs that use Windfall: a `Producer` with an in-process Redis and an in-process worker.
 
     async with in_memory_producer(lambda request: "Paris") as producer:
         job_id = await producer.enqueue(request)
         assert (await producer.wait(job_id)).text == "Paris"
 
-Needs the `embedded` extra (fakeredis with Lua). What runs is the real protocol: the same scripts, keys and messages.
+Needs the `embedded` extra (fakeredis with Lua). It runs the real protocol: the same scripts, keys and messages.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from windfall.wire import decode_job, encode_result
 
 Answer = Callable[[CompletionRequest], "str | Completion"]
 
-#: Seconds between two looks for jobs.
+#: Seconds between two polls for jobs.
 _LOOK = 0.005
 
 
 def echo(request: CompletionRequest) -> str:
-    """Answers with the text of the last message."""
+    """Answer with the text of the last message."""
     return request.messages[-1].text()
 
 
 @asynccontextmanager
 async def in_memory_producer(answer: Answer | None = echo) -> AsyncIterator[Producer]:
-    """A producer on a Redis of its own, and somebody who answers.
+    """A producer on its own in-memory Redis, with a worker that answers.
 
-    `answer` gives the text or the `Completion` of each request; what it raises becomes the failure of that job. None
+    `answer` returns the text or the `Completion` for each request; an exception that it raises fails that job. None
     leaves every job queued.
     """
     redis = fake_redis()
@@ -83,7 +83,7 @@ def _result(name: str, payload: bytes, answer: Answer) -> CompletionResult:
     try:
         answered = answer(job.request)
         completion = Completion(content=answered) if isinstance(answered, str) else answered
-    except Exception as exc:  # noqa: BLE001 - whatever the test raises is the failure it wants to see
+    except Exception as exc:  # noqa: BLE001 - whatever the test raises becomes the job's failure
         error = ErrorInfo(type=type(exc).__name__, message=str(exc))
     return CompletionResult(
         job_id=name,

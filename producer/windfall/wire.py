@@ -1,6 +1,6 @@
 """Bytes <-> types: the only place where one becomes the other, and the only serializer given to arq.
 
-What travels is JSON with a contract version `v`. The rest of a message are arq's own fields, so that a stock
+Messages are JSON with a contract version `v`. Their other fields are arq's own, so that a stock
 `ArqRedis.enqueue_job("complete", request)` and a stock `Job.result()` work with `job_serializer` and
 `job_deserializer`. Nothing is ever unpickled.
 """
@@ -20,20 +20,20 @@ from windfall.keys import FUNCTION
 from windfall.request import CompletionRequest
 from windfall.result import Attempt, CompletionResult, JobState
 
-#: The version of every message that this program writes; it reads no other.
+#: The version of every message that this program writes, and the only one that it reads.
 CONTRACT: Final = 1
 
 
-#: W3C's trace context, and how long such a header may be.
+#: W3C trace context: its headers, and the longest that is accepted.
 _TRACE_FIELDS: Final = ("traceparent", "tracestate")
 _TRACE_LENGTH: Final = 512
 
-#: Characters of an unknown field's name that a message may have.
+#: Characters of an unknown field's name that an error message shows.
 _FIELD_LENGTH: Final = 100
 
 
 def _trace_context(found: object) -> dict[str, str]:
-    """What of it can be one: a trace that cannot be read is none, and must not cost the job."""
+    """The valid part of a trace context: an unreadable trace must not lose us the job."""
     fields = {name: found.get(name) for name in _TRACE_FIELDS} if isinstance(found, dict) else {}
     return {name: text for name, text in fields.items() if isinstance(text, str) and len(text) <= _TRACE_LENGTH}
 
@@ -44,13 +44,13 @@ class _Message(BaseModel):
     v: int
     f: str
     t: int | None = None
-    et: Annotated[int, Field(ge=0, le=2**53)]  # beyond it a time is no number that anybody could reckon with
+    et: Annotated[int, Field(ge=0, le=2**53)]  # larger integers are not exact as floats
 
 
 class JobMessage(_Message):
-    """A job as it lies in Redis: arq's function name, try and enqueue time (ms), and the request.
+    """A job as stored in Redis: arq's function name, try and enqueue time (ms), and the request.
 
-    `trace` is the span that enqueued it, where somebody traces.
+    `trace` is the span that enqueued it, if tracing was on.
     """
 
     a: tuple[CompletionRequest]
@@ -76,9 +76,9 @@ _attempts = TypeAdapter(tuple[Attempt, ...])
 
 
 def encode_job(request: CompletionRequest, enqueued_ms: int, trace: Mapping[str, str] | None = None) -> bytes:
-    """The bytes of a job; what arq's `serialize_job` would make with our serializer, and the trace it is part of.
+    """Encode a job as arq's `serialize_job` would with our serializer, plus its trace context.
 
-    The trace stands last: readers that know nothing of traces pass over it, and `enqueued_at` never meets it.
+    The trace comes last: readers that do not know traces ignore it, and `enqueued_at` never reaches it.
     """
     body = request.__pydantic_serializer__.to_json(request, exclude_unset=True)
     traced = b',"trace":' + to_json(trace) if trace else b""
@@ -86,18 +86,18 @@ def encode_job(request: CompletionRequest, enqueued_ms: int, trace: Mapping[str,
     return b'{"v":%d,"t":null,"f":"%s","k":{},"et":%d,"a":[%s]%s}' % parts
 
 
-#: So many bytes of a job hold the time at which it was enqueued, which `enqueued_at` reads.
+#: The first bytes of a job that are certain to include its enqueue time, for `enqueued_at`.
 HEAD_BYTES: Final = 128
 
 
 def enqueued_at(head: bytes) -> float | None:
-    """When a job was enqueued (Unix seconds), from its first bytes; None where these do not tell."""
+    """When a job was enqueued (Unix seconds), from its first bytes; None if they do not say."""
     found = re.search(rb'"et":\s?(\d{1,15})\b', head)
     return int(found[1]) / 1000 if found else None
 
 
 def decode_job(data: bytes) -> JobMessage:
-    """The job in these bytes. Raises `UnknownContract` (also for a field that a newer version added) or `WireError`."""
+    """Decode a job. Raises `UnknownContract` (also for a field that a newer version added) or `WireError`."""
     try:
         message = JobMessage.model_validate_json(data)
     except ValidationError as exc:
@@ -110,7 +110,7 @@ def decode_job(data: bytes) -> JobMessage:
 
 
 def encode_result(result: CompletionResult, queue: str) -> bytes:
-    """The bytes of a result; what arq's `serialize_result` would make with our serializer. Holds no prompt."""
+    """Encode a result as arq's `serialize_result` would with our serializer. It holds no prompt."""
     timings = result.timings
     head = {
         "v": CONTRACT,
@@ -128,7 +128,7 @@ def encode_result(result: CompletionResult, queue: str) -> bytes:
 
 
 def decode_result(data: bytes) -> CompletionResult:
-    """The result in these bytes. Raises `UnknownContract` or `WireError`."""
+    """Decode a result. Raises `UnknownContract` or `WireError`."""
     try:
         message = _ResultMessage.model_validate_json(data)
     except ValidationError as exc:
@@ -140,12 +140,12 @@ def decode_result(data: bytes) -> CompletionResult:
 
 
 def encode_attempts(attempts: tuple[Attempt, ...]) -> bytes:
-    """The ledger of a job that goes back to its lane."""
+    """Encode the ledger of a job that goes back to its lane."""
     return _attempts.dump_json(attempts, exclude_defaults=True)
 
 
 def decode_attempts(data: bytes) -> tuple[Attempt, ...]:
-    """The ledger that a claim found. Raises `WireError`."""
+    """Decode the ledger that a claim returned. Raises `WireError`."""
     try:
         return _attempts.validate_json(data)
     except ValidationError as exc:
@@ -153,7 +153,7 @@ def decode_attempts(data: bytes) -> tuple[Attempt, ...]:
 
 
 def job_serializer(message: dict[str, Any]) -> bytes:
-    """For arq's `job_serializer`: a job or a result of arq's as our JSON."""
+    """For arq's `job_serializer`: one of arq's jobs or results as our JSON."""
     value = message.get("r")
     if isinstance(value, BaseException):
         message = {**message, "s": False, "r": {"exception": type(value).__name__, "message": str(value)}}
@@ -163,10 +163,10 @@ def job_serializer(message: dict[str, Any]) -> bytes:
 
 
 def job_deserializer(data: bytes) -> dict[str, Any]:
-    """For arq's `job_deserializer`: our JSON as a job or a result of arq's.
+    """For arq's `job_deserializer`: our JSON as one of arq's jobs or results.
 
-    A completed job's `r` is its `CompletionResult`; any other job's is the `CompletionFailed` that holds it, which arq
-    raises to whoever awaits `Job.result()`.
+    A completed job's `r` is its `CompletionResult`; any other job's is a `CompletionFailed` that holds it, which arq
+    raises from `Job.result()`.
     """
     message = _check_version(data)
     if "r" not in message:
@@ -190,7 +190,7 @@ def _check_version(data: bytes) -> dict[str, Any]:
         raise WireError("not a JSON object", data)
     found = message.get("v")
     if not isinstance(found, int):
-        raise WireError("not a message of ours: it names no contract version", data)
+        raise WireError("not a Windfall message: it has no contract version", data)
     if found != CONTRACT:
         raise UnknownContract(
             f"a message of contract {json.dumps(found)}; this program reads contract {CONTRACT}: upgrade it",
@@ -201,7 +201,7 @@ def _check_version(data: bytes) -> dict[str, Any]:
 
 
 def _check_fields(exc: ValidationError, data: bytes) -> None:
-    """A field that is not known was added by a newer producer: what it asks for is not guessed."""
+    """An unknown field was added by a newer producer: its meaning is not guessed."""
     for error in exc.errors(include_input=False, include_url=False, include_context=False):
         if error["type"] == "extra_forbidden":
             field = ".".join(str(part) for part in error["loc"][2:])[:_FIELD_LENGTH]
@@ -213,7 +213,7 @@ def _check_fields(exc: ValidationError, data: bytes) -> None:
 
 
 def _first_reason(exc: ValidationError) -> str:
-    """Where and why, without the input: prompts do not belong in messages."""
+    """Where and why, without the input, which may be a prompt."""
     error = exc.errors(include_input=False, include_url=False, include_context=False)[0]
     where = ".".join(str(part) for part in error["loc"])
     return f"{where}: {error['msg']}" if where else error["msg"]

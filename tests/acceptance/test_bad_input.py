@@ -42,12 +42,12 @@ def windfall(tmp_path: Path) -> Shell:
         ("worker --simulate small", "--simulate takes NAME=SECONDS"),
         ("worker --model small=", "--model takes NAME=PATH_OR_REPOSITORY"),
         ("worker --simulate a=1 --simulate a=2", "model 'a' is named twice"),
-        ("status x --config none.toml", "no settings file none.toml"),
+        ("status x --config none.toml", "settings file none.toml not found"),
         (f"submit in.jsonl --model m --redis {NOWHERE}", "Redis at redis://:***@127.0.0.1:1 cannot be reached"),
         (f"status x --redis {NOWHERE}", "Redis at redis://:***@127.0.0.1:1 cannot be reached"),
         (f"fleet --redis {NOWHERE}", "Redis at redis://:***@127.0.0.1:1 cannot be reached"),
         (f"worker --simulate a=1 --redis {NOWHERE}", "Redis at redis://:***@127.0.0.1:1 cannot be reached"),
-        ("status x --redis nonsense://:s3cret@host", "is no Redis URL"),
+        ("status x --redis nonsense://:s3cret@host", "is not a Redis URL"),
     ],
 )
 def test_it_is_told_in_one_sentence(windfall: Shell, command: str, said: str) -> None:

@@ -66,11 +66,11 @@ def test_a_submission_stopped_half_way_goes_on_with_the_same_command(
     before = rows_in(redis_url)
     assert before < MANY
     if number is signal.SIGINT:
-        assert f"rows are in batch {name}; the same command goes on with the rest".encode() in err
+        assert f"rows are in batch {name}; repeat the command to continue with the rest".encode() in err
         assert b"Traceback" not in err
     done = windfall(*command)
     assert (done.code, done.out) == (0, f"{name}\n")
-    assert f"going on with batch {name}, which has {before:,} rows" in done.err
+    assert f"continuing with batch {name}, which has {before:,} rows" in done.err
     assert (status(windfall, name)["total"], status(windfall, name)["sealed"]) == (MANY, True)
     assert windfall(*command).out.strip() != name  # complete: the next time is a batch of its own
 
@@ -91,7 +91,7 @@ def test_what_comes_from_a_pipe_is_gone_on_with_by_the_batchs_id(windfall: Shell
         err = process.stderr.read().decode()
     assert process.returncode == 130
     (name,) = batches(redis_url)
-    assert f"the same command with --batch-id {name} goes on with the rest" in err
+    assert f"repeat the command with --batch-id {name} to continue with the rest" in err
     assert windfall(*command[3:], "--batch-id", name, stdin=source).code == 0
     assert status(windfall, name)["total"] == MANY
 
@@ -127,7 +127,7 @@ def test_a_batch_is_cancelled_while_it_is_being_submitted(windfall: Shell, redis
         assert windfall("cancel", "mine").code == 0
         _, err = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert b"batch mine was cancelled and takes no more rows" in err
+    assert b"batch mine was cancelled and accepts no more rows" in err
     found = status(windfall, "mine")
     assert found["state"] == "cancelled"
     assert found["cancelled"] == found["total"] < MANY
@@ -199,7 +199,7 @@ def test_limits_are_settings_with_a_sentence_each(windfall: Shell) -> None:
     (windfall.folder / "windfall.toml").write_text("max_batch_rows = 10\n")
     done = windfall("submit", "in.jsonl", "--model", "small", "--batch-id", "b")
     assert done.code == 1
-    assert "batch b has 10 rows, and no batch has more (setting max_batch_rows); those run" in done.err
+    assert "batch b has 10 rows, the most a batch may have (setting max_batch_rows); these run" in done.err
     assert status(windfall, "b")["total"] == 10
 
 
@@ -226,7 +226,7 @@ def test_results_that_meet_a_full_disk_say_so_and_go_on_with_each_row_once(windf
     done = limited(windfall, 5000, *command)
     assert done.returncode == 1
     assert b"windfall: cannot write to out.jsonl: File too large; " in done.stderr
-    assert b"the same command will go on behind them" in done.stderr
+    assert b"repeating the command continues after them" in done.stderr
     assert b"Traceback" not in done.stderr
     assert (windfall.folder / "out.jsonl").stat().st_size == 5000  # a line was cut off
     assert windfall(*command).code == 0

@@ -39,7 +39,7 @@ def test_outside_its_hours_a_worker_takes_nothing_and_says_why_to_the_fleet(wind
     with windfall.started("worker", *WORKER, "--only", hours, "--only", f"mon-sun {hours}") as process:
         until(lambda: the_worker(windfall)["state"] == "paused", "a paused worker")
         assert the_worker(windfall)["why"] == f"works {hours} and mon-sun {hours}"
-        assert f"takes no new jobs: works {hours}" in windfall("fleet").out
+        assert f"is taking no new jobs: works {hours}" in windfall("fleet").out
         batch_id = windfall("submit", "in.jsonl", "--model", "small").out.strip()
         # Another worker does what this one leaves.
         with windfall.worker("--simulate", "small=0", "--name", "mini"):

@@ -73,7 +73,7 @@ def test_for_programs_each_finding_is_an_object(windfall: Shell) -> None:
     done = windfall("doctor", "--json")
     found = [json.loads(line) for line in done.out.splitlines()]
     assert done.code == 1
-    assert [each["mend"] for each in found if not each["ok"]] == ["mend it in windfall.toml"]
+    assert [each["mend"] for each in found if not each["ok"]] == ["correct it in windfall.toml"]
     assert all(each["mend"] is None for each in found if each["ok"] and not each["warning"])
 
 
@@ -83,7 +83,7 @@ def test_a_redis_that_evicts_and_is_full_is_told_of(windfall: Shell, healthy: st
         client.config_set("maxmemory", client.info()["used_memory"] + 1000)
         wrong = ills(windfall)
         client.config_set("maxmemory", 0)
-    assert wrong[0] == "✗ maxmemory-policy is allkeys-lru: it may throw jobs away: set maxmemory-policy noeviction"
+    assert wrong[0] == "✗ maxmemory-policy is allkeys-lru: it may discard jobs: set maxmemory-policy noeviction"
     assert "of memory left: read results and windfall delete" in wrong[1]
 
 
@@ -97,7 +97,7 @@ def test_a_user_who_may_run_no_scripts_is_told_what_to_ask_for(windfall: Shell, 
         finally:
             client.execute_command("ACL", "DELUSER", "reader")
     assert wrong.startswith("✗ it does not run scripts (")
-    assert wrong.endswith(": give its user the rights that docs/operations.md has")
+    assert wrong.endswith(": give its user the rights listed in docs/operations.md")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_user_who_may_run_no_scripts_is_told_what_to_ask_for(windfall: Shell, 
     [
         (
             '[models.m]\nmlx = "/no/folder"\n',
-            "✗ model m: /no/folder: there is no such folder: mend it in windfall.toml",
+            "✗ model m: /no/folder: there is no such folder: correct it in windfall.toml",
         ),
         ('[models.m]\ncloud = ["openai:x"]\n', "✗ provider openai: the environment variable OPENAI_API_KEY is not set"),
         (
@@ -148,7 +148,7 @@ def test_a_port_that_is_taken_is_told_of(windfall: Shell) -> None:
         port = server.getsockname()[1]
         configure(windfall, f"[worker]\nmetrics_port = {port}\n[models.m]\nsimulate = 0.0\n")
         (wrong,) = ills(windfall)
-    assert f"the port of the metrics, 127.0.0.1:{port}, cannot be opened" in wrong
+    assert f"the metrics port 127.0.0.1:{port} cannot be opened" in wrong
     assert f"127.0.0.1:{port}, is free" in windfall("doctor").out
 
 
@@ -159,5 +159,5 @@ def test_a_service_that_does_not_run_is_told_of(windfall: Shell, tmp_path: Path,
     unit.touch()
     Record(tmp_path / "bin").write(command=[], pid=pid, code=None, stopping=False)
     told = windfall("doctor").out
-    what = f"and runs with pid {pid}" if ok else "and does not run: windfall worker logs says why"
-    assert f"{'✓' if ok else '✗'} the worker is a service of launchd, {what}\n" in told
+    what = f"running with pid {pid}" if ok else "but it is not running: windfall worker logs says why"
+    assert f"{'✓' if ok else '✗'} the worker is a launchd service, {what}\n" in told

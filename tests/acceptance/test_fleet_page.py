@@ -98,9 +98,9 @@ def test_what_is_paused_and_drained_from_afar_is_seen_on_the_page(fleet: Shell) 
     with terminal(fleet, "fleet", "--watch", columns=100) as shown:
         shown.until(lambda: "running" in shown.line("mini") and shown.line("invoices"), "the page")
         paused = fleet("pause", "worker", "mini")
-        assert (paused.code, paused.out) == (0, "worker mini is paused; windfall resume worker mini lets it go on\n")
+        assert (paused.code, paused.out) == (0, "worker mini is paused; to resume it: windfall resume worker mini\n")
         shown.until(lambda: "paused" in shown.line("mini"), "the paused worker")
-        shown.until(lambda: "takes no new jobs: paused by windfall pause" in shown.text, "why it is")
+        shown.until(lambda: "is taking no new jobs: paused by windfall pause" in shown.text, "why it is")
         assert fleet("pause", "lane", "small", "--route", "auto").out.startswith("lane small (auto) is paused; ")
         shown.until(lambda: shown.line("small").endswith("paused"), "the paused lane")
         assert fleet("resume", "lane", "small").out == "lane small (auto) goes on\n"
@@ -120,11 +120,11 @@ def test_what_is_paused_and_drained_from_afar_is_seen_on_the_page(fleet: Shell) 
 
 def test_wrong_names_are_told_in_a_sentence(fleet: Shell) -> None:
     for words, said in {
-        ("pause", "worker", "nosuch"): "no live worker is called 'nosuch'; there are: mini-",
-        ("drain", "nosuch"): "no live worker is called 'nosuch'; there are: mini-",
-        ("pause", "lane", "nosuch"): "no lane of a model 'nosuch': there are: small",
+        ("pause", "worker", "nosuch"): "no live worker is called 'nosuch'; live workers: mini-",
+        ("drain", "nosuch"): "no live worker is called 'nosuch'; live workers: mini-",
+        ("pause", "lane", "nosuch"): "no lane for model 'nosuch': known are small",
         ("pause", "batch", "nosuch"): "no batch 'nosuch'",
-        ("pause", "batch", "invoices", "--route", "auto"): "--route is for lanes; a batch has none",
+        ("pause", "batch", "invoices", "--route", "auto"): "--route applies to lanes; a batch has no route",
     }.items():
         done = fleet(*words)
         assert (done.code, done.out) == (1, "")
@@ -137,11 +137,11 @@ def test_while_redis_is_away_the_page_says_so_and_goes_on_after(tmp_path: Path) 
         with terminal(shell, "fleet", "--watch", columns=100) as shown:
             shown.until(lambda: "no worker is live" in shown.text, "the page")
             server.kill()
-            shown.until(lambda: "no look for " in shown.text, "Redis being away")
-            first = shown.line("no look for ")
-            shown.until(lambda: shown.line("no look for ") not in ("", first), "time going on")
+            shown.until(lambda: "not updated for " in shown.text, "Redis being away")
+            first = shown.line("not updated for ")
+            shown.until(lambda: shown.line("not updated for ") not in ("", first), "time going on")
             server.start()
-            shown.until(lambda: "no look for " not in shown.text, "Redis being back")
+            shown.until(lambda: "not updated for " not in shown.text, "Redis being back")
             shown.process.send("q")
             assert shown.ended() == 0
 

@@ -66,11 +66,11 @@ def test_submit_warns_of_what_is_paused(windfall: Shell) -> None:
         windfall("pause", "lane", "small")  # all of its routes; the rows take one
         windfall.write("in.jsonl", named_rows(40))
         warned = windfall("submit", "in.jsonl", "--model", "small", "--batch-id", "other")
-        assert "the lane of 'small' is paused (auto); windfall resume lane small lets it go on" in warned.err
+        assert "the lane of 'small' is paused (auto); to resume it: windfall resume lane small" in warned.err
         windfall("pause", "batch", "other")
         windfall("resume", "lane", "small")
         again = windfall("submit", "in.jsonl", "--model", "small", "--batch-id", "other")
-        assert "batch other is paused; windfall resume batch other lets it go on" in again.err
+        assert "batch other is paused; to resume it: windfall resume batch other" in again.err
         assert windfall("status", "other").out.startswith(
             "batch   other: running, paused\nrows    40 rows: 40 queued\n"
         )
@@ -81,7 +81,7 @@ def test_submit_warns_of_what_is_paused(windfall: Shell) -> None:
 def test_the_same_file_under_the_same_id_adds_nothing_and_says_so(windfall: Shell) -> None:
     submitted(windfall, "--batch-id", "mine")
     again = windfall("submit", "in.jsonl", "--model", "small", "--batch-id", "mine")
-    assert "batch mine is there already, with 30 rows" in again.err
+    assert "batch mine already has 30 rows" in again.err
     assert counts(windfall, "mine")["total"] == 30
 
 
@@ -90,7 +90,7 @@ def test_an_edited_file_under_the_same_id_is_refused_and_adds_nothing(windfall: 
     windfall.write("in.jsonl", [chat("in front"), *named_rows(30)])
     again = windfall("submit", "in.jsonl", "--model", "small", "--batch-id", "mine")
     assert again.code == 1
-    assert "batch mine was submitted from other rows: 0 of those that it has are the same, 30 are not" in again.err
+    assert "batch mine was submitted with different rows: 0 of its rows are the same, 30 are not" in again.err
     other = windfall("submit", "in.jsonl", "--model", "large", "--batch-id", "mine")
     assert "row 1 is the first of them" in other.err
     assert counts(windfall, "mine")["total"] == 30
@@ -100,14 +100,14 @@ def test_a_file_that_has_grown_adds_its_new_rows_and_says_how_many(windfall: She
     submitted(windfall, "--batch-id", "mine")
     windfall.write("in.jsonl", [*named_rows(30), chat("behind")])
     again = windfall("submit", "in.jsonl", "--model", "small", "--batch-id", "mine")
-    assert "30 rows were in batch mine already and keep their answers; 1 are new" in again.err
+    assert "30 rows were already in batch mine and keep their answers; 1 are new" in again.err
 
 
 def test_a_file_of_which_nothing_can_run_is_refused_and_nothing_is_submitted(windfall: Shell) -> None:
     for rows, said in (
-        (named_rows(30), "the rows of in.jsonl name no model: name one with --model; nothing was submitted"),
+        (named_rows(30), "the rows of in.jsonl name no model, so nothing was submitted: name one with --model"),
         ([chat("x", model="m", temprature=1)] * 3, "none of the 3 rows of in.jsonl can run, and nothing was submitted"),
-        ([b"text,label", *[b"yes,0"] * 20_000], "in.jsonl is not JSON Lines, it looks like CSV"),
+        ([b"text,label", *[b"yes,0"] * 20_000], "in.jsonl is not JSON Lines; it looks like CSV"),
     ):
         windfall.write("in.jsonl", rows)
         done = windfall("submit", "in.jsonl", "--wait", "--batch-id", "mine")

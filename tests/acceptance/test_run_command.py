@@ -77,7 +77,7 @@ def test_stopped_by_a_signal_it_says_how_to_go_on_and_leaves_nothing_behind(
         process.send_signal(number)
         _, err = process.communicate(timeout=30)
     assert process.returncode == code
-    assert b"the same command goes on with the rest" in err
+    assert b"repeat the command to continue with the rest" in err
     assert b"Traceback" not in err
     assert not list(windfall.folder.glob("windfall-run-*"))
 
@@ -120,7 +120,7 @@ def test_rows_that_cannot_run_are_error_rows_that_name_line_and_field(windfall: 
         "row-5": "line 5, field 'messages.0.role': must be 'system', 'developer', 'user', 'assistant' or 'tool', "
         "not 'robot'",
         "row-6": "line 6: not UTF-8: byte 15 of the line is 0xff",
-        "c1 (line 7)": "line 7, field 'custom_id': 'c1' is the custom_id of an earlier row, too",
+        "c1 (line 7)": "line 7, field 'custom_id': 'c1' is already the custom_id of an earlier row",
         "row-8": "line 8: the row is larger than 8 MiB (setting max_row_bytes)",
         "row-9": None,
     }
@@ -152,7 +152,7 @@ def test_an_edit_before_a_rerun_never_gives_a_row_the_answer_of_another(windfall
     again = windfall(*command)
     assert again.code == 0, again.err
     assert "2 rows are already in out.jsonl; continuing with the rest: 1 changed, 1 new" in again.err
-    assert "1 answers to what in.jsonl asks no longer were moved from out.jsonl to out.jsonl.old" in again.err
+    assert "1 answers to rows no longer in in.jsonl were moved from out.jsonl to out.jsonl.old" in again.err
     found = {row["custom_id"]: row for row in windfall.rows("out.jsonl")}
     assert found.keys() == {"row-1", "row-2", "row-3", "c"}
     assert found["row-2"] == first["row-1"] | {"custom_id": "row-2"}
@@ -202,7 +202,8 @@ def test_a_pipe_is_compared_with_what_is_there_as_a_file_is(windfall: Shell) -> 
     assert windfall(*command, stdin=old).code == 0
     new = windfall.write("in.jsonl", [chat("new"), chat("a"), chat("b")]).read_bytes()
     assert (
-        "2 rows are already in out.jsonl; continuing with the rest: 0 changed, 1 new" in windfall(*command, stdin=new).err
+        "2 rows are already in out.jsonl; continuing with the rest: 0 changed, 1 new"
+        in windfall(*command, stdin=new).err
     )
     assert sorted(row["custom_id"] for row in windfall.rows("out.jsonl")) == ["row-1", "row-2", "row-3"]
 
@@ -245,7 +246,7 @@ def test_two_runs_never_write_to_one_file(windfall: Shell) -> None:
         windfall.until_lines("out.jsonl", 1)
         second = windfall(*command)
     assert second.code == 1
-    assert second.err == "windfall: another windfall is writing to out.jsonl\n"
+    assert second.err == "windfall: another windfall process is writing to out.jsonl\n"
 
 
 def test_a_full_disk_is_told_of_in_a_sentence(windfall: Shell) -> None:

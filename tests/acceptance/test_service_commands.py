@@ -125,7 +125,10 @@ def test_a_second_service_is_refused_unless_it_replaces_the_first_which_ends_its
     first = either.pid
     refused = windfall("worker", "install")
     assert refused.code == 1
-    assert f"a worker is a service here already ({either.unit}, pid {first}); --force replaces it" in refused.err
+    assert (
+        f"the worker is already installed as a service ({either.unit}, pid {first}); replace it with --force"
+        in refused.err
+    )
     assert either.pid == first
     batch = windfall("submit", "in.jsonl", "--model", "small", "--redis", either.redis_url).out.strip()
     with redis.Redis.from_url(either.redis_url) as client:
@@ -145,7 +148,7 @@ def test_a_service_that_fails_says_how_it_ended_and_why(either: Machine) -> None
     windfall = either.shell
     assert windfall("worker", "install").code == 0
     until(lambda: either.record.read()["code"] == 1, "the worker having failed")
-    assert "it ended with exit code 1 before; windfall worker logs says why" in windfall("worker", "status").out
+    assert "it last ended with exit code 1; windfall worker logs says why" in windfall("worker", "status").out
     said = windfall("worker", "logs").out
     assert "Redis at redis://:***@127.0.0.1:1 cannot be reached" in said
     assert "s3cret" not in said
@@ -157,7 +160,7 @@ def test_a_dry_run_shows_everything_and_does_nothing(machine: Machine) -> None:
     done = machine.shell("worker", "install", "--dry-run")
     assert done.code == 0
     assert f"would write {machine.unit}:" in done.out
-    assert f"would write {machine.env_file}, empty, for you alone" in done.out
+    assert f"would write {machine.env_file}, empty and readable only by you" in done.out
     assert "--env-file" in done.out
     assert not machine.unit.exists()
     assert not machine.env_file.exists()
@@ -167,7 +170,7 @@ def test_a_dry_run_shows_everything_and_does_nothing(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("settings", "keys", "said"),
     [
-        (None, "", "a service has its settings in {config}, which is not there"),
+        (None, "", "a service reads its settings from {config}, which does not exist"),
         ("", "", "{config} names no model to serve"),
         ("[models.m]\nsimulat = 0\n", "", "model 'm', simulat: unknown field; did you mean 'simulate'?"),
         (f"[worker]\nleese = 5\n{MODEL}", "", "[worker], leese: unknown field; did you mean 'lease'?"),
@@ -232,7 +235,7 @@ def test_what_came_before_the_log_was_open_is_shown_with_it(machine: Machine) ->
     errors.write_text("No module named windfall\n")
     done = machine.shell("worker", "logs")
     assert (done.code, done.out) == (0, "No module named windfall\n")
-    assert done.err == f"{errors} has what came before the log was open; it ends with:\n"
+    assert done.err == f"{errors} has errors from before the log was opened; its last lines:\n"
     machine.log.write_text("one\n")
     now = machine.log.stat().st_mtime
     os.utime(errors, (now + 60, now + 60))

@@ -48,7 +48,7 @@ def test_a_collector_that_is_away_holds_nothing_up_and_is_no_error(windfall: She
         done = windfall("submit", "in.jsonl", "--wait", "-o", "out.jsonl")
     assert done.code == 0
     assert len(windfall.rows("out.jsonl")) == 2
-    assert done.err.splitlines()[-1] == "the last spans were not taken: is the collector up?"
+    assert done.err.splitlines()[-1] == "the last spans were not accepted: is the collector running?"
     assert "Transient" not in done.err
 
 
@@ -58,5 +58,5 @@ def test_an_exporter_that_is_not_there_is_one_sentence(windfall: Shell) -> None:
         done = windfall(*command)
         assert done.code == 1
         assert done.err.splitlines() == [
-            "windfall: OTEL_TRACES_EXPORTER names 'zipper', which is not installed; there are otlp and console"
+            "windfall: OTEL_TRACES_EXPORTER names 'zipper', which is not installed; use otlp or console"
         ]

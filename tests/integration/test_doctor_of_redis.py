@@ -26,10 +26,10 @@ async def found(url: str) -> str:
 
 async def test_a_password_that_nobody_wants_is_not_taken_for_protection(server: RedisProcess) -> None:
     url = f"redis://default:secret@127.0.0.1:{server.port}"
-    assert "✓ it wants no password, on this machine alone" in await found(url)
+    assert "✓ it requires no password, but is used on this machine only" in await found(url)
     with sync_redis.Redis(port=server.port) as client:
         client.config_set("requirepass", "secret")
-    assert "✓ it turns away who has no password" in await found(url)
+    assert "✓ it requires a password" in await found(url)
     with sync_redis.Redis(port=server.port, password="secret") as client:  # noqa: S106 - for one test
         client.config_set("requirepass", "")
 
@@ -37,14 +37,16 @@ async def test_a_password_that_nobody_wants_is_not_taken_for_protection(server: 
 async def test_a_replica_is_found_out(server: RedisProcess) -> None:
     with sync_redis.Redis(port=server.port) as client:
         client.replicaof("127.0.0.1", 1)
-    assert "✗ it is a replica of 127.0.0.1:1, and takes no jobs: name the master" in await found(server.url)
+    assert "✗ it is a replica of 127.0.0.1:1, which accepts no jobs: use the master's address" in await found(
+        server.url
+    )
 
 
 async def test_a_redis_that_takes_no_writes_is_found_out(server: RedisProcess) -> None:
-    assert "✓ it takes writes" in await found(server.url)
+    assert "✓ it accepts writes" in await found(server.url)
     with sync_redis.Redis(port=server.port) as client:
         client.config_set("min-replicas-to-write", 1)
-    assert "✗ it takes no writes (" in await found(server.url)
+    assert "✗ it rejects writes (" in await found(server.url)
 
 
 @pytest.mark.parametrize(

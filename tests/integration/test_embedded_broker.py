@@ -157,7 +157,7 @@ async def test_after_kill_9_neither_the_server_nor_its_socket_is_left(folder: Pa
 
 async def test_a_folder_that_others_can_look_into_is_refused(folder: Path) -> None:
     folder.mkdir(mode=0o755)
-    with pytest.raises(ConfigError, match="must be a folder that is yours alone; type: chmod 700"):
+    with pytest.raises(ConfigError, match="must be a folder that only you can access; run: chmod 700"):
         await EmbeddedBroker.start(folder).__aenter__()
 
 

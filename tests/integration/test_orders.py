@@ -146,11 +146,11 @@ async def test_what_one_process_was_told_is_forgotten_some_time_after_it_was_kil
 async def test_a_worker_that_is_not_there_is_neither_paused_nor_resumed_nor_drained(
     producer: Producer, redis_url: str
 ) -> None:
-    with pytest.raises(NotFound, match="no live worker is called 'mini'; none is live"):
+    with pytest.raises(NotFound, match="no live worker is called 'mini'; no worker is live"):
         await producer.pause("worker", "mini")
     async with worker(simulated(name="studio"), redis_url):
         await workers_up(producer, 1)
-        with pytest.raises(NotFound, match="no live worker is called 'mini'; there are: studio-"):
+        with pytest.raises(NotFound, match="no live worker is called 'mini'; live workers: studio-"):
             await producer.drain("mini")
-        with pytest.raises(NotFound, match="no live worker is called 'mini'; there are: studio-"):
+        with pytest.raises(NotFound, match="no live worker is called 'mini'; live workers: studio-"):
             await producer.resume("worker", "mini")

@@ -97,7 +97,7 @@ async def test_what_was_cancelled_and_lost_with_its_worker_is_ended_though_its_l
 async def test_a_lane_of_a_model_that_nobody_knows_is_neither_paused_nor_resumed(producer: Producer) -> None:
     await producer.enqueue(request())
     for steer in (producer.pause, producer.resume):
-        with pytest.raises(NotFound, match="no lane of a model 'n': there are: m"):
+        with pytest.raises(NotFound, match="no lane for model 'n': known are m"):
             await steer("lane", "n")
     assert await producer.resume("lane", "m") == ()
 
@@ -279,7 +279,7 @@ async def test_what_has_ended_is_paused_no_longer_and_cannot_be_paused(producer:
     await finish(redis, claim)
     assert not (await producer.batch("b")).paused
     assert not await redis.exists(keys.PAUSED)
-    with pytest.raises(NotFound, match="nothing of batch b is left to pause"):
+    with pytest.raises(NotFound, match="batch b has ended: there is nothing left to pause"):
         await producer.pause("batch", "b")
     with pytest.raises(NotFound, match="no batch 'nosuch'"):
         await producer.pause("batch", "nosuch")

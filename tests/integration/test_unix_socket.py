@@ -57,6 +57,6 @@ async def test_a_socket_that_is_not_there_or_too_long_is_an_outage_told_in_one_s
 
 @pytest.mark.parametrize("url", ["unix://", "unix:///", "unix://tmp/redis.sock", "unix://:S3/CRET@/tmp/redis.sock"])
 async def test_a_unix_url_without_an_absolute_path_is_refused(url: str) -> None:
-    with pytest.raises(ConfigError, match=r"is no Redis URL.*unix:///PATH") as caught:
+    with pytest.raises(ConfigError, match=r"is not a Redis URL.*unix:///PATH") as caught:
         await connect(url)
     assert "CRET" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""The files with settings and keys: whether they can be read, by whom, and what they say."""
+"""The files with settings and keys: whether they can be read, by whom, and what they set."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from windfall.errors import ConfigError
 
 
 def check_settings_file(path: Path | None) -> Iterator[Finding]:
-    """One that is open to others and holds a password is refused before anybody comes here."""
+    """Report the settings file. One that others can read and that holds a password was rejected earlier."""
     if path is not None:
         whose = "which others can read; it holds no password" if open_to_others(path) else "which only you can read"
         yield Finding(ok=True, what=f"the settings are those of {path}, {whose}")
 
 
 def check_env_file(path: Path) -> tuple[Mapping[str, SecretStr], list[Finding]]:
-    """The keys that a service would have."""
+    """The keys that a service would get."""
     if not path.exists():
         return {}, []
     try:

@@ -1,4 +1,4 @@
-"""What a check found."""
+"""The outcome of a check."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at; `mend` is what to do where it is not ok, or ok with a warning."""
+    """The outcome of one check; `mend` says what to do if it is not ok, or ok with a warning."""
 
     ok: bool
     what: str
@@ -23,6 +23,6 @@ class Finding:
         return f"{mark} {self.what}" + (f"{between}{self.mend}" if self.mend else "")
 
     def as_json(self) -> dict[str, object]:
-        """For programs; nothing is mended where nothing is wrong."""
+        """The finding as JSON; `mend` is null if nothing is wrong."""
         mend = None if self.ok and not self.warning else self.mend or None
         return {"ok": self.ok, "warning": self.warning, "what": self.what, "mend": mend}

@@ -1,4 +1,4 @@
-"""Redis: whether it answers, keeps what it is given, and is closed to strangers."""
+"""Redis: whether it answers, persists its data, and is protected by a password."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SHOWN: Final = 3  # of what was put aside
 
 
 async def check_server(url: str) -> list[Finding]:
-    """All findings; only the first where there is no Redis."""
+    """All findings; only one if Redis cannot be used."""
     try:
         async with Producer(url) as producer:
             before = time.time()
@@ -44,11 +44,7 @@ async def check_server(url: str) -> list[Finding]:
         password = await _password(url)
     except WindfallError as exc:
         denied = isinstance(exc, BrokerDenied)
-        mend = (
-            "give the right one in the URL"
-            if denied
-            else "start one with docker compose up -d, or name it with --redis"
-        )
+        mend = "correct the URL" if denied else "start one with docker compose up -d, or name yours with --redis"
         return [Finding(ok=False, what=str(exc).rstrip("."), mend=mend)]
     return [
         *_facts(url, info),
@@ -59,8 +55,8 @@ async def check_server(url: str) -> list[Finding]:
         writes,
         Finding(
             ok=abs(offset) < _CLOCK_TOLERANCE,
-            what=f"this clock and that of Redis are {abs(offset):.1f} s apart",
-            mend="set this machine's clock; the queue itself goes by that of Redis alone",
+            what=f"the clocks of this machine and Redis are {abs(offset):.1f} s apart",
+            mend="set this machine's clock; the queue itself only uses that of Redis",
         ),
         Finding(ok=True, what=workers_in_words(fleet)),
     ]
@@ -77,16 +73,16 @@ def _facts(url: str, info: dict[str, Any]) -> Iterator[Finding]:
     saving = str(info.get("aof_enabled", 0)) == "1"
     yield Finding(
         ok=saving,
-        what="it appends every write to a file" if saving else "a restart of it loses jobs (appendonly is off)",
+        what="it appends every write to a file" if saving else "it loses jobs when it restarts (appendonly is off)",
         mend="set appendonly yes in redis.conf, or redis-cli CONFIG SET appendonly yes",
     )
     if saving and info.get("aof_last_write_status", "ok") != "ok":
-        yield Finding(ok=False, what="its last write to that file failed", mend="look at its disk and at its log")
+        yield Finding(ok=False, what="its last write to that file failed", mend="check its disk and its log")
     policy = str(info.get("maxmemory_policy", "?"))
     yield Finding(
         ok=policy == "noeviction",
         what=f"maxmemory-policy is {policy}",
-        mend="it may throw jobs away: set maxmemory-policy noeviction",
+        mend="it may discard jobs: set maxmemory-policy noeviction",
     )
     yield from _memory(info)
 
@@ -99,22 +95,22 @@ def _memory(info: dict[str, Any]) -> Iterator[Finding]:
         yield Finding(
             ok=left >= _LEAST_LEFT * limit,
             what=f"it has {max(0, left) / _GB:,.1f} GB of {limit / _GB:,.1f} GB of memory left",
-            mend="read results and windfall delete what is done, or raise maxmemory",
+            mend="fetch results and windfall delete finished batches, or raise maxmemory",
         )
 
 
 async def _password(url: str) -> Finding:
-    """Whether strangers are let in: asked of Redis, for a URL may hold a password that nobody wants."""
+    """Whether Redis accepts connections without a password: a password in the URL does not prove that it is needed."""
     try:
         stranger = await connect(_without_user(url))
     except WindfallError:
-        return Finding(ok=True, what="it turns away who has no password")
+        return Finding(ok=True, what="it requires a password")
     await disconnect(stranger)
     here = _is_here(url)
     return Finding(
         ok=here,
-        what="it wants no password" + (", on this machine alone" if here else ""),
-        mend="whoever reaches it can read every prompt: set requirepass, and put the password into the URL",
+        what="it requires no password" + (", but is used on this machine only" if here else ""),
+        mend="anyone who can reach it can read every prompt: set requirepass, and put the password into the URL",
     )
 
 
@@ -138,26 +134,28 @@ def plain_text(url: str) -> Iterator[Finding]:
     yield Finding(
         ok=True,
         warning=True,
-        what="the password, prompts and answers go through the network as plain text",
-        mend="use rediss:// (docs/operations.md, TLS), unless the network is your own",
+        what="the password, prompts and answers cross the network as plain text",
+        mend="use rediss:// (docs/operations.md, TLS), unless you trust the network",
     )
 
 
 async def _writes(redis: Any, info: dict[str, Any]) -> Finding:
-    """A replica answers all that is asked, and takes nothing."""
+    """Whether it accepts writes: a replica only answers reads."""
     if info.get("role") == "slave":
         master = f"{info.get('master_host')}:{info.get('master_port')}"
-        return Finding(ok=False, what=f"it is a replica of {master}, and takes no jobs", mend="name the master")
+        return Finding(
+            ok=False, what=f"it is a replica of {master}, which accepts no jobs", mend="use the master's address"
+        )
     try:
-        await redis.delete(keys.GRACE + ":none")  # of a key that is never there
+        await redis.delete(keys.GRACE + ":none")  # a key that never exists
     except (RedisError, OSError) as exc:
-        mend = "look at its log; its user needs the rights of docs/operations.md"
-        return Finding(ok=False, what=f"it takes no writes ({str(exc).rstrip('.')})", mend=mend)
-    return Finding(ok=True, what="it takes writes")
+        mend = "check its log; its user needs the rights listed in docs/operations.md"
+        return Finding(ok=False, what=f"it rejects writes ({str(exc).rstrip('.')})", mend=mend)
+    return Finding(ok=True, what="it accepts writes")
 
 
 async def _scripts(redis: ArqRedis) -> Finding:
-    """Everything that changes a job is a script. Who may load them loads what Redis lacks, for those who may not."""
+    """Whether it runs scripts, which make every change to a job. Loads missing ones if this user may."""
     try:
         with suppress(NoPermissionError):
             await load_missing(redis)
@@ -165,7 +163,7 @@ async def _scripts(redis: ArqRedis) -> Finding:
     except ScriptsMissing as exc:
         return Finding(ok=False, what=str(exc).rstrip("."))
     except RedisError as exc:
-        mend = "give its user the rights that docs/operations.md has"
+        mend = "give its user the rights listed in docs/operations.md"
         return Finding(ok=False, what=f"it does not run scripts ({str(exc).rstrip('.')})", mend=mend)
     return Finding(ok=True, what="it runs scripts")
 
@@ -175,13 +173,13 @@ def _quarantine(found: list[PutAside]) -> Iterator[Finding]:
         told = "; ".join(f"{each.what} under {each.where} ({each.why})" for each in found)
         yield Finding(
             ok=False,
-            what=f"{found[0].number:,} values that nobody could read were put aside, the last: {told}",
-            mend="find out which user writes them; the list goes 7 days after the last, or by DEL windfall:quarantine",
+            what=f"{found[0].number:,} unreadable values were removed from the queue, the last: {told}",
+            mend="find out which user writes them; the list expires 7 days after the last, or DEL windfall:quarantine",
         )
 
 
 def workers_in_words(fleet: FleetStatus) -> str:
-    """Who serves what, and what keeps rows waiting."""
+    """Which workers serve which models, and what keeps rows waiting."""
     serving = sorted({model.name for worker in fleet.workers for model in worker.models})
     if not serving:
         return "no worker is live yet"
@@ -192,5 +190,5 @@ def workers_in_words(fleet: FleetStatus) -> str:
     if lanes := [f"{lane.model} ({lane.route.value})" for lane in fleet.lanes if lane.paused]:
         told.append(f"paused lanes: {', '.join(lanes)}")
     if unserved := fleet.unserved():
-        told.append(f"rows wait for {', '.join(unserved)}, which none serves")
+        told.append(f"rows wait for {', '.join(unserved)}, which no worker serves")
     return "; ".join(told)

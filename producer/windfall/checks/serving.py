@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def check_serving(found: WorkerSettings, keys: Mapping[str, SecretStr]) -> Iterator[Finding]:
-    """What `windfall worker` would say of these settings once it starts. `keys` are those of the service's own file."""
+    """What `windfall worker` would report about these settings at startup. `keys` are those in the service's file."""
     yield Finding(ok=True, what=f"windfall.toml serves {', '.join(model.name for model in found.models)}")
     for name in sorted({provider for model in found.models for provider, _ in model.mappings()}):
         yield _provider(name, found.provider(name), keys)
@@ -34,7 +34,7 @@ def check_serving(found: WorkerSettings, keys: Mapping[str, SecretStr]) -> Itera
 def _provider(name: str, provider: ProviderSettings, keys: Mapping[str, SecretStr]) -> Finding:
     variable = provider.api_key_env
     if variable is not None and variable in keys and keys[variable].get_secret_value().strip():
-        return Finding(ok=True, what=f"provider {name}: {provider.base_url}, with the key that the service's file has")
+        return Finding(ok=True, what=f"provider {name}: {provider.base_url}, with the key in the service's file")
     try:
         provider.api_key()
     except ConfigError as exc:
@@ -44,7 +44,7 @@ def _provider(name: str, provider: ProviderSettings, keys: Mapping[str, SecretSt
 
 
 def _model(model: ModelSettings) -> tuple[int, Finding]:
-    """Its bytes, 0 where nobody knows them yet."""
+    """Its size in bytes (0 if unknown), and the finding."""
     from windfall_worker.engine.fitting import in_gb, needed_bytes  # noqa: PLC0415 - an extra
     from windfall_worker.engine.model_files import check_folder, resolve_model  # noqa: PLC0415 - an extra
 
@@ -57,21 +57,21 @@ def _model(model: ModelSettings) -> tuple[int, Finding]:
             return 0, Finding(ok=True, what=what)
         check_folder(folder, path)
     except ConfigError as exc:
-        return 0, Finding(ok=False, what=f"model {model.name}: {exc}", mend="mend it in windfall.toml")
+        return 0, Finding(ok=False, what=f"model {model.name}: {exc}", mend="correct it in windfall.toml")
     size = needed_bytes(folder)
     kind = "a folder" if folder == resolved else "downloaded"
     return size, Finding(ok=True, what=f"model {model.name}: {path} is {kind}, and needs about {in_gb(size)}")
 
 
 def _cached(repository: str) -> Path | None:
-    """The folder of a repository that was downloaded; None where it was not, or not in whole."""
+    """The folder of a downloaded repository; None if it was not downloaded completely."""
     from huggingface_hub import snapshot_download  # noqa: PLC0415 - an extra
 
     try:
         return Path(
             snapshot_download(repository, local_files_only=True, allow_patterns=["*.json", "model*.safetensors"])
         )
-    except Exception:  # noqa: BLE001 - there are many ways to say so
+    except Exception:  # noqa: BLE001 - it has many ways to fail
         return None
 
 
@@ -83,5 +83,5 @@ def _memory(needed: int, models: int) -> Finding:
     return Finding(
         ok=needed <= available,
         what=f"{which} about {in_gb(needed)}, this machine gives MLX {in_gb(available)}",
-        mend="pick smaller models, or the same with fewer bits",
+        mend="choose smaller models, or the same ones quantized to fewer bits",
     )

@@ -58,7 +58,7 @@ def test_an_address_without_a_password_is_left_as_it_is() -> None:
     "url", ["redis://:S3/CRET@localhost:1", "redis:/:CRET@h", ":CRET@h:1", "http://h", "redis://:[CRET@h"]
 )
 async def test_an_address_that_is_none_is_refused_in_one_sentence_without_its_password(url: str) -> None:
-    with pytest.raises(ConfigError, match="is no Redis URL") as caught:
+    with pytest.raises(ConfigError, match="is not a Redis URL") as caught:
         await connect(url)
     assert "CRET" not in str(caught.value)
 

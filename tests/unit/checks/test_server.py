@@ -25,5 +25,5 @@ def test_what_keeps_rows_waiting_is_told_too() -> None:
     resting = MINI.model_copy(update={"state": "paused"})
     assert workers_in_words(FleetStatus(workers=(resting,), lanes=lanes, now=1)) == (
         "1 live worker serves small; paused: mini-1-a (windfall fleet says why); paused lanes: small (auto); "
-        "rows wait for large, which none serves"
+        "rows wait for large, which no worker serves"
     )

@@ -12,7 +12,7 @@ def test_rows_that_are_no_requests_are_to_be_mended_for_they_are_no_dead_letters
 
 
 def test_failures_of_other_kinds_are_dead_letters_and_can_be_run_again() -> None:
-    assert advice("b", {"backend_unavailable": 1}) == "see windfall dead list, run them again with windfall retry b"
+    assert advice("b", {"backend_unavailable": 1}) == "see windfall dead list, and retry them with windfall retry b"
 
 
 def test_failures_of_both_kinds_are_told_apart() -> None:

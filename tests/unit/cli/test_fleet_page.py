@@ -66,7 +66,7 @@ def test_a_wide_page_shows_all_there_is() -> None:
     assert shown[0] == "windfall fleet · 2 workers · 21 of 96 slots · 6.0 jobs/s · 1,699 tokens/s"
     text = "\n".join(re.sub(" +", " ", line) for line in shown)
     assert "mini-30048-d2bd21 paused small mlx 7/32 566 1,234 Apple M4 Pro 48 GiB 0.4 s 2 h 1 min" in text
-    assert "mini-30048-d2bd21 takes no new jobs: on battery" in text
+    assert "mini-30048-d2bd21 is taking no new jobs: on battery" in text
     assert "small auto 5,900 14 61.0 s 4.0/s 24 min 38 s" in text
     assert "small cloud 3 0 paused" in text
     assert "idle auto" not in text
@@ -130,7 +130,7 @@ def test_a_low_terminal_with_many_paused_workers_still_shows_lanes_batches_and_t
         more = [int(line.split()[2]) for line in shown if line.endswith(" more of these lines")]
         assert len(told) + sum(more) == reasons
         if reasons == 1:
-            assert told[0].startswith("20 workers take no new jobs: works 20:00-08:00 (m0-30048-d2bd21, m1-")
+            assert told[0].startswith("20 workers are taking no new jobs: works 20:00-08:00 (m0-30048-d2bd21, m1-")
 
 
 def test_what_others_wrote_into_redis_does_not_reach_the_terminal_as_control_characters() -> None:
@@ -140,8 +140,8 @@ def test_what_others_wrote_into_redis_does_not_reach_the_terminal_as_control_cha
 
 
 def test_an_old_look_says_that_it_is_old() -> None:
-    shown = lines(page(full().missing("no look for 4.0 s, this is what was: it is away"), 60), 60)
-    assert shown[1].startswith("no look for 4.0 s, this is what was")
+    shown = lines(page(full().missing("not updated for 4.0 s; last known state below: it is away"), 60), 60)
+    assert shown[1].startswith("not updated for 4.0 s; last known state below")
     assert any(line.startswith("mini") for line in shown)
 
 

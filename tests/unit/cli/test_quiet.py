@@ -25,7 +25,7 @@ def test_a_message_is_said_once_whatever_its_numbers_and_then_with_how_often_it_
     now += 31
     again = record(5)
     assert repeats.filter(again)
-    assert again.getMessage() == "away for the 5. time (and 4 times more before)"
+    assert again.getMessage() == "away for the 5. time (repeated 4 more times before this)"
 
 
 def test_lines_of_other_programs_are_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

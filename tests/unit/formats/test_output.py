@@ -200,7 +200,7 @@ def test_a_file_that_holds_rows_of_another_batch_is_refused_and_left_as_it_is(tm
     path = tmp_path / "out.jsonl"
     content = output_line(completed("first:1")) + output_line(failed("first:2"))
     path.write_bytes(content)
-    reason = "out.jsonl holds results of batch first; name another file, or move this one away"
+    reason = "out.jsonl holds results of batch first; name another file, or move this one"
     with pytest.raises(ConfigError, match=reason) as refused, OutputFile(path, by_job_id, again=True, batch="second"):
         pass
     assert f"windfall results first --follow -o {path}" in str(refused.value)

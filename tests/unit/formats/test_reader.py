@@ -160,7 +160,7 @@ def test_of_two_rows_with_one_custom_id_the_later_is_the_error_under_a_name_of_i
     assert isinstance(first, CompletionRequest)
     assert isinstance(second, InvalidRow)
     assert second.custom_id == "a (line 2)"
-    assert str(second.error) == "line 2, field 'custom_id': 'a' is the custom_id of an earlier row, too"
+    assert str(second.error) == "line 2, field 'custom_id': 'a' is already the custom_id of an earlier row"
 
 
 def test_a_custom_id_that_is_an_integer_is_its_digits() -> None:
@@ -197,7 +197,7 @@ ARRAY = json.dumps([GOOD] * 20, indent=1).encode()
             gzip.compress(bytes(range(256)) * 400 + jsonl(GOOD)),
             "looks like gzip; unpack it first: gunzip -c in > in.jsonl",
         ),
-        (b"just words\n" * 20, "its first 10 lines are no JSON objects (line 1: not valid JSON"),
+        (b"just words\n" * 20, "its first 10 lines are not JSON objects (line 1: not valid JSON"),
     ],
 )
 def test_a_file_that_is_something_else_is_told_of_after_ten_lines(data: bytes, said: str) -> None:

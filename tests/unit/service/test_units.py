@@ -152,7 +152,8 @@ def test_a_unit_that_systemd_cannot_start_is_not_linked_for_the_next_login_eithe
 
 
 @pytest.mark.parametrize(
-    ("again", "said"), [(Ran(0), "the service of before runs again"), (NO_DOMAIN, "is as it was, for the next login")]
+    ("again", "said"),
+    [(Ran(0), "the previous service is running again"), (NO_DOMAIN, "was restored for the next login")],
 )
 def test_the_service_of_before_is_put_back_where_the_new_one_cannot_be_started(
     plan: Plan, again: Ran, said: str

@@ -45,7 +45,7 @@ def test_a_protocol_that_is_not_spoken_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317")
     monkeypatch.setenv(variable, "grpc")
     with (
-        pytest.raises(ConfigError, match="PROTOCOL is 'grpc', and windfall speaks http/protobuf alone"),
+        pytest.raises(ConfigError, match="PROTOCOL is 'grpc', but windfall only supports http/protobuf"),
         exporting("x"),
     ):
         pass

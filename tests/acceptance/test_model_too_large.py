@@ -23,5 +23,5 @@ def test_it_is_told_with_both_sizes_before_anything_is_loaded(tmp_path: Path) ->
     shell.write("in.jsonl", named_rows(1))
     done = shell("run", "in.jsonl", "-o", "out.jsonl", "--model", "huge")
     assert done.code == 1
-    assert "huge needs about 2,000 GB, this machine gives MLX " in done.err
+    assert "huge needs about 1,863 GiB, this machine gives MLX " in done.err
     assert "pick a smaller model" in done.err

@@ -47,7 +47,7 @@ def test_a_repository_too_large_is_refused_before_it_is_downloaded(monkeypatch: 
     assert remote_bytes("org/huge") == 3 * 10**12
     monkeypatch.setattr(loading, "hf_repo_to_path", absent)
     monkeypatch.setattr(loading, "_download_files", pytest.fail)
-    with pytest.raises(ConfigError, match=r"^org/huge needs about 3,000 GB"):
+    with pytest.raises(ConfigError, match=r"^org/huge needs about 2,794 GiB"):
         loading._download("org/huge")
 
 

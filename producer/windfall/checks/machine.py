@@ -32,7 +32,7 @@ def check_installation(*, models: bool) -> Iterator[Finding]:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     chip = mx.device_info().get("device_name") or platform.machine()
     gpu = "" if mx.metal.is_available() else "; MLX uses the CPU because Metal is unavailable"
-    yield Finding(ok=True, what=f"MLX {version('mlx')} on {chip} with {total / 2**30:,.0f} GB of memory{gpu}")
+    yield Finding(ok=True, what=f"MLX {version('mlx')} on {chip} with {total / 2**30:,.0f} GiB of memory{gpu}")
 
 
 def check_embedded() -> Finding:

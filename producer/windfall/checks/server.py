@@ -26,7 +26,7 @@ _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1", None)
 _OLDEST: Final = (6, 2)
 _CLOCK_TOLERANCE: Final = 30.0  # seconds
 _LEAST_LEFT: Final = 0.1  # of the memory
-_GB: Final = 1e9
+_GIB: Final = 2**30
 _SHOWN: Final = 3  # of what was put aside
 
 
@@ -94,7 +94,7 @@ def _memory(info: dict[str, Any]) -> Iterator[Finding]:
         left = limit - used
         yield Finding(
             ok=left >= _LEAST_LEFT * limit,
-            what=f"it has {max(0, left) / _GB:,.1f} GB of {limit / _GB:,.1f} GB of memory left",
+            what=f"it has {max(0, left) / _GIB:,.1f} GiB of {limit / _GIB:,.1f} GiB of memory left",
             mend="fetch results and windfall delete finished batches, or raise maxmemory",
         )
 

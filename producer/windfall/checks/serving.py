@@ -45,7 +45,7 @@ def _provider(name: str, provider: ProviderSettings, keys: Mapping[str, SecretSt
 
 def _model(model: ModelSettings) -> tuple[int, Finding]:
     """Its size in bytes (0 if unknown), and the finding."""
-    from windfall_worker.engine.fitting import in_gb, needed_bytes  # noqa: PLC0415 - an extra
+    from windfall_worker.engine.fitting import in_gib, needed_bytes  # noqa: PLC0415 - an extra
     from windfall_worker.engine.model_files import check_folder, resolve_model  # noqa: PLC0415 - an extra
 
     path = str(model.mlx)
@@ -60,7 +60,7 @@ def _model(model: ModelSettings) -> tuple[int, Finding]:
         return 0, Finding(ok=False, what=f"model {model.name}: {exc}", mend="correct it in windfall.toml")
     size = needed_bytes(folder)
     kind = "a folder" if folder == resolved else "downloaded"
-    return size, Finding(ok=True, what=f"model {model.name}: {path} is {kind}, and needs about {in_gb(size)}")
+    return size, Finding(ok=True, what=f"model {model.name}: {path} is {kind}, and needs about {in_gib(size)}")
 
 
 def _cached(repository: str) -> Path | None:
@@ -76,12 +76,12 @@ def _cached(repository: str) -> Path | None:
 
 
 def _memory(needed: int, models: int) -> Finding:
-    from windfall_worker.engine.fitting import device_memory, in_gb  # noqa: PLC0415 - an extra
+    from windfall_worker.engine.fitting import device_memory, in_gib  # noqa: PLC0415 - an extra
 
     available = device_memory()
     which = "the model needs" if models == 1 else f"the {models} models together need"
     return Finding(
         ok=needed <= available,
-        what=f"{which} about {in_gb(needed)}, this machine gives MLX {in_gb(available)}",
+        what=f"{which} about {in_gib(needed)}, this machine gives MLX {in_gib(available)}",
         mend="choose smaller models, or the same ones quantized to fewer bits",
     )

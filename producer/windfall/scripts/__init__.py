@@ -1,8 +1,8 @@
-"""The atomic steps of the queue protocol: one Lua file each, `guard.lua` and `common.lua` before all of them.
+"""The atomic steps of the queue protocol: one Lua file each, preceded by `guard.lua` and `common.lua`.
 
 A script is called by its digest. Redis forgets its scripts when it restarts or fails over; the call that notices loads
-it again (https://redis.io/docs/latest/develop/interact/programmability/eval-intro/). A user who may not load any, as
-the documented producer, waits for a worker to do so.
+it again (https://redis.io/docs/latest/develop/interact/programmability/eval-intro/). A user who may not load scripts,
+such as the documented producer, waits for a worker to do so.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from windfall.keys import LUA_NAMES
 
 Arg = str | bytes | int | float
 
-#: How often a script is loaded for one call: Redis may restart again between the loading and the call.
+#: How often a script is loaded for one call: Redis may restart between loading and calling it.
 _LOADS = 3
-#: Seconds that a user who may not load scripts waits for one who may, and between two looks.
+#: Seconds that a user who may not load scripts waits for one who may, and seconds between two checks.
 _PATIENCE, _LOOK = 10.0, 0.2
 
 
 class Script(StrEnum):
-    """The name of a script is the name of its file."""
+    """The scripts, named after their files."""
 
     OPEN_BATCH = "open_batch"
     SEAL_BATCH = "seal_batch"
@@ -63,7 +63,7 @@ class Step:
 
 @cache
 def source(script: Script) -> str:
-    """The whole text of a script, as Redis gets it."""
+    """The full text of a script, as sent to Redis."""
     folder = files(__name__)
     parts = ((folder / f"{name}.lua").read_text("utf-8") for name in ("guard", "common", script.value))
     return LUA_NAMES + "\n".join(parts)
@@ -79,9 +79,9 @@ async def run(
 ) -> Any:
     """Run one script in one round trip (two when Redis has forgotten it).
 
-    A user who may not load it waits up to `patience` seconds for somebody who does. Raises `ScriptsMissing`.
+    A user who may not load it waits up to `patience` seconds for one who may. Raises `ScriptsMissing`.
     """
-    client: Any = redis  # redis-py types script arguments as str alone
+    client: Any = redis  # redis-py types script arguments as str only
     for _ in range(_LOADS):
         try:
             return await client.evalsha(_digest(script), len(keys), *keys, *args)
@@ -91,7 +91,7 @@ async def run(
 
 
 async def run_all(redis: ArqRedis, steps: Sequence[Step]) -> list[Any]:
-    """Run several steps in one round trip, each atomic by itself; a failed step's answer is its exception.
+    """Run several steps in one round trip, each atomic by itself; the answer of a failed step is its exception.
 
     Raises `ScriptsMissing` as `run` does.
     """
@@ -108,7 +108,7 @@ async def run_all(redis: ArqRedis, steps: Sequence[Step]) -> list[Any]:
 
 
 async def load_missing(redis: ArqRedis) -> int:
-    """Load every script that Redis does not have; returns how many. Raises what Redis raises, such as a denial."""
+    """Load every script that Redis lacks; returns how many. Raises Redis' errors, such as a denial."""
     missing = await _missing(redis, list(Script))
     for script in missing:
         await redis.script_load(source(script))
@@ -121,7 +121,7 @@ async def _missing(redis: ArqRedis, scripts: Sequence[Script]) -> list[Script]:
 
 
 async def _bring(redis: ArqRedis, scripts: Sequence[Script], patience: float) -> None:
-    """Load these scripts, or wait until another user has."""
+    """Load these scripts, or wait until another user has loaded them."""
     loop = asyncio.get_running_loop()
     give_up = loop.time() + patience
     try:
@@ -131,8 +131,8 @@ async def _bring(redis: ArqRedis, scripts: Sequence[Script], patience: float) ->
         while await _missing(redis, scripts):
             if loop.time() >= give_up:
                 raise ScriptsMissing(
-                    "Redis has not the scripts of this version of Windfall (it was restarted?), and this user may not "
-                    "load them: start a worker of this version, or run windfall doctor once with a worker's user"
+                    "Redis lacks the scripts of this version of Windfall (was it restarted?), and this user may not "
+                    "load them: start a worker of this version, or run windfall doctor once as a worker's user"
                 ) from denied
             await asyncio.sleep(_LOOK)
 

@@ -1,9 +1,7 @@
--- Cancel a job: a queued one ends here, and so does one whose worker is gone; a running one is left to its worker, who
--- is told.
--- KEYS: lane, where it is known.  ARGV: id, result, how long to keep it (ms), and 1 where nobody asks for it now, but
--- somebody did before: a stock arq program may have asked that for a job of its own, which is left alone; SHA-1 of the
--- payload that the result was made from.
--- Returns 'cancelled', 'told', 'finished', 'gone' (also where another job has taken the id) or 'foreign'.
+-- Cancel a job: a queued one ends here, and so does one whose worker is gone; the worker of a running one is notified.
+-- KEYS: lane, if known.  ARGV: id, result, retention (ms), 1 if the request was made earlier (a stock arq program may
+-- have made it for its own job, which is left alone), SHA-1 of the payload that the result was made from.
+-- Returns 'cancelled', 'told', 'finished', 'gone' (also if another job has taken the id) or 'foreign'.
 although_full()
 local id = ARGV[1]
 if not is_job_id(id) then return 'gone' end

@@ -1,7 +1,7 @@
--- Cancel a batch: from the first call on it takes no more rows, and stands among those that are being cancelled until all
--- of its rows are. How far that came is noted, so that whoever finds it half done goes on from there.
+-- Cancel a batch: from the first call on it accepts no more rows, and it stays in the set of batches being cancelled
+-- until all of its rows are. The progress is recorded, so that any client can continue a half-finished cancellation.
 -- KEYS: batch.  ARGV: 'begin', 'look', 'end', or the highest row up to which all are cancelled.
--- Returns {first row to go on with, last row}, or {0, -1} when there is nothing to cancel (any more).
+-- Returns {next row, last row}, or {0, -1} when nothing is left to cancel.
 although_full()
 local batch, what = KEYS[1], ARGV[1]
 local name = batch_id_of(batch)
@@ -12,7 +12,7 @@ if what == 'begin' and h[1] and not h[2] then
   redis.call('SADD', CANCELLING, name)
   return {1, tonumber(h[3] or 0)}
 end
--- A batch that takes rows again, since some of it was run again by hand, is cancelled no further.
+-- A batch that accepts rows again, because some of it was retried, is not cancelled any further.
 if what == 'end' or not h[1] or h[2] or h[4] ~= '1' or not h[5] then
   redis.call('SREM', CANCELLING, name)
   redis.call('HDEL', batch, 'cancelled_to')

@@ -16,13 +16,13 @@ local most_bytes, first_half = tonumber(ARGV[6]), ARGV[7]
 local now = clock()
 pulse(now, beat)
 local grace = redis.call('EXISTS', GRACE) == 1
-local ANSWER_LIFE = 24 * HOUR  -- far beyond a lease: who reclaims a job asks whether its holder had read the answer
+local ANSWER_LIFE = 24 * HOUR  -- far beyond a lease: reclaiming a job checks whether its holder had read the answer
 local answer = ANSWER .. worker .. ':' .. number
 local jobs, bytes, cut = {}, 0, false
-local given = {}  -- what the answer is remembered by: lanes and ids
+local given = {}  -- the stored form of the answer: lanes and ids
 local started = {}
 
-local PARK_MOST = 500  -- jobs that one call parks, so that no call takes long; who calls next goes on
+local PARK_MOST = 500  -- jobs that one call parks, so that every call is short; the next call continues
 local SET_BACK_MOST = 500  -- jobs of a lane whose time one call moves
 local parked = 0
 local pausing = redis.call('EXISTS', PAUSED) == 1
@@ -60,7 +60,7 @@ local function set_back(lane)
   redis.call('HSET', CLOCK_BACK, lane, #page < 2 * SET_BACK_MOST and 'done' or page[#page])
 end
 
--- Put a job that is held under this token into the answer.
+-- Add a job that is held under this token to the answer.
 local function give(lane, id, token, payload)
   redis.call('ZADD', lane, now + lease, id)
   redis.call('ZADD', lane .. HELD_SUFFIX, now + lease, id)
@@ -74,7 +74,7 @@ local function give(lane, id, token, payload)
   given[#given + 1] = id
 end
 
--- Whether this call was answered before; what is still held under its tokens is given again.
+-- Whether this call was answered before; jobs still held under its tokens are returned again.
 local function given_before()
   local before = redis.call('GET', answer)
   if not before then return false end
@@ -100,7 +100,7 @@ local function lose(id, holder)
   redis.call('HSET', JOB .. id, 'lost', lost .. string.sub(holder, 1, 200) .. (unread and '?' or '@') .. now .. ' ')
 end
 
--- Put a job of a paused batch aside. `score` is what it comes back with.
+-- Park a job of a paused batch. `score` is the one it will be restored with.
 local function park(lane, id, score)
   redis.call('ZADD', lane, PARKED + score, id)
   redis.call('ZADD', lane .. HELD_SUFFIX, PARKED + score, id)
@@ -128,7 +128,7 @@ local function take(lane, id, score)
     end
   end
   local batch = batch_of(id)
-  -- One that is to be cancelled goes to a worker, which ends it.
+  -- A job that is to be cancelled goes to a worker, which ends it.
   if batch and is_paused(batch) and not redis.call('ZSCORE', ABORT, id) then
     if holder then
       lose(id, holder)
@@ -153,7 +153,7 @@ local function take(lane, id, score)
   give(lane, id, token, payload or '')
 end
 
--- What is due in these sorted sets, earliest first.
+-- The due jobs of these sorted sets, earliest first.
 local function due(suffix, most)
   local found = {}
   for _, lane in ipairs(lanes) do
@@ -166,7 +166,7 @@ local function due(suffix, most)
   return found
 end
 
--- What is to be cancelled and was lost with its worker is ended, though its lane is paused.
+-- Jobs to be cancelled that were lost with their worker are ended even if their lane is paused.
 local function take_cancelled(lane)
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', lane .. HELD_SUFFIX, '-inf', now, 'LIMIT', 0, 100)) do
     if #jobs < want and not cut and redis.call('ZSCORE', ABORT, id) then take(lane, id) end
@@ -182,7 +182,7 @@ local function take_due(suffix, limit)
       if #jobs >= limit or cut then break end
       take(found[1], found[2], found[3])
     end
-    most = 100  -- where one is parked, more are likely to be
+    most = 100  -- where one job is parked, more probably are
   until parked == before or parked >= PARK_MOST or #jobs >= limit or cut
 end
 
@@ -194,7 +194,7 @@ if not given_before() then
   for _, lane in ipairs(KEYS) do
     if is_paused(lane) then take_cancelled(lane) end
   end
-  -- Neither starves the other, however much comes back and however large it is.
+  -- Neither starves the other, however many jobs come back and however large they are.
   local half = #jobs + math.ceil((want - #jobs) / 2)
   if first_half == 'back' then
     take_due(HELD_SUFFIX, half)

@@ -1,12 +1,12 @@
--- Shared by every script; keys.py and guard.lua stand before it. Redis TIME is the only clock, in milliseconds.
+-- Shared by every script; preceded by the names from keys.py and by guard.lua. Redis TIME is the only clock, in milliseconds.
 
 local HOUR = 3600000
 
 local DIGITS = 15     -- of a row's number
-local PAGE_MOST = 500  -- rows of one call, whatever its caller asks for: no call takes long
+local PAGE_MOST = 500  -- rows per call, whatever the caller asks for: every call is short
 
 -- Redis refuses a script that would write while its memory is full, unless the script has written already; DEL is never
--- refused. What ends and keeps jobs begins with this, so that a full Redis stops producers and not workers.
+-- refused. Scripts that end or keep jobs begin with this, so that a full Redis stops producers but not workers.
 local function although_full()
   redis.call('DEL', GRACE .. ':none')
 end
@@ -16,8 +16,8 @@ local function clock()
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 
--- The batch hash that a job is counted in, or nil for a job on its own. A row beyond those that the batch was given is
--- a job of another program that happens to be called so.
+-- The batch hash that a job is counted in, or nil for a job on its own. A row number beyond the
+-- batch's rows is a job of another program that happens to have such a name.
 local function batch_of(id)
   local batch, row = string.match(id, '^([^:%s]+):([1-9]%d*)$')
   if batch and #row <= DIGITS and tonumber(row) <= tonumber(redis.call('HGET', BATCH .. batch, 'rows')) then
@@ -26,13 +26,13 @@ local function batch_of(id)
   return nil
 end
 
--- High priority first, as if enqueued an hour earlier a level. Lowest priority is the present, so that no job that is
+-- High priority first, as if enqueued an hour earlier per level. Lowest priority is the present, so that no job that is
 -- due has a score in the future: the future belongs to leases and to jobs put back for later.
 local function queue_score(now, priority)
   return now - (priority + 9) * HOUR
 end
 
--- A lane has jobs: it stands among the lanes, and tidy.lua counts anew for how long it has none.
+-- A lane has jobs: add it to the lanes, and restart tidy.lua's count of its idle time.
 local function note_lane(lane)
   redis.call('SADD', LANES, lane)
   redis.call('ZREM', IDLE_LANES, lane)
@@ -46,7 +46,7 @@ end
 
 -- Nothing of a batch expires by itself, or early results would go before the last one comes: the batch has one time
 -- until which it is kept as a whole, and delete.lua then removes it page by page. A batch that is being removed is not
--- moved on, or the next sweep would not go on with it. Whoever is still submitting is heard of every second.
+-- moved on, or the next sweep would not go on with it. A live submitter reports every second.
 local SUBMITTER_HEARD_WITHIN = 5000
 
 local function keep_from(batch, now)
@@ -57,14 +57,14 @@ local function keep_from(batch, now)
   redis.call('ZADD', KEPT, now + keep, string.sub(batch, #BATCH + 1))
 end
 
--- What has ended is paused no longer; should some of it be run again, it runs.
+-- A batch that has ended is no longer paused; if some of it is retried, it runs.
 local function unpause(batch)
   redis.call('SREM', PAUSED, batch)
   redis.call('SREM', RESUMING, string.sub(batch, #BATCH + 1))
   redis.call('HDEL', batch, 'paused', 'resumed')
 end
 
--- A batch ends when all rows are in and none is open: from then on counts for how long it is kept.
+-- A batch ends when all rows are in and none is open: its retention starts then.
 local function close_if_done(batch, now)
   local h = redis.call('HMGET', batch, 'sealed', 'queued', 'running')
   if h[1] == '1' and tonumber(h[2] or 0) == 0 and tonumber(h[3] or 0) == 0 then
@@ -82,7 +82,7 @@ local function is_row_of(id, name)
   return #id <= #name + 1 + DIGITS and string.sub(id, 1, #name + 1) == name .. ':' and string.find(id, '^[1-9]%d*$', #name + 2) ~= nil
 end
 
--- Why a batch takes no rows, or nil.
+-- Why a batch accepts no rows, or nil.
 local function no_more_rows(batch)
   if not batch_id_of(batch) then return -2 end
   local h = redis.call('HMGET', batch, 'created', 'cancel', 'deleted')
@@ -91,17 +91,17 @@ local function no_more_rows(batch)
   return nil
 end
 
--- Rows have come: the highest of them says where the pages of cancel.lua and delete.lua end.
+-- Rows were added: the highest number is where the pages of cancel.lua and delete.lua end.
 local function note_rows(batch, last)
   if last > tonumber(redis.call('HGET', batch, 'rows') or 0) then redis.call('HSET', batch, 'rows', last) end
 end
 
--- Lanes that one call of a script looks into for jobs whose lane is unknown: somebody may have named millions of them.
+-- Lanes that one call searches for jobs whose lane is unknown: someone may have created millions of lanes.
 local looks_left = 10000
 
-local NO_LANE = LANE .. 'none'  -- where a job stands that is in no lane: a key under which nothing is
+local NO_LANE = LANE .. 'none'  -- the lane of a job that is in none: a key that never exists
 
--- The lane of a job: as its claim noted it, else the one that its request names, else wherever it was enqueued.
+-- The lane of a job: as recorded by its claim, else the one that its request names, else wherever it is found.
 local function lane_of(id, named)
   local known = redis.call('HGET', JOB .. id, 'lane')
   if known and is_lane(known) then return known end
@@ -114,26 +114,26 @@ local function lane_of(id, named)
   return named ~= '' and named or NO_LANE
 end
 
--- Tell the worker of a token to look; a token that nobody gave out names none.
+-- Notify the worker of a token; a token that no claim issued names none.
 local function tell_worker(token, word)
   local worker = string.match(token, '^(.*):%d+$')
   if worker then redis.call('PUBLISH', CHANNEL_WORKER .. worker, word) end
 end
 
--- Whether what lies under this id is the very job that somebody read or was given: a batch may have been deleted
--- meanwhile, and its id used again for other rows.
+-- Whether the job under this id is the one that the caller read or was given: its batch may have been deleted in the
+-- meantime, and the id used again for other rows.
 local function is_same_job(id, digest)
   local payload = redis.call('GET', PAYLOAD .. id)
   return payload and redis.sha1hex(payload) == digest
 end
 
--- Whether a job's holder has to be reckoned with: its lease has not ended, or it could not renew it.
+-- Whether a job's holder may still be alive: its lease has not ended, or an outage kept it from renewing.
 local function is_leased(id, lane, now)
   local leased_until = tonumber(redis.call('ZSCORE', lane .. HELD_SUFFIX, id) or 0)
   return leased_until > now or redis.call('EXISTS', GRACE) == 1
 end
 
--- Whether there is another job under this id than the one that the caller read ('' = there was none to read).
+-- Whether the job under this id is not the one that the caller read ('' = there was none).
 local function is_another_job(id, digest)
   if not redis.sha1hex then return false end  -- fakeredis, whose one process is its only user
   return redis.call('EXISTS', PAYLOAD .. id) == 1 and not is_same_job(id, digest)
@@ -156,11 +156,11 @@ local function bury(id, lane, now, keep)
 end
 
 -- Write the one result of a job, forget the job, count it into its batch and announce it. `from` is the state that it
--- was counted in, or nil for a row that never was a job.
+-- was counted in, or nil for a row that was never a job.
 local function settle(id, lane, from, state, result, keep)
   local now = clock()
   local batch = batch_of(id)
-  if batch then keep = 0 end  -- its batch keeps it
+  if batch then keep = 0 end  -- its batch determines the retention
   if state == 'failed' then bury(id, lane, now, keep) end
   redis.call('DEL', PAYLOAD .. id, HOLDER .. id, TRIES .. id, JOB .. id)
   if from then
@@ -190,8 +190,8 @@ local function settle(id, lane, from, state, result, keep)
 end
 
 -- Notice an outage: if no worker has called for longer than one renewal period and a half, the owners of running jobs
--- could not renew either, and get as long again to come back before anybody reclaims their jobs. So they do when the
--- clock has gone back: claim.lua then moves the ends of leases back with it.
+-- could not renew either, and get the same time again to come back before their jobs are reclaimed. The same goes
+-- for a clock that has gone back: claim.lua then moves the ends of leases back with it.
 local function pulse(now, beat)
   local last = tonumber(redis.call('GET', PULSE) or now)
   redis.call('SET', PULSE, now)

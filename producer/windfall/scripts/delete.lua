@@ -1,7 +1,7 @@
--- Remove a batch and everything of it, a page of rows a call: whoever finds it half removed goes on.
--- KEYS: batches.  ARGV: batch id, why: 'finished' (only if it is), 'any' (also if it is not) or 'kept' (only if it is
--- kept no longer), rows a call.
--- Returns how many rows are left, -1 when there is no such batch, -2 when it is not to be removed.
+-- Remove a batch and everything in it, one page of rows per call: any client can continue a half-finished removal.
+-- KEYS: batches.  ARGV: batch id, condition: 'finished' (only if it is), 'any' (even if it is not) or 'kept' (only
+-- if its retention is over), rows per call.
+-- Returns how many rows are left, -1 if there is no such batch, -2 if the condition does not hold.
 although_full()
 local name, why, page = ARGV[1], ARGV[2], math.min(tonumber(ARGV[3]), PAGE_MOST)
 if not is_batch_id(name) then return -1 end
@@ -18,12 +18,12 @@ if not h[7] then
     local now = clock()
     if tonumber(redis.call('ZSCORE', KEPT, name) or now + 1) > now then return -2 end
     if not h[2] and (h[3] or tonumber(h[4] or 0) + tonumber(h[5] or 0) > 0) then
-      keep_from(batch, now)  -- it still runs; look again later
+      keep_from(batch, now)  -- it is still running; check again later
       return -2
     end
   end
   redis.call('HSET', batch, 'cancel', 1)
-  redis.call('ZADD', KEPT, 0, name)  -- if we die half-way, whoever sweeps next goes on
+  redis.call('ZADD', KEPT, 0, name)  -- if we die half-way, the next sweep continues
 end
 
 local first = tonumber(h[7] or 0) + 1
@@ -33,7 +33,7 @@ for row = first, last do
   local id = name .. ':' .. row
   local holder = redis.call('GET', HOLDER .. id)
   if holder or redis.call('EXISTS', PAYLOAD .. id) == 1 then
-    lane = lane_of(id, lane)  -- most likely that of the row before
+    lane = lane_of(id, lane)  -- most likely that of the previous row
     redis.call('ZREM', lane, id)
     redis.call('ZREM', lane .. HELD_SUFFIX, id)
     redis.call('ZREM', DEADLINES, id)
@@ -42,7 +42,7 @@ for row = first, last do
   redis.call('UNLINK', PAYLOAD .. id, HOLDER .. id, RESULT .. id, TRIES .. id, JOB .. id, DEAD .. id, DELTAS .. id)
   redis.call('ZREM', DEAD_INDEX, id)
   if holder then
-    -- Its worker looks, finds that the job is no longer its own, and stops it.
+    -- Its worker checks, finds that it no longer holds the job, and stops it.
     tell_worker(holder, id)
   end
   redis.call('PUBLISH', CHANNEL_DONE .. id, 'deleted')

@@ -1,8 +1,8 @@
--- Add jobs to one lane; a job that is there already, or has its result, is left alone.
+-- Add jobs to one lane; a job that already exists, or has its result, is left alone.
 -- KEYS: lane.  ARGV: batch id or '', then for each job: id, priority, deadline (ms; 0 = none), payload. Without any job
--- it only says that whoever submits the batch is still at it.
--- Returns how many were added, -1 when the batch was cancelled and takes no more, -2 when there is no such
--- batch, or -3 when a row could not come in, for a job of another program has its id.
+-- it only reports that the batch's submitter is alive.
+-- Returns how many were added, -1 if the batch was cancelled and accepts no more, -2 if there is no such batch, or -3
+-- if a row could not be added because another program's job has its id.
 local lane = KEYS[1]
 local batch = ARGV[1] ~= '' and BATCH .. ARGV[1] or nil
 if #ARGV > 1 and not is_lane(lane) then return refuse('no name of a lane') end
@@ -19,7 +19,7 @@ for i = 2, #ARGV, 4 do
   if batch and not is_row_of(id, ARGV[1]) or not batch and not is_job_id(id) then return refuse('no id of a job') end
   if redis.call('EXISTS', PAYLOAD .. id, RESULT .. id, DEAD .. id) == 0 then
     redis.call('SET', PAYLOAD .. id, payload)
-    -- The fraction keeps rows that arrive in one millisecond in their order.
+    -- The fraction keeps rows that arrive in the same millisecond in order.
     redis.call('ZADD', lane, queue_score(now, priority) + added / 1000, id)
     redis.call('ZREM', ABORT, id)
     if deadline > 0 then redis.call('ZADD', DEADLINES, deadline, id) end
@@ -32,7 +32,7 @@ for i = 2, #ARGV, 4 do
 end
 
 if taken then
-  -- With a row that is another program's, its rows would be counted, and its end; so none of this call comes in.
+  -- Another program's job would be counted as a row of the batch, so none of this call's rows is added.
   for i = 2, taken - 1, 4 do
     local id = ARGV[i]
     if row_of(id) > rows and redis.call('ZREM', lane, id) == 1 then

@@ -1,8 +1,8 @@
--- End an overdue job, whether or not any worker lives. A running one is its worker's to end, unless that has died.
--- KEYS: lane, where it is known.  ARGV: id, result, how long to keep it (ms; of a job without a batch), SHA-1 of the
+-- End an overdue job, whether or not any worker is live. A running one is ended by its worker, unless that has died.
+-- KEYS: lane, if known.  ARGV: id, result, retention (ms; for a job without a batch), SHA-1 of the
 -- payload that the result was made from.
--- Returns 'expired', 'held', 'early' (also for another job of the same id: the next sweep reads that one), or 'finished'
--- when there was nothing left to end.
+-- Returns 'expired', 'held', 'early' (also for another job with the same id: the next sweep reads that one), or
+-- 'finished' if there was nothing left to end.
 although_full()
 local lane, id = KEYS[1], ARGV[1]
 if not is_job_id(id) then return 'finished' end

@@ -1,6 +1,6 @@
--- Give a job its one result, unless it has one or somebody else holds it. A result that comes back after an outage is
--- taken when nobody holds the job: work that was paid for is not thrown away.
--- KEYS: lane.  ARGV: id, token, state, result, how long to keep it (ms; 0 = for ever),
+-- Give a job its one result, unless it has one or another claim holds it. A result that arrives after an outage is
+-- accepted if no claim holds the job: work that was paid for is not discarded.
+-- KEYS: lane.  ARGV: id, token, state, result, retention (ms; 0 = forever),
 -- prompt, completion, cached and reasoning tokens, SHA-1 of the job's payload.
 -- Returns 'ok', 'finished' (it has a result), 'held' (by another claim) or 'gone' (there is no such job).
 although_full()

@@ -1,16 +1,16 @@
--- Stands before every script, so that what somebody else wrote to Redis stops nobody. A producer may write to most of
--- these keys with plain commands: a value of another type, text where a number belongs, an id that is no text. Below
--- this file, `redis.call` and `tonumber` are those defined here.
+-- Precedes every script, so that foreign data in Redis cannot break them. A producer may write to most of these keys
+-- with plain commands: a value of another type, text where a number belongs, an id that is not text. After this file,
+-- `redis.call` and `tonumber` are the ones defined here.
 
 local DAY = 24 * 3600 * 1000
 local QUARANTINED = 100    -- notes that the quarantine keeps
 local LONGEST_ID = 640     -- bytes: a batch id of 128 characters, a colon and a row
 local LONGEST_MODEL = 1024 -- bytes: 256 characters
-local EXACT = 2 ^ 53       -- beyond it a number is not what it says
+local EXACT = 2 ^ 53       -- larger integers are not exact
 
 local server, parse = redis, tonumber
 
--- A finite number, or 0: counts and times in a hash or a score are whatever somebody wrote there.
+-- A finite number, or 0: counts and times in a hash or a score may have been written by anyone.
 local function tonumber(value)
   local number = parse(value)
   if not number or number ~= number or number > EXACT or number < -EXACT then return 0 end
@@ -23,7 +23,7 @@ local function shown(text)
   end))
 end
 
--- Tell of what was put aside. Who may not write there, or finds memory full, has put it aside all the same.
+-- Record what was quarantined. It stays removed even if this user may not write the record, or memory is full.
 local function tell_of(where, what, why)
   for _ = 1, 2 do
     local last = server.pcall('XREVRANGE', QUARANTINE, '+', '-', 'COUNT', 1)
@@ -39,11 +39,11 @@ local function tell_of(where, what, why)
       server.pcall('PEXPIRE', QUARANTINE, 7 * DAY)
       return
     end
-    server.pcall('UNLINK', QUARANTINE)  -- it cannot be written either
+    server.pcall('UNLINK', QUARANTINE)  -- it has the wrong type itself
   end
 end
 
--- The type of the value that a key of ours has by its name, or nil.
+-- The type that a key of ours must have, by its name, or nil.
 local function type_by_name(key)
   local types = TYPES()
   if types[key] then return types[key] end
@@ -56,7 +56,7 @@ local function type_by_name(key)
   return nil
 end
 
--- Remove a value of a type that its key's name rules out. A caller that named a wrong key removes nothing.
+-- Remove a value whose type does not fit its key's name. A wrong key passed by a caller removes nothing.
 local function remove_foreign(key)
   local wanted, found = type_by_name(key), server.call('TYPE', key).ok
   if not wanted or found == wanted or found == 'none' then return false end
@@ -73,7 +73,7 @@ local function mend(err, command, key, field)
     tell_of(key, field, 'text where a count belongs')
     return true
   elseif command == 'XADD' and string.find(err, 'stream', 1, true) then
-    server.call('UNLINK', key)  -- somebody took its last id: nothing could ever be added
+    server.call('UNLINK', key)  -- its last possible id is taken: nothing could ever be added
     tell_of(key, 'stream', 'the last id of a stream is taken')
     return true
   end
@@ -107,19 +107,19 @@ local function is_job_id(id)
   return is_text(id, LONGEST_ID)
 end
 
--- A colon would make a key of one batch that of another: a batch `x:done` would have the stream of `x` for its hash.
+-- With a colon, keys of two batches could collide: the hash of a batch `x:done` would be the stream of `x`.
 local function is_batch_id(name)
   return is_text(name, LONGEST_ID) and not string.find(name, '[:%s]')
 end
 
--- The id of the batch that has this key, or nil for another key.
+-- The id of the batch with this key, or nil for any other key.
 local function batch_id_of(key)
   local name = string.sub(key, #BATCH + 1)
   if string.sub(key, 1, #BATCH) ~= BATCH or not is_batch_id(name) then return nil end
   return name
 end
 
--- A model `m:held` would have the held jobs of `m` for its lane.
+-- The lane of a model `m:held` would be the held jobs of `m`.
 local function is_lane(key)
   local route, model = string.match(string.sub(key, #LANE + 1), '^(%l+):(.+)$')
   return string.sub(key, 1, #LANE) == LANE and route ~= nil and ROUTES[route] == true

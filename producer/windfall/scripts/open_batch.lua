@@ -1,7 +1,7 @@
--- Make a batch, or find it: by its id, or by what it is submitted from, where that submission was cut off.
--- KEYS: batches.  ARGV: batch id, whether to go on with a submission that was cut off (1 or 0), digest of the source or
--- '', metadata (JSON), how long to keep it after its end (ms; 0 = for ever), its deadline (ms from now; 0 = none).
--- Returns {the batch's id, 1 when it was made now}.
+-- Create a batch, or find it: by its id, or by its source if that submission was interrupted.
+-- KEYS: batches.  ARGV: batch id, whether to continue an interrupted submission (1 or 0), digest of the source or '',
+-- metadata (JSON), retention after its end (ms; 0 = forever), deadline (ms from now; 0 = none).
+-- Returns {the batch's id, 1 if it was created now}.
 local id, source = ARGV[1], ARGV[3]
 if not is_batch_id(id) then return refuse('a batch id is text without blanks and colons') end
 if ARGV[2] == '1' and source ~= '' then

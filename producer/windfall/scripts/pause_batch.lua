@@ -1,6 +1,6 @@
--- Pause a batch: what runs goes on, and claim.lua parks the rest as it comes upon it.
+-- Pause a batch: running jobs continue, and claim.lua parks the others when it reaches them.
 -- KEYS: batch.
--- Returns 1, or 0 when it was paused already, -1 when there is no such batch, -2 when it has ended.
+-- Returns 1, or 0 if it was already paused, -1 if there is no such batch, -2 if it has ended.
 although_full()
 local batch = KEYS[1]
 if not batch_id_of(batch) then return -1 end

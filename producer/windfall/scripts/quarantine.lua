@@ -1,6 +1,6 @@
--- Put aside what a reader could not read: values of another type under keys of ours, and members that are no names.
--- KEYS: keys to look at.  ARGV: members of the first of them; one that is a name after all stays.
--- Returns how many values and members were put aside.
+-- Quarantine unreadable data: values of another type under keys of ours, and members that are not names.
+-- KEYS: keys to check.  ARGV: members of the first of them; any that are valid names stay.
+-- Returns how many values and members were quarantined.
 although_full()
 local count = 0
 for _, key in ipairs(KEYS) do

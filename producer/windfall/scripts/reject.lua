@@ -10,7 +10,7 @@ for i = 2, #ARGV, 2 do
   if not is_row_of(id, ARGV[1]) then return refuse('a row of another batch') end
   if redis.call('EXISTS', PAYLOAD .. id, RESULT .. id, DEAD .. id) == 0 then
     redis.call('HINCRBY', batch, 'total', 1)
-    note_rows(batch, row_of(id))  -- first: what is no row of the batch is not counted in it
+    note_rows(batch, row_of(id))  -- first, because only known rows of the batch are counted
     settle(id, nil, nil, 'failed', result, 0)
     added = added + 1
   elseif row_of(id) > rows then

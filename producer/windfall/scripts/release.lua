@@ -1,20 +1,20 @@
 -- Put a running job back: at once (drain), or after a delay (retry, snooze).
--- KEYS: lane.  ARGV: id, token, delay (ms), ledger (JSON, or '' to leave it), what becomes of its delivery count:
--- 'undo' (drain, snooze: this delivery never was), 'reset' (retry: it ended) or 'keep' (its engine died under it).
--- Returns 'ok', 'held' when the job is no longer this claim's, or 'cancelled' when it is to be cancelled: it stays this
--- claim's, whose worker ends it.
+-- KEYS: lane.  ARGV: id, token, delay (ms), ledger (JSON, or '' to leave it), what to do with its delivery count:
+-- 'undo' (drain, snooze: this delivery does not count), 'reset' (retry: it ended) or 'keep' (its engine died).
+-- Returns 'ok', 'held' if this claim no longer holds the job, or 'cancelled' if it is to be cancelled: then this claim
+-- keeps it, and its worker ends it.
 although_full()
 local lane, id, token, delay = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
 if redis.call('GET', HOLDER .. id) ~= token then return 'held' end
 if redis.call('ZSCORE', ABORT, id) then return 'cancelled' end
 local due = clock() + delay
 redis.call('DEL', HOLDER .. id)
-redis.call('HINCRBY', JOB .. id, 'turn', 1)  -- a renewal that was sent before, and comes after, finds a later turn
+redis.call('HINCRBY', JOB .. id, 'turn', 1)  -- a renewal sent earlier that arrives later finds a higher turn
 redis.call('ZADD', lane, due, id)
 redis.call('ZADD', lane .. HELD_SUFFIX, due, id)
 if ARGV[4] ~= '' then
   redis.call('HSET', JOB .. id, 'ledger', ARGV[4])
-  redis.call('HDEL', JOB .. id, 'lost')  -- the ledger tells of them now
+  redis.call('HDEL', JOB .. id, 'lost')  -- the ledger includes them now
 end
 if ARGV[5] == 'undo' then
   redis.call('HINCRBY', JOB .. id, 'deliveries', -1)

@@ -1,6 +1,6 @@
 -- Renew the leases of all running jobs of one worker in one call.
 -- ARGV: lease (ms), renewal period (ms), then for each job: lane, id, token, its turn, and the SHA-1 of its payload, or ''
--- for a job whose release is on its way: that one is not taken up again.
+-- for a job whose release is in flight, which must not be taken up again.
 -- Returns {ids whose claim has ended (another holds them, or they were put back or finished), ids that are to be cancelled, ids that Redis does not know}.
 although_full()
 local lease, beat = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -10,10 +10,10 @@ local lost, aborted, gone = {}, {}, {}
 for i = 3, #ARGV, 5 do
   local lane, id, token, turn, digest = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]), ARGV[i + 4]
   local holder = redis.call('GET', HOLDER .. id)
-  -- A turn is a claim or a release. Where Redis knows of a later one, our claim has ended, and this call was overtaken.
+  -- Every claim and release is a turn. If Redis has a later one, our claim has ended, and this call was overtaken.
   local ended = not holder and tonumber(redis.call('HGET', JOB .. id, 'turn') or 0) > turn
   if not holder and not ended and digest ~= '' and is_same_job(id, digest) then
-    -- Redis came back without our claim (its last second was lost) and nobody else has it: it is ours again.
+    -- Redis came back without our claim (its last second was lost) and no other claim has the job: take it up again.
     redis.call('SET', HOLDER .. id, token)
     redis.call('HSET', JOB .. id, 'lane', lane, 'turn', turn)
     redis.call('HINCRBY', JOB .. id, 'deliveries', 1)
@@ -23,7 +23,7 @@ for i = 3, #ARGV, 5 do
   if holder == token then
     redis.call('ZADD', lane, now + lease, id)
     redis.call('ZADD', lane .. HELD_SUFFIX, now + lease, id)
-    redis.call('HDEL', JOB .. id, 'answer')  -- whoever renews has read it
+    redis.call('HDEL', JOB .. id, 'answer')  -- a worker that renews has read it
     if redis.call('ZSCORE', ABORT, id) then aborted[#aborted + 1] = id end
   elseif digest == '' then
     -- It was released a moment ago.

@@ -1,7 +1,7 @@
--- Let a batch go on: from the first call on nothing of it is parked any more, and each call puts what was parked of a
--- page of its rows back where it was. Whoever finds it half done goes on.
--- ARGV: batch id, rows a call, whether to begin (1 or 0: only go on with what was begun).
--- Returns {rows left, whether it was paused (1 or 0)}; -1 rows when there is no such batch.
+-- Resume a batch: from the first call on no more of its jobs are parked, and each call moves the parked jobs of one
+-- page of rows back to where they were. Any client can continue a half-finished resumption.
+-- ARGV: batch id, rows per call, whether to begin (1, or 0: only continue).
+-- Returns {rows left, whether it was paused (1 or 0)}; -1 rows if there is no such batch.
 although_full()
 local name, page = ARGV[1], math.min(tonumber(ARGV[2]), PAGE_MOST)
 if not is_batch_id(name) then return {-1, 0} end
@@ -26,12 +26,12 @@ local lane, woken = '', {}
 for row = first, last do
   local id = name .. ':' .. row
   if redis.call('EXISTS', PAYLOAD .. id) == 1 then
-    lane = lane_of(id, lane)  -- most likely that of the row before
+    lane = lane_of(id, lane)  -- most likely that of the previous row
     local score = tonumber(redis.call('ZSCORE', lane, id) or 0)
     if score >= PARKED then
       redis.call('ZADD', lane, score - PARKED, id)
       if redis.call('EXISTS', JOB .. id) == 1 then
-        redis.call('ZADD', lane .. HELD_SUFFIX, score - PARKED, id)  -- one that comes back goes first, as before
+        redis.call('ZADD', lane .. HELD_SUFFIX, score - PARKED, id)  -- a job put back earlier still goes first
       else
         redis.call('ZREM', lane .. HELD_SUFFIX, id)
       end

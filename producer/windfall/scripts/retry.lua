@@ -1,6 +1,6 @@
--- Run a dead letter again: its result goes, its ledger stays.
+-- Retry a dead letter: its result is removed, its ledger stays.
 -- ARGV: id, priority, ledger (JSON), payload, deadline (ms; 0 = none).
--- Returns 1, or 0 when there is no dead letter of that id, or its batch is being deleted.
+-- Returns 1, or 0 if there is no dead letter with that id, or its batch is being deleted.
 local id, deadline = ARGV[1], tonumber(ARGV[5])
 local dead = redis.call('HMGET', DEAD .. id, 'lane', 'entry', 'turn')
 if not dead[1] then return 0 end
@@ -13,8 +13,8 @@ if not is_lane(lane) or not is_job_id(id) then
 end
 if batch and redis.call('HEXISTS', batch, 'deleted') == 1 then return 0 end
 
--- The time of the newest entry that was taken out: whoever stands on an entry that is gone, and newer, knows that Redis
--- came back without its last writes.
+-- The time of the newest entry removed: if the entry at a reader's cursor is gone but newer than this, Redis came back
+-- without its last writes.
 local function note_taken_out(entry)
   local ms = string.match(entry, '^(%d+)')
   if ms and tonumber(ms) > tonumber(redis.call('HGET', batch, 'taken') or 0) then redis.call('HSET', batch, 'taken', ms) end
@@ -23,7 +23,7 @@ end
 redis.call('DEL', DEAD .. id, RESULT .. id)
 redis.call('ZREM', DEAD_INDEX, id)
 redis.call('ZREM', LETTERS, id)
-redis.call('ZREM', ABORT, id)  -- stock Job.abort() of an ended job leaves its word behind
+redis.call('ZREM', ABORT, id)  -- stock Job.abort() of an ended job leaves its entry behind
 redis.call('SET', PAYLOAD .. id, ARGV[4])
 redis.call('HSET', JOB .. id, 'ledger', ARGV[3], 'turn', tonumber(dead[3] or 0) + 1)
 redis.call('ZADD', lane, queue_score(clock(), tonumber(ARGV[2])), id)

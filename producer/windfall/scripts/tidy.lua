@@ -1,7 +1,7 @@
--- Take out of the indexes what nobody uses any more: dead letters that have expired, and lanes that have had no job for
--- long. A sample of the lanes a call, so that no call takes long; whoever comes next looks at others.
--- ARGV: most of each to look at, after how long a lane without jobs goes (ms).
--- Returns how many went.
+-- Clean up the indexes: remove expired dead letters, and lanes that have had no jobs for long. Each call checks a
+-- sample of the lanes, so that every call is short.
+-- ARGV: how many of each to check at most, idle time after which a lane is removed (ms).
+-- Returns how many were removed.
 although_full()
 local page, idle = tonumber(ARGV[1]), tonumber(ARGV[2])
 local now, gone = clock(), 0

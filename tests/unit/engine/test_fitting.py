@@ -53,7 +53,7 @@ def test_one_slot_of_keys_and_values_counts(tmp_path: Path, config: dict[str, ob
 
 def test_a_model_too_large_is_refused_with_both_sizes() -> None:
     with pytest.raises(
-        ConfigError, match=r"^big needs about 41 GB, this machine gives MLX 27 GB; pick a smaller model"
+        ConfigError, match=r"^big needs about 38 GiB, this machine gives MLX 25 GiB; pick a smaller model"
     ):
         require_fit("big", 41_200_000_000, 27_000_000_000)
     require_fit("big", 27_000_000_000, 27_000_000_000)
@@ -62,7 +62,7 @@ def test_a_model_too_large_is_refused_with_both_sizes() -> None:
 def test_a_model_that_fits_alone_and_not_beside_the_others_is_refused_with_all_sizes() -> None:
     with pytest.raises(
         ConfigError,
-        match=r"^big needs about 16 GB beside the 14 GB of the models before it, this machine gives MLX 27 GB",
+        match=r"^big needs about 15 GiB beside the 13 GiB of the models before it, this machine gives MLX 25 GiB",
     ):
         require_fit("big", 16_000_000_000, 27_000_000_000, 14_000_000_000)
     require_fit("big", 16_000_000_000, 27_000_000_000, 11_000_000_000)

@@ -21,7 +21,8 @@ _WEIGHTS: Final = "model*.safetensors"
 #: Seconds that Hugging Face has to answer.
 _ANSWER_WITHIN: Final = 10.0
 _HALF: Final = ("F16", "BF16")
-_GB: Final = 1e9
+_MIB: Final = 2**20
+_GIB: Final = 2**30
 
 
 def needed_bytes(folder: Path, *, widened: bool = False) -> int:
@@ -44,9 +45,9 @@ def remote_bytes(repository: str) -> int:
 def require_fit(name: str, needed: int, available: int, others: int = 0) -> None:
     """Raise `ConfigError`, with all sizes, if the model does not fit into what MLX may use beside `others`."""
     if needed + others > available:
-        beside = f" beside the {in_gb(others)} of the models before it" if others else ""
+        beside = f" beside the {in_gib(others)} of the models before it" if others else ""
         raise ConfigError(
-            f"{name} needs about {in_gb(needed)}{beside}, this machine gives MLX {in_gb(available)}; "
+            f"{name} needs about {in_gib(needed)}{beside}, this machine gives MLX {in_gib(available)}; "
             "pick a smaller model, or the same with fewer bits"
         )
 
@@ -61,11 +62,11 @@ def device_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4
 
 
-def in_gb(size: int) -> str:
-    """Bytes for people, as Apple and Hugging Face count them."""
-    if size < _GB:
-        return f"{size / 1e6:,.0f} MB"
-    return f"{size / _GB:,.0f} GB" if size >= 10 * _GB else f"{size / _GB:,.1f} GB"
+def in_gib(size: int) -> str:
+    """A number of bytes for people, in the unit of the doctor and the fleet page."""
+    if size < _GIB:
+        return f"{size / _MIB:,.0f} MiB"
+    return f"{size / _GIB:,.0f} GiB" if size >= 10 * _GIB else f"{size / _GIB:,.1f} GiB"
 
 
 def _weights(file: Path, *, widened: bool) -> int:

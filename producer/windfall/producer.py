@@ -7,7 +7,7 @@ import secrets
 from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from arq import ArqRedis
 
@@ -32,10 +32,10 @@ from windfall.tasks import wait_for
 from windfall.telemetry.tracing import enqueueing
 
 #: The default number of seconds for which batches are kept after their end: 7 days.
-KEEP = 7 * 86400.0
+KEEP: Final = 7 * 86400.0
 
 #: Seconds after which a waiter checks by itself, in case an announcement was lost with its connection.
-_LOOK_AGAIN = 5.0
+_LOOK_AGAIN: Final = 5.0
 
 Order = Literal["completion", "input"]
 Target = Literal["lane", "batch", "worker"]

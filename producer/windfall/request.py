@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
@@ -23,7 +23,7 @@ StrictInt = Annotated[int, Field(strict=True)]
 StrictBool = Annotated[bool, Field(strict=True)]
 
 #: The suffix of the key of a lane's held jobs: no model's name may end with it.
-_HELD = ":held"
+_HELD: Final = ":held"
 
 
 def is_model_name(name: str) -> bool:
@@ -140,11 +140,11 @@ class StreamOptions(Contract):
 
 
 #: The fields that place a job and are not part of an OpenAI body.
-PLACEMENT_FIELDS = frozenset({"route", "priority", "deadline", "custom_id", "on_ambiguous", "ignored"})
+PLACEMENT_FIELDS: Final = frozenset({"route", "priority", "deadline", "custom_id", "on_ambiguous", "ignored"})
 
 
 #: What `thinking.type` may be.
-THINKING = frozenset({"enabled", "adaptive", "between_tools", "disabled"})
+THINKING: Final = frozenset({"enabled", "adaptive", "between_tools", "disabled"})
 
 
 class CompletionRequest(Contract):

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 #: Seconds after which a task that is still running is cancelled again.
-_AGAIN = 0.1
+_AGAIN: Final = 0.1
 
 
 async def cancel_all(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from arq import ArqRedis
 
@@ -30,7 +30,7 @@ from windfall.wire import decode_job, encode_result
 Answer = Callable[[CompletionRequest], "str | Completion"]
 
 #: Seconds between two polls for jobs.
-_LOOK = 0.005
+_LOOK: Final = 0.005
 
 
 def echo(request: CompletionRequest) -> str:

@@ -32,7 +32,7 @@ def windfall(tmp_path: Path) -> Shell:
         ("run in.jsonl -o in.jsonl --model demo", "in.jsonl is the input"),
         ("run in.jsonl -o no/out.jsonl --model demo", "cannot write to no/out.jsonl: No such file or directory"),
         ("run in.jsonl -o no-model --model demo", "cannot write to no-model: Is a directory"),
-        ("run in.jsonl -o notes.txt --model demo", "line 1 of notes.txt is no output line"),
+        ("run in.jsonl -o notes.txt --model demo", "line 1 of notes.txt is not an output line"),
         ("run in.jsonl -o out.jsonl --model nosuch", "'nosuch' is neither a folder nor a Hugging Face name"),
         ("run in.jsonl -o out.jsonl --model no-model", "no-model is a folder but not a model"),
         ("run in.jsonl -o out.jsonl --model no/such/folder", "no/such/folder: there is no such folder"),

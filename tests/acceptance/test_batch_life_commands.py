@@ -159,7 +159,7 @@ def test_without_any_worker_the_whole_batch_expires(windfall: Shell) -> None:
 def test_a_time_that_is_none_is_wrong_usage(windfall: Shell, flag: str) -> None:
     done = windfall("submit", "in.jsonl", "--model", "small", flag, "soon")
     assert done.code == 2
-    assert "'soon' is no duration: write 90s, 15m, 8h or 7d" in done.err
+    assert "'soon' is not a duration: write 90s, 15m, 8h, 7d or a number" in done.err
 
 
 def test_a_deleted_batch_is_gone_and_an_unfinished_one_needs_a_word_more(windfall: Shell, redis_url: str) -> None:

@@ -70,7 +70,7 @@ def test_the_settings_file_has_the_same_keys_and_a_flag_wins_over_it(windfall: S
         ("--only", "moon", "days are mon, tue, wed, thu, fri, sat, sun; write 20:00-08:00"),
         ("--above-battery", "140", "must be a percentage from 1 to 95, such as 40, not 140"),
         ("--below-thermal", "hot", "must be 'fair', 'serious' or 'critical', not 'hot'"),
-        ("--when-idle", "1w", "'1w' is no duration: write 90s, 15m, 8h or 7d"),
+        ("--when-idle", "1w", "'1w' is not a duration: write 90s, 15m, 8h, 7d or a number"),
     ],
 )
 def test_a_wrong_value_is_told_of_in_one_sentence(windfall: Shell, flag: str, value: str, said: str) -> None:

@@ -84,7 +84,7 @@ def test_a_redis_that_evicts_and_is_full_is_told_of(windfall: Shell, healthy: st
         wrong = ills(windfall)
         client.config_set("maxmemory", 0)
     assert wrong[0] == "✗ maxmemory-policy is allkeys-lru: it may discard jobs: set maxmemory-policy noeviction"
-    assert "of memory left: read results and windfall delete" in wrong[1]
+    assert "of memory left: fetch results and windfall delete" in wrong[1]
 
 
 def test_a_user_who_may_run_no_scripts_is_told_what_to_ask_for(windfall: Shell, healthy: str) -> None:

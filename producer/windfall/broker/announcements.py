@@ -6,20 +6,19 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, Final
 
 from arq import ArqRedis
-from redis.exceptions import RedisError
 
-from windfall.broker.connection import OUTAGE
+from windfall.broker.connection import REDIS_ERRORS
 from windfall.tasks import cancel_all
 
 #: Seconds between attempts to reconnect.
-_RECONNECT_DELAY = 0.25
+_RECONNECT_DELAY: Final = 0.25
 #: Seconds between attempts to subscribe.
-_LISTEN_AGAIN = 1.0
+_LISTEN_AGAIN: Final = 1.0
 #: Seconds of silence after which the server is pinged, and within which it must answer.
-_SILENCE = 5.0
+_SILENCE: Final = 5.0
 
 
 class Announcements:
@@ -52,7 +51,7 @@ class Announcements:
                 self._events[channel].discard(event)
                 if not self._events[channel]:
                     del self._events[channel]
-                    with suppress(RedisError, OSError):
+                    with suppress(*REDIS_ERRORS):
                         await self._pubsub.unsubscribe(channel)
 
     async def hear(self, channel: str, on_word: Callable[[], Awaitable[object]]) -> None:
@@ -64,7 +63,7 @@ class Announcements:
                         await announced.wait()
                         announced.clear()
                         await on_word()
-            except (RedisError, *OUTAGE):
+            except REDIS_ERRORS:
                 await asyncio.sleep(_LISTEN_AGAIN)
 
     async def _subscribe(self, channel: str) -> None:
@@ -85,7 +84,7 @@ class Announcements:
                     await (self._leave() if asked else self._pubsub.ping(""))
                     asked = not asked
                     continue
-            except (RedisError, OSError):
+            except REDIS_ERRORS:
                 asked = False
                 await asyncio.sleep(_RECONNECT_DELAY)
                 continue
@@ -104,5 +103,5 @@ class Announcements:
         if self._reader:
             await cancel_all([self._reader])
         if self._pubsub:
-            with suppress(RedisError, OSError):
+            with suppress(*REDIS_ERRORS):
                 await self._pubsub.aclose()

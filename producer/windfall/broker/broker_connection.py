@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any
+from typing import Any, Final
 
 from redis.asyncio import ConnectionPool
 from redis.exceptions import (
@@ -21,9 +21,9 @@ from redis.exceptions import (
 
 #: Only a replica says so. redis-py has classes for it, whose messages lack the code; Redis 6.2 puts the code of a
 #: script's error into the message.
-_DEMOTED = re.compile(r"\b(READONLY|MASTERDOWN)\b")
+_DEMOTED: Final = re.compile(r"\b(READONLY|MASTERDOWN)\b")
 #: Seconds for which a server that closed a connection at once is asked for its reason.
-_REASON_WITHIN = 0.5
+_REASON_WITHIN: Final = 0.5
 
 
 class Demoted(RedisConnectionError):

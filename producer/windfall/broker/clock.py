@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from arq import ArqRedis
 
 from windfall.boottime import boottime
 
 #: Seconds for which the machine's clock extrapolates a reading; it drifts by less than a millisecond.
-_FRESH = 30.0
+_FRESH: Final = 30.0
 
 
 class RedisClock:

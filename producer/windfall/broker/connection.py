@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from arq import ArqRedis
@@ -39,25 +39,30 @@ from windfall.errors import BrokerDenied, BrokerError, BrokerFull, BrokerUnavail
 from windfall.wire import job_deserializer, job_serializer
 
 #: Seconds after which an unanswered command counts as an outage: a pulled cable sends no error.
-_ANSWER_WITHIN = 10.0
+_ANSWER_WITHIN: Final = 10.0
 
 #: Errors which mean that Redis is unavailable and may come back.
-OUTAGE = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, OSError, asyncio.TimeoutError)
+OUTAGE: Final = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, OSError, asyncio.TimeoutError)
 
-_DENIALS = (AuthenticationError, AuthorizationError, NoPermissionError)
+#: Every way in which a call to Redis fails: it is unavailable, or it refuses the call.
+REDIS_ERRORS: Final = (RedisError, *OUTAGE)
+
+_DENIALS: Final = (AuthenticationError, AuthorizationError, NoPermissionError)
 
 # Temporary conditions that are not the caller's fault: full memory, a full disk, a replica during a failover, startup,
 # a script that Redis has forgotten in another restart. redis-py has classes for some of them, whose messages lack the
 # code; Redis 6.2 puts the code of a script's error into the message.
-_PASSING_CLASSES = (OutOfMemoryError, ReadOnlyError, MasterDownError, TryAgainError, NoScriptError)
-_PASSING = re.compile(r"\b(OOM|MISCONF|READONLY|LOADING|MASTERDOWN|BUSY|TRYAGAIN|NOREPLICAS)\b")
+_PASSING_CLASSES: Final = (OutOfMemoryError, ReadOnlyError, MasterDownError, TryAgainError, NoScriptError)
+_PASSING: Final = re.compile(r"\b(OOM|MISCONF|READONLY|LOADING|MASTERDOWN|BUSY|TRYAGAIN|NOREPLICAS)\b")
 
 
-_ADDRESS = re.compile(r"unix://([^/]*@)?/[^?]|rediss?://([^/]*@)?(\[[0-9a-fA-F:.]+\]|[^/@:]+)(:\d+)?(/\w*)?(\?|$)")
+_ADDRESS: Final = re.compile(
+    r"unix://([^/]*@)?/[^?]|rediss?://([^/]*@)?(\[[0-9a-fA-F:.]+\]|[^/@:]+)(:\d+)?(/\w*)?(\?|$)"
+)
 
 
-_SCHEME = r"[a-z][a-z0-9+.-]{0,20}://"
-_URL = re.compile(rf"{_SCHEME}(?:(?!{_SCHEME})\S)+", re.IGNORECASE)
+_SCHEME: Final = r"[a-z][a-z0-9+.-]{0,20}://"
+_URL: Final = re.compile(rf"{_SCHEME}(?:(?!{_SCHEME})\S)+", re.IGNORECASE)
 
 
 def is_passing(exc: Exception) -> bool:
@@ -159,7 +164,7 @@ async def disconnect(redis: ArqRedis) -> None:
         await redis.aclose()
         await redis.connection_pool.disconnect(inuse_connections=True)
         await close_sentinels(redis.connection_pool)
-    except (RedisError, OSError):
+    except REDIS_ERRORS:
         pass
 
 

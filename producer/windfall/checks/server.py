@@ -13,7 +13,7 @@ from arq import ArqRedis
 from redis.exceptions import NoPermissionError, RedisError
 
 from windfall import keys
-from windfall.broker.connection import connect, disconnect, redact
+from windfall.broker.connection import REDIS_ERRORS, connect, disconnect, redact
 from windfall.checks.finding import Finding
 from windfall.checks.holes import check_holes, server_name
 from windfall.errors import BrokerDenied, ScriptsMissing, WindfallError
@@ -148,7 +148,7 @@ async def _writes(redis: Any, info: dict[str, Any]) -> Finding:
         )
     try:
         await redis.delete(keys.GRACE + ":none")  # a key that never exists
-    except (RedisError, OSError) as exc:
+    except REDIS_ERRORS as exc:
         mend = "check its log; its user needs the rights listed in docs/operations.md"
         return Finding(ok=False, what=f"it rejects writes ({str(exc).rstrip('.')})", mend=mend)
     return Finding(ok=True, what="it accepts writes")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -18,9 +18,9 @@ from windfall.config.settings import Settings
 if TYPE_CHECKING:
     from windfall_worker.demo.tasks import Row
 
-_FOLDER = "windfall-demo"
-_MAX_TOKENS = 400
-_WIDEST = 44  # characters of a prompt or an answer in the table
+_FOLDER: Final = "windfall-demo"
+_MAX_TOKENS: Final = 400
+_WIDEST: Final = 44  # characters of a prompt or an answer in the table
 
 
 def demo(

@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from windfall.cli.models import worker_package
 from windfall.cli.run_folder import run_folder
@@ -24,7 +24,7 @@ from windfall.telemetry.visible import VisibleFormatter
 if TYPE_CHECKING:
     from windfall_worker.settings import ModelSettings
 
-_HEARD_WITHIN = 5.0  # seconds
+_HEARD_WITHIN: Final = 5.0  # seconds
 
 
 @dataclass(slots=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-_PANEL = "When it works (default: always)"
+_PANEL: Final = "When it works (default: always)"
 
 Only = Annotated[
     list[str] | None,

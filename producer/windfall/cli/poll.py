@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import suppress
+from typing import Final
 
 import typer
 
@@ -23,8 +24,8 @@ from windfall.keys import batch_of
 from windfall.producer import Producer
 from windfall.result import CompletionResult, JobState
 
-_PERIOD = 0.5  # seconds between two looks
-_PATIENCE = 60.0  # seconds that Redis may be unavailable while a batch is watched
+_PERIOD: Final = 0.5  # seconds between two looks
+_PATIENCE: Final = 60.0  # seconds that Redis may be unavailable while a batch is watched
 
 
 def status(

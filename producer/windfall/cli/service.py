@@ -22,7 +22,7 @@ from windfall.service.tail import follow, last_lines
 if TYPE_CHECKING:
     from windfall.service.manager import ServiceManager
 
-NOT_RUNNING = 3  # the exit code of `status`, as in systemctl
+NOT_RUNNING: Final = 3  # the exit code of `status`, as in systemctl
 
 #: Seconds. What ends a worker is written to its log and then to stderr.
 _SAME_WORDS: Final = 2.0

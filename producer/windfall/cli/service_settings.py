@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pydantic import SecretStr
 
@@ -16,7 +16,7 @@ from windfall.errors import ConfigError
 if TYPE_CHECKING:
     from windfall_worker.settings import WorkerSettings
 
-_EXAMPLE = 'the two lines [models.small] and mlx = "mlx-community/Qwen3-4B-4bit"'
+_EXAMPLE: Final = 'the two lines [models.small] and mlx = "mlx-community/Qwen3-4B-4bit"'
 
 
 def service_settings(config: Path, env_file: Path) -> WorkerSettings:

@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from windfall.broker.connection import redact
 from windfall.cli.screen.console import note
@@ -15,7 +15,7 @@ from windfall.producer import Producer
 
 T = TypeVar("T")
 
-_AGAIN = 0.2  # seconds
+_AGAIN: Final = 0.2  # seconds
 
 
 class Terminated(BaseException):

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -28,8 +28,8 @@ from windfall.request import Route
 from windfall.row import InvalidRow, Row
 from windfall.telemetry.trace_export import exporting
 
-_LOOKED_AT = 10  # rows checked at the beginning of a file, before its batch is opened
-_LANES_WATCHED = 20  # models and routes checked for warnings; any more in the file are not
+_LOOKED_AT: Final = 10  # rows checked at the beginning of a file, before its batch is opened
+_LANES_WATCHED: Final = 20  # models and routes checked for warnings; any more in the file are not
 
 
 def submit(

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from arq import ArqRedis
 from redis.asyncio import ConnectionPool
@@ -25,7 +25,7 @@ from windfall.embedded.private_redis import private_redis
 from windfall.embedded.redis_process import running
 from windfall.errors import ConfigError
 
-HOW_TO_INSTALL = "install Redis (macOS: brew install redis; Debian, Ubuntu: apt-get install redis-server)"
+HOW_TO_INSTALL: Final = "install Redis (macOS: brew install redis; Debian, Ubuntu: apt-get install redis-server)"
 
 
 def find_redis_server() -> Path | None:

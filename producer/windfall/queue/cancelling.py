@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from arq import ArqRedis
 
@@ -13,7 +14,7 @@ from windfall.result import ErrorInfo, JobState
 from windfall.scripts import Arg, Script, Step, run, run_all
 from windfall.wire import encode_result
 
-_PAGE = 500
+_PAGE: Final = 500
 
 
 async def cancel_batch(redis: ArqRedis, clock: RedisClock, batch_id: str, keep_ms: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 
 from arq import ArqRedis
 
@@ -15,9 +15,9 @@ from windfall.request import CompletionRequest, Record
 from windfall.result import CompletionResult
 from windfall.wire import decode_job
 
-_PAGE = 200
+_PAGE: Final = 200
 #: The largest Unix time that is believed; anything larger is garbage.
-_LATEST = 1e11
+_LATEST: Final = 1e11
 
 
 class DeadLetter(Record):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, Final
 
 from arq import ArqRedis
-from redis.exceptions import RedisError
 
 from windfall import keys
-from windfall.broker.connection import OUTAGE, is_passing
+from windfall.broker.connection import REDIS_ERRORS, is_passing
 from windfall.errors import InvalidRequest
 from windfall.queue.following import Ends, Found
 from windfall.queue.housekeeping import Housekeeping
@@ -23,7 +22,7 @@ from windfall.wire import decode_result
 #: Results fetched in one round trip, and stream entries where only those are read.
 _PAGE, _ENTRIES = 200, 1000
 #: Milliseconds that one blocking read of a stream waits.
-_BLOCK = 1000
+_BLOCK: Final = 1000
 #: Seconds of an outage that a download survives, and seconds between its attempts.
 PATIENCE, _PAUSE = 30.0, 0.25
 
@@ -70,7 +69,7 @@ async def _through_outages(read: _Reader, after: str) -> Found:
                 after = found[0]
                 yield found
                 give_up = loop.time() + PATIENCE
-        except (RedisError, *OUTAGE) as exc:
+        except REDIS_ERRORS as exc:
             if not is_passing(exc) or loop.time() > give_up:
                 raise
             await asyncio.sleep(_PAUSE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from arq import ArqRedis
 from pydantic import Field, ValidationError
@@ -15,7 +15,7 @@ from windfall.request import Record, Route
 from windfall.wire import HEAD_BYTES, enqueued_at
 
 #: What a worker's id adds to its name: its process id, and a random part.
-_NUMBERS = re.compile(r"-\d+-[0-9a-f]{6}$")
+_NUMBERS: Final = re.compile(r"-\d+-[0-9a-f]{6}$")
 
 
 def worker_name(worker_id: str) -> str:
@@ -110,16 +110,16 @@ class FleetStatus(Record):
 
 
 #: Milliseconds after which a silent worker's heartbeat expires.
-HEARTBEAT_TTL = 15_000
+HEARTBEAT_TTL: Final = 15_000
 
 #: Held jobs read per lane: more than any fleet runs.
-_HELD_MOST = 100_000
+_HELD_MOST: Final = 100_000
 
 #: Bytes read of a heartbeat.
-_LONGEST_BEAT = 256 * 1024
+_LONGEST_BEAT: Final = 256 * 1024
 
 #: Seconds after which a silent worker that was paused or drained by its id is considered gone.
-_LONGEST_SLEEP = 2 * 24 * 3600
+_LONGEST_SLEEP: Final = 2 * 24 * 3600
 
 
 async def write_heartbeat(redis: ArqRedis, status: WorkerStatus) -> None:

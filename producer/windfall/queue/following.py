@@ -8,7 +8,7 @@ entry exists; otherwise the whole stream is read again, and rows that were alrea
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 
 from arq import ArqRedis
 
@@ -25,9 +25,9 @@ Found = AsyncIterator[tuple[str, CompletionResult]]
 _Entry = tuple[bytes, dict[bytes, bytes]]
 
 #: Results fetched in one round trip.
-_PAGE = 200
+_PAGE: Final = 200
 #: Milliseconds that one blocking read of the stream waits.
-_BLOCK = 1000
+_BLOCK: Final = 1000
 
 
 class Ends:

@@ -13,14 +13,14 @@ import logging
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from arq import ArqRedis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from windfall import keys
 from windfall.broker.clock import RedisClock
-from windfall.broker.connection import OUTAGE, is_passing
+from windfall.broker.connection import REDIS_ERRORS, is_passing
 from windfall.errors import ScriptsMissing
 from windfall.queue.cancelling import cancel_jobs, go_on_cancelling
 from windfall.queue.quarantine import answers, readable
@@ -31,23 +31,23 @@ from windfall.wire import encode_result
 
 logger = logging.getLogger("windfall.queue.housekeeping")
 
-_PAGE = 500
+_PAGE: Final = 500
 #: Milliseconds after which a pending cancellation is looked into; arq forgets its own after the same time.
-_ABORT_PATIENCE = 60_000
+_ABORT_PATIENCE: Final = 60_000
 #: Seconds between two clean-ups of the indexes by one process, and milliseconds that a lane without jobs stays.
 _TIDY_PERIOD, _LANE_IDLE = 60.0, 24 * 3600 * 1000
 #: Seconds between two sweeps of a worker, and at least between two of a producer.
 _PERIOD, _PAUSE = 4.0, 0.5
 #: Milliseconds after which another process may expire overdue jobs, in case the one doing it died mid-page.
-_EXPIRING_MS = 5000
+_EXPIRING_MS: Final = 5000
 #: Seconds that a producer spends on a sweep before it continues with the caller's request.
-_PATIENCE = 2.0
+_PATIENCE: Final = 2.0
 #: Seconds of a worker's sweep; the next one continues. No batch, however large, holds up the others.
-_WORKERS_PATIENCE = 60.0
+_WORKERS_PATIENCE: Final = 60.0
 #: Seconds until the next sweep of a producer that found no scripts and may not load them.
-_WITHOUT_SCRIPTS = 10.0
+_WITHOUT_SCRIPTS: Final = 10.0
 #: Seconds that one batch gets per sweep.
-_EACH = 2.0
+_EACH: Final = 2.0
 
 
 class Housekeeping:
@@ -70,7 +70,7 @@ class Housekeeping:
         while True:
             try:
                 await self.sweep(until=loop.time() + _WORKERS_PATIENCE)
-            except (RedisError, *OUTAGE) as exc:
+            except REDIS_ERRORS as exc:
                 logger.debug("no sweep: %s", exc)
             await asyncio.sleep(_PERIOD)
 
@@ -85,7 +85,7 @@ class Housekeeping:
             logger.debug("no sweep: %s", exc)
             self._next = loop.time() + _WITHOUT_SCRIPTS
             return
-        except (RedisError, *OUTAGE) as exc:
+        except REDIS_ERRORS as exc:
             if not is_passing(exc):
                 raise
             logger.debug("no sweep: %s", exc)  # a Redis that rejects writes can still be read

@@ -11,13 +11,13 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
-from typing import Protocol
+from typing import Final, Protocol
 
 from windfall.row import Row
 from windfall.tasks import cancel_all, wait_for
 
 #: Rows read ahead; each may be as large as the limit allows.
-_AHEAD = 16
+_AHEAD: Final = 16
 
 
 class Incoming(Protocol):

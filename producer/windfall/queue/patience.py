@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from windfall.errors import BrokerUnavailable
 
 #: Seconds of an outage before it is reported to the caller.
-PATIENCE = 30.0
+PATIENCE: Final = 30.0
 #: Seconds between the first attempts; they double up to the last value.
 _PAUSE_FIRST, _PAUSE_MOST = 0.1, 2.0
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from arq import ArqRedis
 
@@ -20,10 +20,10 @@ from windfall.request import Route
 from windfall.scripts import Script, run
 
 _NO_BATCH, _ENDED = -1, -2  # answers of pause_batch.lua
-_PAGE = 500
+_PAGE: Final = 500
 
 #: Seconds for which a drain order is kept, in case its announcement is lost.
-ORDER_LIFE = 600
+ORDER_LIFE: Final = 600
 
 
 class Pausable(StrEnum):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from arq import ArqRedis
 from redis.exceptions import RedisError, ResponseError
@@ -18,7 +18,7 @@ from windfall.errors import ScriptsMissing
 from windfall.scripts import Script, run
 
 #: Names read of a set, and of a sorted set: more than any fleet has.
-MOST = 10_000
+MOST: Final = 10_000
 
 
 async def answers(redis: ArqRedis, pipe: Any, shared: Sequence[str] = ()) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 
 from arq import ArqRedis
 from pydantic import TypeAdapter, ValidationError
@@ -17,11 +17,11 @@ from windfall.result import CompletionResult, Delta, JobState, Usage
 from windfall.wire import decode_result
 
 #: Results fetched in one round trip.
-_PAGE = 200
+_PAGE: Final = 200
 #: How many recent batches are searched for unfinished ones.
-_RECENT = 1000
+_RECENT: Final = 1000
 #: Milliseconds that one blocking read of a stream waits.
-_BLOCK = 1000
+_BLOCK: Final = 1000
 
 _described = TypeAdapter(dict[str, str])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 
 from arq import ArqRedis
 
@@ -20,11 +20,11 @@ from windfall.result import Attempt
 from windfall.scripts import Script, Step, run_all
 from windfall.wire import decode_job, decode_result, encode_attempts, encode_job
 
-_UNFINISHED = -2  # an answer of delete.lua
-_PAGE = 500
+_UNFINISHED: Final = -2  # an answer of delete.lua
+_PAGE: Final = 500
 
 #: Marks the last attempt before a job was retried; later decisions count attempts from there.
-RETRIED = "run again by hand"
+RETRIED: Final = "run again by hand"
 
 
 async def cancel(redis: ArqRedis, clock: RedisClock, name: str, keep_ms: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from arq import ArqRedis
 
@@ -25,14 +26,14 @@ from windfall.telemetry.tracing import carrier
 from windfall.wire import encode_job, encode_result
 
 #: Rows and bytes of one round trip: large enough to hide its latency, small enough not to block Redis.
-CHUNK_ROWS = 500
-CHUNK_BYTES = 4 * 1024 * 1024
+CHUNK_ROWS: Final = 500
+CHUNK_BYTES: Final = 4 * 1024 * 1024
 
 #: Seconds after which a chunk is sent even if it is not full: the source may be slow.
-_PERIOD = 1.0
+_PERIOD: Final = 1.0
 
 #: Rows that are compared with the batch's in one go.
-COMPARED_ROWS = 100
+COMPARED_ROWS: Final = 100
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
 from arq import ArqRedis
 from redis.exceptions import NoPermissionError, NoScriptError
@@ -25,7 +25,7 @@ from windfall.keys import LUA_NAMES
 Arg = str | bytes | int | float
 
 #: How often a script is loaded for one call: Redis may restart between loading and calling it.
-_LOADS = 3
+_LOADS: Final = 3
 #: Seconds that a user who may not load scripts waits for one who may, and seconds between two checks.
 _PATIENCE, _LOOK = 10.0, 0.2
 

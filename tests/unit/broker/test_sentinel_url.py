@@ -22,7 +22,7 @@ def test_the_certificates_are_for_the_master_and_for_the_sentinels() -> None:
     ("url", "told"),
     [
         ("rediss+sentinel://a/main?ssl_crtfile=x", "no option ssl_crtfile"),
-        ("redis+sentinel://a/main?ssl_certfile=x", "speaks as rediss"),
+        ("redis+sentinel://a/main?ssl_certfile=x", "needs a rediss"),
     ],
 )
 def test_an_option_that_would_do_nothing_is_refused(url: str, told: str) -> None:

@@ -10,7 +10,9 @@ from windfall.checks import machine
 from windfall_worker.settings import ModelSettings, WorkerSettings
 
 
-@pytest.mark.parametrize(("there", "said"), [(object(), "and use fakeredis"), (None, "for these two install Redis (")])
+@pytest.mark.parametrize(
+    ("there", "said"), [(object(), "run and demo use fakeredis"), (None, "to use them, install Redis (")]
+)
 def test_a_mac_without_a_redis_of_its_own_is_not_ill(monkeypatch: pytest.MonkeyPatch, there: object, said: str) -> None:
     monkeypatch.setattr(machine, "find_redis_server", lambda: None)
     monkeypatch.setattr(machine, "find_spec", lambda _: there)

@@ -181,9 +181,9 @@ def test_the_address_of_redis_is_read_from_a_private_file(
 @pytest.mark.parametrize(
     ("content", "mode", "said"),
     [
-        (b"redis://:s3cret@host", 0o644, "others can read it; type: chmod 600"),
-        (b"", 0o600, "must hold one URL"),
-        (b"redis://:s3cret@host\nmore", 0o600, "must hold one URL"),
+        (b"redis://:s3cret@host", 0o644, "others can read it; run: chmod 600"),
+        (b"", 0o600, "must contain one URL"),
+        (b"redis://:s3cret@host\nmore", 0o600, "must contain one URL"),
         (b"\xff\xfe", 0o600, "is not UTF-8 text"),
         (None, 0o600, "cannot read .*: No such file"),
     ],

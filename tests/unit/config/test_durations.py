@@ -31,7 +31,7 @@ def test_a_time_has_a_unit_or_is_in_seconds(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "h", "-1h", "1w", "1h30m", "nan", "inf", "1e9", "²h", "9" * 12 + "d"])
 def test_what_is_no_time_is_refused_with_examples(text: str) -> None:
-    with pytest.raises(ConfigError, match="is no duration: write 90s, 15m, 8h or 7d"):
+    with pytest.raises(ConfigError, match="is not a duration: write 90s, 15m, 8h, 7d or a number"):
         parse_duration(text)
 
 

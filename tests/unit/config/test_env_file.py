@@ -39,7 +39,7 @@ def test_what_is_set_already_wins(env_file: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_file_that_others_may_open_is_refused_with_the_command_that_mends_it(env_file: Path, mode: int) -> None:
     create_private(env_file, "")
     env_file.chmod(mode)
-    with pytest.raises(ConfigError, match=f"others can read it; type: chmod 600 {env_file}"):
+    with pytest.raises(ConfigError, match=f"others can read it; run: chmod 600 {env_file}"):
         read_env_file(env_file)
 
 

@@ -124,7 +124,7 @@ def test_a_whole_last_line_that_lacks_only_its_line_end_is_kept(tmp_path: Path) 
 def test_a_file_of_something_else_is_refused_and_left_as_it_is(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "notes.txt"
     path.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"line 1 of .* is no output line"), OutputFile(path, by_custom_id):
+    with pytest.raises(ConfigError, match=r"line 1 of .* is not an output line"), OutputFile(path, by_custom_id):
         pass
     assert path.read_bytes() == content
 
@@ -184,7 +184,7 @@ def test_a_file_is_written_by_one_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     with (
         OutputFile(path, by_job_id),
-        pytest.raises(ConfigError, match="another windfall is writing"),
+        pytest.raises(ConfigError, match="another windfall process is writing"),
         OutputFile(path, by_job_id),
     ):
         pass

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import NoPermissionError, RedisError
+from redis.exceptions import NoPermissionError
 
+from windfall.broker.connection import REDIS_ERRORS
 from windfall.errors import BrokerDenied, BrokerError, BrokerUnavailable, NotFound
 from windfall.keys import BREAKER, BREAKERS, FAILURES_SUFFIX
 from windfall_worker.guards.redis_link import RedisLink
@@ -106,7 +107,7 @@ async def list_breakers(redis: Redis) -> list[BreakerStatus]:
                 found.append(verdict.status(name))
             else:
                 await cast(Awaitable[int], redis.srem(BREAKERS, name))
-    except (RedisError, OSError) as exc:
+    except REDIS_ERRORS as exc:
         raise _broker_error(exc) from exc
     return found
 
@@ -125,7 +126,7 @@ async def _set(redis: Redis, name: str, state: State, seconds: float) -> None:
     try:
         verdict = await _ask(redis, "set", name, token=state, seconds=seconds)
         known = await _names(redis)
-    except (RedisError, OSError) as exc:
+    except REDIS_ERRORS as exc:
         raise _broker_error(exc) from exc
     if not verdict.granted:
         raise NotFound(f"no breaker is called {name!r}; there are: {', '.join(known) or 'none yet'}")

@@ -14,9 +14,10 @@ from redis.commands.core import AsyncScript
 from redis.exceptions import (
     OutOfMemoryError,
     ReadOnlyError,
-    RedisError,
     ResponseError,
 )
+
+from windfall.broker.connection import REDIS_ERRORS
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class RedisLink:
             self._ask_again_at = now + self._patience + self._pause
         try:
             answer = await self._ask(self._script(script), keys, args)
-        except (RedisError, OSError, TimeoutError) as exc:
+        except REDIS_ERRORS as exc:
             if _is_script_error(exc):
                 logger.exception(
                     "a script on Redis failed: this is a bug, or a permission is missing; continuing without it"

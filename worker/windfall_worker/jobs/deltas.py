@@ -9,9 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from arq import ArqRedis
-from redis.exceptions import RedisError
 
-from windfall.broker.connection import OUTAGE
+from windfall.broker.connection import REDIS_ERRORS
 from windfall.keys import DELTAS
 from windfall.result import Delta
 from windfall.tasks import cancel_all, wait_for
@@ -74,7 +73,7 @@ class DeltaWriter:
                     pipe.xadd(self._key, {"d": piece.model_dump_json(exclude_defaults=True)})
                 pipe.pexpire(self._key, _LIFE)
                 await pipe.execute()
-        except (RedisError, *OUTAGE) as exc:
+        except REDIS_ERRORS as exc:
             logger.warning("could not write deltas to %s: %s", self._key, exc)
 
 

@@ -8,9 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from redis.exceptions import RedisError
-
-from windfall.broker.connection import OUTAGE
+from windfall.broker.connection import REDIS_ERRORS
 from windfall.tasks import wait_for
 from windfall_worker.control import Gate
 from windfall_worker.jobs.claim import Claim
@@ -67,7 +65,7 @@ class Claiming:
             if want:
                 try:
                     claimed = await self._claim(group, lanes, want)
-                except (RedisError, *OUTAGE) as exc:
+                except REDIS_ERRORS as exc:
                     self._context.record.redis_failed("claim")
                     logger.warning("cannot claim jobs (%s: %s); running ones continue", type(exc).__name__, exc)
                     await asyncio.sleep(pause)

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from arq import ArqRedis
-from redis.exceptions import RedisError
 
-from windfall.broker.connection import OUTAGE
+from windfall.broker.connection import REDIS_ERRORS
 from windfall.keys import ANSWER
 from windfall.scripts import Arg, Script, run
 from windfall_worker.jobs.claim import Claim
@@ -95,7 +94,7 @@ class ClaimClient:
     async def _confirm_read(self, answer: str) -> None:
         try:
             await self._redis.delete(answer)
-        except (RedisError, *OUTAGE) as exc:
+        except REDIS_ERRORS as exc:
             logger.debug("could not confirm a claim (%s); the next renewal does", exc)
 
     async def renew(self, claims: Iterable[Claim], releasing: Iterable[Claim] = ()) -> Renewed:

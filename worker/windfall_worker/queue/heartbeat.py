@@ -11,10 +11,9 @@ from importlib.metadata import version
 from typing import Final
 
 from arq import ArqRedis
-from redis.exceptions import RedisError
 
 from windfall.broker.clock import RedisClock
-from windfall.broker.connection import OUTAGE
+from windfall.broker.connection import REDIS_ERRORS
 from windfall.extras import DISTRIBUTION
 from windfall.queue.fleet import ServedModel, WorkerStatus, remove_heartbeat, worker_name, write_heartbeat
 from windfall_worker.backends.routing import ModelBackends
@@ -83,7 +82,7 @@ class Heartbeat:
                 memory_bytes=memory_bytes(),
             )
             await write_heartbeat(self._redis, status)
-        except (RedisError, *OUTAGE) as exc:
+        except REDIS_ERRORS as exc:
             self._record.redis_failed("heartbeat")
             logger.warning("could not write the heartbeat: %s", exc)
 
@@ -103,7 +102,7 @@ class Heartbeat:
         try:
             async with asyncio.timeout(2):
                 await remove_heartbeat(self._redis, self._worker.id)
-        except (RedisError, *OUTAGE) as exc:
+        except REDIS_ERRORS as exc:
             logger.warning("could not remove the heartbeat: %s", exc)
 
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from arq import ArqRedis
-from redis.exceptions import RedisError
 
 from windfall.broker.clock import RedisClock
-from windfall.broker.connection import OUTAGE
+from windfall.broker.connection import REDIS_ERRORS
 from windfall.errors import WireError
 from windfall.keys import HELD_SUFFIX, PAYLOAD, lane_queue
 from windfall.queue.fleet import FleetStatus, read_fleet
@@ -61,7 +60,7 @@ class Spill:
         while True:
             try:
                 now_open = await self._look()
-            except (RedisError, *OUTAGE) as exc:
+            except REDIS_ERRORS as exc:
                 logger.warning("cannot read the fleet's status: %s", exc)
             else:
                 more, self.open = bool(now_open - self.open), now_open
@@ -103,7 +102,7 @@ async def watch_backlogs(redis: ArqRedis, clock: RedisClock, groups: Sequence[La
                     # Held jobs include those that were put back: once due, they are waiting too.
                     pipe.zcount(lane + HELD_SUFFIX, f"({now}", "+inf")
                 counts = iter(await pipe.execute())
-        except (RedisError, *OUTAGE) as exc:
+        except REDIS_ERRORS as exc:
             record.redis_failed("look")
             logger.warning("cannot read the lanes' backlogs: %s", exc)
         else:

@@ -7,11 +7,10 @@ import logging
 from typing import Any, Final
 
 from arq import ArqRedis
-from redis.exceptions import RedisError
 
 from windfall import keys
 from windfall.broker.announcements import Announcements
-from windfall.broker.connection import OUTAGE
+from windfall.broker.connection import REDIS_ERRORS
 from windfall.queue.fleet import worker_names
 from windfall.tasks import wait_for
 from windfall_worker.control import Steerable, Who
@@ -35,7 +34,7 @@ class Orders:
         """Check before the first job is claimed, if Redis answers."""
         try:
             await self.look()
-        except (RedisError, *OUTAGE) as exc:
+        except REDIS_ERRORS as exc:
             logger.warning("cannot check for orders: %s", exc)
 
     async def run(self, announcements: Announcements) -> None:
@@ -47,7 +46,7 @@ class Orders:
                         announced.clear()
                         await self.look()
                         await wait_for(announced, within=_PERIOD)
-            except (RedisError, *OUTAGE) as exc:
+            except REDIS_ERRORS as exc:
                 logger.debug("cannot check for orders: %s", exc)
                 await asyncio.sleep(_PERIOD)
 

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from arq import ArqRedis
-from redis.exceptions import RedisError
 
-from windfall.broker.connection import OUTAGE, is_passing
+from windfall.broker.connection import REDIS_ERRORS, is_passing
 from windfall.scripts import Step, run_all
 from windfall.tasks import wait_for
 from windfall_worker.recorder import Recorder
@@ -75,7 +74,7 @@ class Outbox:
         """Returns the steps that could not be delivered now."""
         try:
             answers = await run_all(self._redis, [pending.step for pending in page])
-        except (RedisError, *OUTAGE) as exc:
+        except REDIS_ERRORS as exc:
             self._record.redis_failed("deliver")
             logger.warning(
                 "Redis does not accept results (%s: %s); %d waiting", type(exc).__name__, exc, len(self._pending)

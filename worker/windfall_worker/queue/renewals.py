@@ -7,10 +7,8 @@ import logging
 from collections.abc import Mapping
 from typing import Final
 
-from redis.exceptions import RedisError
-
 from windfall.boottime import boottime
-from windfall.broker.connection import OUTAGE
+from windfall.broker.connection import REDIS_ERRORS
 from windfall_worker.jobs.job import RunningJob, Stop
 from windfall_worker.queue.claims import ClaimClient
 from windfall_worker.recorder import Recorder
@@ -54,7 +52,7 @@ class Renewals:
         """Renew now. Returns whether it worked."""
         try:
             await self._renew()
-        except (RedisError, *OUTAGE) as exc:
+        except REDIS_ERRORS as exc:
             self._record.redis_failed("renew")
             logger.warning("cannot renew leases (%s: %s)", type(exc).__name__, exc)
             return False

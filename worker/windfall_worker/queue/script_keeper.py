@@ -7,9 +7,9 @@ import logging
 from typing import Final
 
 from arq import ArqRedis
-from redis.exceptions import NoPermissionError, RedisError
+from redis.exceptions import NoPermissionError
 
-from windfall.broker.connection import OUTAGE
+from windfall.broker.connection import REDIS_ERRORS
 from windfall.scripts import load_missing
 
 logger = logging.getLogger("windfall.scripts")
@@ -29,6 +29,6 @@ async def keep_scripts(redis: ArqRedis) -> None:
             if not denied:
                 logger.warning("not allowed to load scripts into Redis (%s); see docs/operations.md, Users", exc)
             denied = True
-        except (RedisError, *OUTAGE) as exc:
+        except REDIS_ERRORS as exc:
             logger.debug("cannot check the scripts: %s", exc)
         await asyncio.sleep(_PERIOD)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Final
 
 #: Seconds for which a message of the same kind is not repeated.
-_SILENCE = 30.0
+_SILENCE: Final = 30.0
 #: Kinds of messages that are remembered: messages of other programs may all differ.
-_MOST = 1000
+_MOST: Final = 1000
 
 
 class Repeats(logging.Filter):

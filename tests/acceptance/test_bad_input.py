@@ -95,6 +95,6 @@ def test_a_right_password_is_never_printed(windfall: Shell, guarded: str) -> Non
     with windfall.started("worker", "--simulate", "m=0", "--redis", right) as process:
         assert process.stderr is not None
         warning, beginning = process.stderr.readline(), process.stderr.readline()
-        assert b"reads the password in --redis" in warning
+        assert b"can read the password in --redis" in warning
         assert f"from redis://:***@{guarded}; Ctrl-C drains".encode() in beginning
         assert b"s3cret" not in warning + beginning

@@ -224,7 +224,7 @@ def test_doctor_says_what_is_wrong_and_how_to_mend_it(windfall: Shell) -> None:
     assert done.code == 1
     lines = done.out.splitlines()
     assert any(line.startswith("✓ Redis ") for line in lines)
-    (unsaved,) = (line for line in lines if "a restart of it loses jobs" in line)
+    (unsaved,) = (line for line in lines if "it loses jobs when it restarts" in line)
     assert unsaved.startswith("✗ ")
     assert unsaved.endswith("redis-cli CONFIG SET appendonly yes")
     (windfall.folder / "windfall.toml").write_text('[models.small]\nmlx = "/no/such/folder"\n')

@@ -89,7 +89,7 @@ async def test_what_is_said_on_stderr_holds_no_control_code(windfall: Shell) -> 
 def test_a_password_on_the_command_line_is_warned_of_and_one_in_a_file_is_not(windfall: Shell, redis_url: str) -> None:
     url = redis_url.replace("redis://", "redis://:S3CRET@")
     done = windfall("batches", "--redis", url)
-    assert done.err.startswith("warning: whoever lists the processes of this machine reads the password in --redis")
+    assert done.err.startswith("warning: anyone who can list this machine's processes can read the password in --redis")
     assert "S3CRET" not in done.err
     path = windfall.folder / "redis.url"
     path.write_text(redis_url)

@@ -161,7 +161,7 @@ async def test_a_redis_that_comes_back_empty_is_told_of_by_workers_and_producers
             server.forget()
             await asyncio.to_thread(server.start)
             for task in (waiting, following):
-                with pytest.raises(NotFound, match="it never was, or"):
+                with pytest.raises(NotFound, match="not found, or expired"):
                     await asyncio.wait_for(task, 30)
 
             async def told() -> bool:

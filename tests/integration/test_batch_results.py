@@ -124,7 +124,7 @@ async def test_a_download_goes_on_after_its_connection_was_cut_and_has_each_row_
 @pytest.mark.parametrize(("order", "cursor"), [("input", "1-0"), ("input", "x"), ("completion", "; FLUSHALL")])
 async def test_a_cursor_of_another_order_is_refused(producer: Producer, order: Any, cursor: str) -> None:
     batch = await producer.enqueue_batch(requests(1))
-    with pytest.raises(InvalidRequest, match="is no cursor"):
+    with pytest.raises(InvalidRequest, match="is not a cursor"):
         _ = [result async for result in producer.results(batch.id, order=order, after=cursor)]
 
 

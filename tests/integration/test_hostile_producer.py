@@ -208,7 +208,7 @@ def test_every_command_works_beside_a_hostile_producer(users: dict[str, str], tm
             done = shell(*words)
             assert done.code == 0, (words, done)
         assert first in shell("status", first).out
-        assert "were put aside" in shell("doctor").out
+        assert "were removed from the queue" in shell("doctor").out
         _attack(users["producer"])
         again = shell("submit", "in.jsonl", "--model", "m", "--batch-id", "again", "--wait", "-o", "out.jsonl")
         assert again.code == 0, again

@@ -5,8 +5,8 @@
 `id` is the job's id. A completed row has status 200, the `chat.completion` as its body, and `error` null. A failed row
 always has `error: {"code", "message"}`. If an HTTP API would have answered with a status (the request was rejected, or
 a cloud backend did answer that way), `response` has that status and OpenAI's body `{"error": {"message", "type",
-"param", "code"}}`; otherwise (`batch_cancelled`, `batch_expired`, `worker_lost`, …) `response` is null. So readers that
-check `error` see every failure, and those that check the status code see every failure that has one.
+"param", "code"}}`; otherwise (`batch_cancelled`, `batch_expired`, `worker_lost`, …) `response` is null. So a reader
+that checks the status code and one that checks `error` both see every failure.
 
 `windfall` is the only field that OpenAI's lines lack: `fingerprint` is the request's (`windfall.fingerprint`; null for
 an invalid row), `backend` says what answered it, or null, and `ignored`, if present, lists the fields of the request

@@ -109,7 +109,7 @@ end
 
 local function take(lane, id, score)
   if not is_job_id(id) then
-    tell_of(lane, id, 'a member that is no name')
+    tell_of(lane, id, 'a member that is not a name')
     return forget(lane, id)
   end
   local held = lane .. HELD_SUFFIX

@@ -11,7 +11,7 @@ local is_name = ({[LANES] = is_lane, [BATCHES] = is_batch_id, [KEPT] = is_batch_
   [CANCELLING] = is_batch_id})[KEYS[1]]
 for _, member in ipairs(remove and ARGV or {}) do
   if not (is_name or is_job_id)(member) and redis.call(remove, KEYS[1], member) == 1 then
-    tell_of(KEYS[1], member, 'a member that is no name')
+    tell_of(KEYS[1], member, 'a member that is not a name')
     count = count + 1
   end
 end

@@ -8,7 +8,7 @@ local now, gone = clock(), 0
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', LETTERS, '-inf', now, 'LIMIT', 0, page)) do
   if not is_job_id(id) then
     redis.call('ZREM', LETTERS, id)
-    tell_of(LETTERS, id, 'a member that is no name')
+    tell_of(LETTERS, id, 'a member that is not a name')
   elseif redis.call('EXISTS', DEAD .. id) == 0 then
     redis.call('ZREM', DEAD_INDEX, id)
     redis.call('ZREM', LETTERS, id)
@@ -19,7 +19,7 @@ for _, lane in ipairs(redis.call('SRANDMEMBER', LANES, page)) do
   local since = tonumber(redis.call('ZSCORE', IDLE_LANES, lane) or now)
   if not is_lane(lane) then
     redis.call('SREM', LANES, lane)
-    tell_of(LANES, lane, 'a member that is no name')
+    tell_of(LANES, lane, 'a member that is not a name')
   elseif redis.call('EXISTS', lane) == 1 then
     redis.call('ZREM', IDLE_LANES, lane)
   elseif now - since < idle then

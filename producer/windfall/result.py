@@ -112,7 +112,8 @@ class Attempt(Record):
     error: ErrorInfo | None = None
     request_id: str | None = None
     usage: Usage | None = None
-    moved_on: str | None = None  #: the decision after it, and why
+    moved_on: str | None = None  #: what was decided after it, and why
+    retried: bool = False  #: whether the job was run again by hand after it; tries are counted from there
 
 
 class Timings(Record):

@@ -23,6 +23,9 @@ from windfall.result import Attempt, CompletionResult, JobState
 #: The version of every message that this program writes, and the only one that it reads.
 CONTRACT: Final = 1
 
+#: What `moved_on` says of the last attempt before a job was run again by hand: to people, and to older versions, whose
+#: attempts have no field `retried`.
+RETRIED: Final = "run again by hand"
 
 #: W3C trace context: its headers, and the longest that is accepted.
 _TRACE_FIELDS: Final = ("traceparent", "tracestate")
@@ -136,7 +139,9 @@ def decode_result(data: bytes) -> CompletionResult:
         raise WireError(f"not a result of contract {CONTRACT}: {_first_reason(exc)}", data) from exc
     if message.v != CONTRACT:
         _check_version(data)
-    return message.r
+    if RETRIED.encode() not in data:
+        return message.r
+    return message.r.model_copy(update={"attempts": _with_marks(message.r.attempts)})
 
 
 def encode_attempts(attempts: tuple[Attempt, ...]) -> bytes:
@@ -147,9 +152,16 @@ def encode_attempts(attempts: tuple[Attempt, ...]) -> bytes:
 def decode_attempts(data: bytes) -> tuple[Attempt, ...]:
     """Decode the ledger that a claim returned. Raises `WireError`."""
     try:
-        return _attempts.validate_json(data)
+        return _with_marks(_attempts.validate_json(data))
     except ValidationError as exc:
         raise WireError(f"not a ledger: {_first_reason(exc)}", data) from exc
+
+
+def _with_marks(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    """The attempts with `retried` set where an older version said so in words alone."""
+    return tuple(
+        attempt.model_copy(update={"retried": True}) if attempt.moved_on == RETRIED else attempt for attempt in attempts
+    )
 
 
 def job_serializer(message: dict[str, Any]) -> bytes:

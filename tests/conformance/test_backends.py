@@ -18,7 +18,8 @@ from windfall_worker.backends.base import Backend, Call
 from windfall_worker.backends.cloud import CloudBackend
 from windfall_worker.backends.mlx import MLXBackend
 from windfall_worker.backends.simulated import SimulatedBackend
-from windfall_worker.cloud import AnthropicClient, OpenAIClient
+from windfall_worker.cloud.anthropic import AnthropicClient
+from windfall_worker.cloud.openai import OpenAIClient
 
 __all__ = ["fault_server"]
 

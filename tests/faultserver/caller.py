@@ -11,7 +11,7 @@ import sys
 from redis.asyncio import Redis
 
 from windfall.errors import BackendError
-from windfall_worker.cloud import OpenAIClient
+from windfall_worker.cloud.openai import OpenAIClient
 from windfall_worker.guards.breaker import CircuitOpen
 
 

@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 
 from helpers.support import request
 from windfall import keys
-from windfall.scripts import Script, _digest
+from windfall.scripts import Script, lua
 from windfall.wire import encode_job
 
 Command = tuple[str | bytes | int | float, ...]
@@ -139,7 +139,8 @@ def scripts_called(number: int) -> Iterator[Command]:
     for _ in range(number):
         script = rng.choice(list(Script))
         named = [rng.choice(names) for _ in range(rng.randrange(3))]
-        yield ("EVALSHA", _digest(script), len(named), *named, *(rng.choice(words) for _ in range(rng.randrange(12))))
+        more = [rng.choice(words) for _ in range(rng.randrange(12))]
+        yield ("EVALSHA", lua(script).digest, len(named), *named, *more)
 
 
 async def do(redis: ArqRedis, commands: list[Command]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from arq import ArqRedis
 
-from windfall.errors import BackendUnavailable, NotFound
+from windfall.errors import BackendUnavailable, BrokerDenied, NotFound
 from windfall.keys import BREAKER
 from windfall_worker.guards.breaker import (
     Breaker,
@@ -237,6 +237,37 @@ async def test_a_script_error_is_logged_as_a_bug_and_is_no_outage(
     assert "bug" in record.getMessage()
     assert record.exc_info
     assert not link.down
+
+
+async def test_scripts_that_redis_forgot_are_loaded_again_at_once(redis: ArqRedis) -> None:
+    link = RedisLink(redis)
+    guarded = breaker(link)
+    await succeed(guarded)
+    await redis.script_flush()
+    await trip(guarded)
+    assert not link.down
+    await redis.script_flush()
+    (listed,) = await list_breakers(redis)
+    assert listed.state == "open"
+
+
+async def test_a_user_who_may_not_load_scripts_does_without_and_is_told(
+    redis: ArqRedis, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await redis.script_flush()
+    await redis.execute_command("ACL", "SETUSER", "loads-none", "on", "nopass", "~*", "&*", "+@all", "-script")
+    denied = ArqRedis.from_url(redis_url, username="loads-none", password="any")  # noqa: S106 - it takes any
+    try:
+        link = RedisLink(denied)
+        with caplog.at_level(logging.ERROR):
+            await succeed(breaker(link))
+        assert "permission" in caplog.text
+        assert not link.down
+        with pytest.raises(BrokerDenied, match="worker's user"):
+            await open_breaker(denied, "endpoint")
+    finally:
+        await denied.aclose()
+        await redis.execute_command("ACL", "DELUSER", "loads-none")
 
 
 async def test_a_full_redis_is_an_outage_and_no_bug(redis: ArqRedis, caplog: pytest.LogCaptureFixture) -> None:

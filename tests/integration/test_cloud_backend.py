@@ -15,7 +15,9 @@ from windfall.request import CompletionRequest, Message
 from windfall.result import Delta
 from windfall_worker.backends.base import Call
 from windfall_worker.backends.cloud import CloudBackend
-from windfall_worker.cloud import AnthropicClient, CloudBackendClient, OpenAIClient
+from windfall_worker.cloud.anthropic import AnthropicClient
+from windfall_worker.cloud.client import CloudBackendClient
+from windfall_worker.cloud.openai import OpenAIClient
 
 __all__ = ["fault_server", "model"]
 

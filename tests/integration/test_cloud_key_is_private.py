@@ -14,7 +14,10 @@ from faultserver import FaultServer
 from faultserver.fixtures import fault_server, model
 from windfall.errors import BackendError
 from windfall.telemetry import logs
-from windfall_worker.cloud import AnthropicClient, CallOptions, CloudBackendClient, OpenAIClient
+from windfall_worker.cloud.anthropic import AnthropicClient
+from windfall_worker.cloud.client import CloudBackendClient
+from windfall_worker.cloud.openai import OpenAIClient
+from windfall_worker.cloud.options import CallOptions
 
 __all__ = ["fault_server", "model"]
 

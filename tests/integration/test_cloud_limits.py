@@ -10,9 +10,11 @@ import pytest
 from faultserver import FaultServer
 from faultserver.fixtures import fault_server, model, until
 from windfall.errors import AmbiguousOutcome, BackendError, InvalidResponse, RateLimited
-from windfall_worker.cloud import AnthropicClient, CloudBackendClient, OpenAIClient
 from windfall_worker.cloud.answer_limits import AnswerLimits
+from windfall_worker.cloud.anthropic import AnthropicClient
+from windfall_worker.cloud.client import CloudBackendClient
 from windfall_worker.cloud.completion import ChunkCollector
+from windfall_worker.cloud.openai import OpenAIClient
 
 __all__ = ["fault_server", "model"]
 

@@ -10,7 +10,7 @@ from faultserver import FaultServer
 from faultserver.fixtures import fault_server, model
 from faultserver.http_proxy import Proxy
 from windfall.errors import BackendUnavailable, ConfigError
-from windfall_worker.cloud import OpenAIClient
+from windfall_worker.cloud.openai import OpenAIClient
 
 __all__ = ["fault_server", "model"]
 

@@ -20,7 +20,8 @@ from windfall.errors import (
     RateLimited,
     RequestRejected,
 )
-from windfall_worker.cloud import CallOptions, OpenAIClient
+from windfall_worker.cloud.openai import OpenAIClient
+from windfall_worker.cloud.options import CallOptions
 from windfall_worker.cloud.trip import RETRIED
 from windfall_worker.guards.breaker import CircuitOpen
 

@@ -18,8 +18,11 @@ from windfall.errors import (
     InvalidResponse,
     RateLimited,
 )
-from windfall_worker.cloud import AnthropicClient, CallOptions, CloudBackendClient, OpenAIClient
+from windfall_worker.cloud.anthropic import AnthropicClient
+from windfall_worker.cloud.client import CloudBackendClient
 from windfall_worker.cloud.completion import ChunkCollector
+from windfall_worker.cloud.openai import OpenAIClient
+from windfall_worker.cloud.options import CallOptions
 
 __all__ = ["fault_server", "model"]
 

@@ -17,6 +17,7 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
+    ClusterDownError,
     MasterDownError,
     NoPermissionError,
     NoScriptError,
@@ -49,12 +50,20 @@ REDIS_ERRORS: Final = (RedisError, *OUTAGE)
 
 _DENIALS: Final = (AuthenticationError, AuthorizationError, NoPermissionError)
 
-# Temporary conditions that are not the caller's fault: full memory, a full disk, a replica during a failover, startup,
-# a script that Redis has forgotten in another restart. redis-py has classes for some of them, whose messages lack the
-# code; Redis 6.2 puts the code of a script's error into the message.
-_PASSING_CLASSES: Final = (OutOfMemoryError, ReadOnlyError, MasterDownError, TryAgainError, NoScriptError)
-_PASSING: Final = re.compile(r"\b(OOM|MISCONF|READONLY|LOADING|MASTERDOWN|BUSY|TRYAGAIN|NOREPLICAS)\b")
-
+# Answers of a Redis that is there but cannot serve now: full memory, a full disk, a replica during a failover, a start,
+# a script that a restart has made it forget once more. redis-py has classes for some, whose texts lack the code.
+# Elsewhere the code stands at the beginning of the text or of what redis-py quotes of it in a pipeline; Redis 6.2 has a
+# script's behind a dash in the middle. Nowhere else is it looked for: a text may quote names that people chose.
+_PASSING_CLASSES: Final = (
+    ClusterDownError,
+    MasterDownError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TryAgainError,
+)
+_CODES: Final = "BUSY|CLUSTERDOWN|LOADING|MASTERDOWN|MISCONF|NOREPLICAS|OOM|READONLY|TRYAGAIN"
+_PASSING: Final = re.compile(rf"(^|\W-|caused error: \W*)({_CODES})\b")
 
 _ADDRESS: Final = re.compile(
     r"unix://([^/]*@)?/[^?]|rediss?://([^/]*@)?(\[[0-9a-fA-F:.]+\]|[^/@:]+)(:\d+)?(/\w*)?(\?|$)"
@@ -66,7 +75,7 @@ _URL: Final = re.compile(rf"{_SCHEME}(?:(?!{_SCHEME})\S)+", re.IGNORECASE)
 
 
 def is_passing(exc: Exception) -> bool:
-    """Whether the same call may succeed if it is retried."""
+    """Whether Redis is away, or cannot serve now: the same may succeed when it is tried again."""
     if isinstance(exc, (*OUTAGE, *_PASSING_CLASSES)):
         return True
     return isinstance(exc, RedisError) and bool(_PASSING.search(str(exc)))

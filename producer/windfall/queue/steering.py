@@ -18,13 +18,10 @@ from windfall.queue.row_set import RowSet
 from windfall.queue.submission import deadline_of
 from windfall.result import Attempt
 from windfall.scripts import Script, Step, run_all
-from windfall.wire import decode_job, decode_result, encode_attempts, encode_job
+from windfall.wire import RETRIED, decode_job, decode_result, encode_attempts, encode_job
 
 _UNFINISHED: Final = -2  # an answer of delete.lua
 _PAGE: Final = 500
-
-#: Marks the last attempt before a job was retried; later decisions count attempts from there.
-RETRIED: Final = "run again by hand"
 
 
 async def cancel(redis: ArqRedis, clock: RedisClock, name: str, keep_ms: int) -> int:
@@ -103,7 +100,7 @@ async def _retry_jobs(redis: ArqRedis, clock: RedisClock, ids: list[str]) -> int
 def _marked(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
     if not attempts:
         return ()
-    return (*attempts[:-1], attempts[-1].model_copy(update={"moved_on": RETRIED}))
+    return (*attempts[:-1], attempts[-1].model_copy(update={"moved_on": RETRIED, "retried": True}))
 
 
 def _anew(payload: bytes, now_ms: int, attempts: tuple[Attempt, ...]) -> tuple[int, bytes, bytes, int]:

@@ -1,14 +1,14 @@
 """The atomic steps of the queue protocol: one Lua file each, preceded by `guard.lua` and `common.lua`.
 
 A script is called by its digest. Redis forgets its scripts when it restarts or fails over; the call that notices loads
-it again (https://redis.io/docs/latest/develop/interact/programmability/eval-intro/). A user who may not load scripts,
-such as the documented producer, waits for a worker to do so.
+it again (https://redis.io/docs/latest/develop/interact/programmability/eval-intro/). A user who may not load any, as
+the documented producer, waits for a worker to do so. Scripts that are not the queue's, such as those of a worker's
+guards, are called by the same `run`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,10 +17,12 @@ from importlib.resources import files
 from typing import Any, Final
 
 from arq import ArqRedis
+from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, NoScriptError
 
 from windfall.errors import ScriptsMissing
 from windfall.keys import LUA_NAMES
+from windfall.scripts.lua_script import LuaScript
 
 Arg = str | bytes | int | float
 
@@ -62,32 +64,32 @@ class Step:
 
 
 @cache
-def source(script: Script) -> str:
-    """The full text of a script, as sent to Redis."""
-    folder = files(__name__)
-    parts = ((folder / f"{name}.lua").read_text("utf-8") for name in ("guard", "common", script.value))
-    return LUA_NAMES + "\n".join(parts)
-
-
-@cache
-def _digest(script: Script) -> str:
-    return hashlib.sha1(source(script).encode(), usedforsecurity=False).hexdigest()
+def lua(script: Script) -> LuaScript:
+    """A step of the queue as Redis gets it."""
+    return LuaScript.read(files(__name__), "guard", "common", script.value, before=LUA_NAMES)
 
 
 async def run(
-    redis: ArqRedis, script: Script, keys: Sequence[str], args: Sequence[Arg], *, patience: float = _PATIENCE
+    redis: Redis,
+    script: Script | LuaScript,
+    keys: Sequence[str],
+    args: Sequence[Arg],
+    *,
+    patience: float | None = _PATIENCE,
 ) -> Any:
     """Run one script in one round trip (two when Redis has forgotten it).
 
-    A user who may not load it waits up to `patience` seconds for one who may. Raises `ScriptsMissing`.
+    A user who may not load it waits up to `patience` seconds for another user to do so, then `ScriptsMissing` is
+    raised. With a `patience` of None, for users who should be allowed to load it, Redis' denial is raised at once.
     """
-    client: Any = redis  # redis-py types script arguments as str only
+    client: Any = redis  # redis-py types script arguments as str alone
+    called = lua(script) if isinstance(script, Script) else script
     for _ in range(_LOADS):
         try:
-            return await client.evalsha(_digest(script), len(keys), *keys, *args)
+            return await client.evalsha(called.digest, len(keys), *keys, *args)
         except NoScriptError:
-            await _bring(redis, [script], patience)
-    return await client.evalsha(_digest(script), len(keys), *keys, *args)
+            await _bring(redis, [called], patience)
+    return await client.evalsha(called.digest, len(keys), *keys, *args)
 
 
 async def run_all(redis: ArqRedis, steps: Sequence[Step]) -> list[Any]:
@@ -100,7 +102,7 @@ async def run_all(redis: ArqRedis, steps: Sequence[Step]) -> list[Any]:
         forgotten = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if not forgotten:
             break
-        await _bring(redis, sorted({steps[i].script for i in forgotten}), _PATIENCE)
+        await _bring(redis, [lua(script) for script in sorted({steps[i].script for i in forgotten})], _PATIENCE)
         again = await _pipelined(redis, [steps[i] for i in forgotten])
         for i, answer in zip(forgotten, again, strict=True):
             answers[i] = answer
@@ -108,26 +110,28 @@ async def run_all(redis: ArqRedis, steps: Sequence[Step]) -> list[Any]:
 
 
 async def load_missing(redis: ArqRedis) -> int:
-    """Load every script that Redis lacks; returns how many. Raises Redis' errors, such as a denial."""
-    missing = await _missing(redis, list(Script))
+    """Load every script that Redis does not have; returns how many. Raises what Redis raises, such as a denial."""
+    missing = await _missing(redis, [lua(script) for script in Script])
     for script in missing:
-        await redis.script_load(source(script))
+        await redis.script_load(script.text)
     return len(missing)
 
 
-async def _missing(redis: ArqRedis, scripts: Sequence[Script]) -> list[Script]:
-    there = await redis.script_exists(*map(_digest, scripts))
+async def _missing(redis: Redis, scripts: Sequence[LuaScript]) -> list[LuaScript]:
+    there = await redis.script_exists(*(script.digest for script in scripts))
     return [script for script, known in zip(scripts, there, strict=True) if not known]
 
 
-async def _bring(redis: ArqRedis, scripts: Sequence[Script], patience: float) -> None:
-    """Load these scripts, or wait until another user has loaded them."""
+async def _bring(redis: Redis, scripts: Sequence[LuaScript], patience: float | None) -> None:
+    """Load these scripts, or wait until another user has."""
     loop = asyncio.get_running_loop()
-    give_up = loop.time() + patience
     try:
         for script in scripts:
-            await redis.script_load(source(script))
+            await redis.script_load(script.text)
     except NoPermissionError as denied:
+        if patience is None:
+            raise
+        give_up = loop.time() + patience
         while await _missing(redis, scripts):
             if loop.time() >= give_up:
                 raise ScriptsMissing(
@@ -141,6 +145,6 @@ async def _pipelined(redis: ArqRedis, steps: Sequence[Step]) -> list[Any]:
     client: Any = redis
     async with client.pipeline(transaction=False) as pipe:
         for step in steps:
-            pipe.evalsha(_digest(step.script), len(step.keys), *step.keys, *step.args)
+            pipe.evalsha(lua(step.script).digest, len(step.keys), *step.keys, *step.args)
         answers: list[Any] = await pipe.execute(raise_on_error=False)
         return answers

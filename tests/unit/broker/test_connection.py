@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.exceptions import ClusterDownError, NoScriptError, OutOfMemoryError, ReadOnlyError, ResponseError
 
 from windfall.broker.connection import connect, is_passing, redact, without_passwords
 from windfall.errors import BrokerUnavailable, ConfigError
@@ -77,6 +77,15 @@ async def test_an_address_where_nobody_answers_is_an_outage_and_no_mistake(url: 
         (ResponseError("Error running script: -OOM command not allowed"), True),
         (ResponseError("MISCONF Errors writing to the AOF file"), True),
         (NoScriptError("No matching script"), True),
+        (ClusterDownError("Hash slot not served"), True),  # type: ignore[no-untyped-call]  # redis-py's has no types
+        (ResponseError("CLUSTERDOWN The cluster is down"), True),
+        (ResponseError("NOREPLICAS Not enough good replicas to write."), True),
+        (ResponseError("Error running script (call to f_1): @user_script:5: -BUSY Redis is busy"), True),
+        (ResponseError("Command # 1 (SET k v) of pipeline caused error: ('MISCONF Errors writing',)"), True),
+        (ResponseError("Command # 1 (SET OOM v) of pipeline caused error: ('WRONGTYPE Operation',)"), False),
+        (ResponseError("BUSYGROUP Consumer Group name already exists"), False),
+        (ResponseError("no such lane: BUSY"), False),
+        (ResponseError("no such lane: llama-OOM"), False),
         (ResponseError("no such lane: BEDROOM"), False),
         (ResponseError("Error running script: attempt to index a nil value"), False),
         (ValueError("OOM"), False),

@@ -10,7 +10,9 @@ import pytest
 from pydantic import SecretStr
 
 from windfall.errors import BackendUnavailable, ConfigError, RequestRejected
-from windfall_worker.cloud import AnthropicClient, CloudBackendClient, OpenAIClient
+from windfall_worker.cloud.anthropic import AnthropicClient
+from windfall_worker.cloud.client import CloudBackendClient
+from windfall_worker.cloud.openai import OpenAIClient
 
 KEY = "sk-very-secret-0123456789"
 BOTH = pytest.mark.parametrize("protocol", [OpenAIClient, AnthropicClient])

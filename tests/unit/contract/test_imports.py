@@ -15,3 +15,13 @@ def test_importing_windfall_and_its_command_line_loads_no_worker_no_http_and_no_
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_what_the_command_line_takes_from_the_worker_loads_no_http() -> None:
+    program = (
+        "import sys, windfall_worker.cloud.key_origins, windfall_worker.guards.circuit, windfall_worker.settings\n"
+        "import windfall_worker.guards.cooldown\n"
+        "print(sorted({'httpx', 'pybreaker', 'mlx', 'windfall_worker.cloud.client'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

@@ -52,6 +52,15 @@ def test_a_ledger_survives_the_wire() -> None:
     assert decode_attempts(encode_attempts(RESULT.attempts)) == RESULT.attempts
 
 
+def test_what_an_older_version_marked_in_words_alone_is_understood() -> None:
+    old = b'[{"backend":"mlx","started_at":1.5,"outcome":"failed","moved_on":"run again by hand"}]'
+    (attempt,) = decode_attempts(old)
+    assert attempt.retried
+    assert b'"retried":true' in encode_attempts((attempt,))
+    data = encode_result(RESULT.model_copy(update={"attempts": (attempt.model_copy(update={"retried": False}),)}), "l")
+    assert decode_result(data).attempts == (attempt,)
+
+
 def test_stock_arqs_own_serialisation_reads_and_writes_the_same_messages() -> None:
     job = serialize_job("complete", (request(),), {}, None, 5, serializer=job_serializer)
     assert decode_job(job).request == request()

@@ -17,15 +17,14 @@ from windfall.errors import (
     RateLimited,
     RequestRejected,
 )
-from windfall.queue.steering import RETRIED
 from windfall.result import Attempt, ErrorInfo
 from windfall_worker.jobs.decide import Decision, Fail, Fallback, Policy, Requeue, Retry, Snooze, decide, tries_spent
 
 
-def attempt(outcome: str = "failed", kind: str = "backend_unavailable", moved_on: str | None = None) -> Attempt:
+def attempt(outcome: str = "failed", kind: str = "backend_unavailable", *, retried: bool = False) -> Attempt:
     error = ErrorInfo(type=kind, message="")
     return Attempt.model_validate(
-        {"backend": "mlx", "started_at": 0.0, "outcome": outcome, "error": error, "moved_on": moved_on}
+        {"backend": "mlx", "started_at": 0.0, "outcome": outcome, "error": error, "retried": retried}
     )
 
 
@@ -98,7 +97,7 @@ def test_an_ambiguous_outcome_fails_the_job_that_asked_for_it(*, more: bool) -> 
 def test_only_failed_attempts_since_the_last_retry_by_hand_are_spent() -> None:
     history = [
         attempt(),
-        attempt(moved_on=RETRIED),
+        attempt(retried=True),
         attempt("lost"),
         attempt("cancelled"),
         attempt(kind="rate_limited"),

@@ -91,6 +91,11 @@ def test_a_module_imports_from_its_own_layer_and_those_below(module: str) -> Non
     assert above == []
 
 
+@pytest.mark.parametrize("module", [name for name in sorted(MODULES) if name.startswith("windfall_worker.jobs.")])
+def test_one_job_is_run_without_what_a_producer_does(module: str) -> None:
+    assert [found for found in imports(MODULES[module]) if layer(found) == "windfall.queue"] == []
+
+
 @pytest.mark.parametrize("folder", sorted({path.parent for path in MODULES.values()}), ids=lambda path: path.name)
 def test_a_folder_says_in_one_line_what_lives_there(folder: Path) -> None:
     said = ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))

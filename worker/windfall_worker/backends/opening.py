@@ -21,7 +21,7 @@ from windfall_worker.guards.breaker import Breaker, RedisLink
 from windfall_worker.settings import BUILT_IN, ModelSettings, ProviderSettings, WorkerSettings
 
 if TYPE_CHECKING:
-    from windfall_worker.cloud import CloudBackendClient
+    from windfall_worker.cloud.client import CloudBackendClient
 
 #: Seconds that an engine which has just died is left alone. Then one job goes first, so that an engine that dies of
 #: everything does not go through a whole lane. sharing.py finds out which job kills engines.
@@ -101,8 +101,9 @@ def _clients(settings: WorkerSettings, redis: ArqRedis, stack: AsyncExitStack) -
 
 
 def _client(provider: ProviderSettings, link: RedisLink) -> CloudBackendClient:
-    from windfall_worker.cloud import AnthropicClient, OpenAIClient  # noqa: PLC0415 - only where a mapping needs it
-    from windfall_worker.cloud.answer_limits import AnswerLimits  # noqa: PLC0415 - the same
+    from windfall_worker.cloud.answer_limits import AnswerLimits  # noqa: PLC0415 - only where a mapping needs it
+    from windfall_worker.cloud.anthropic import AnthropicClient  # noqa: PLC0415 - the same
+    from windfall_worker.cloud.openai import OpenAIClient  # noqa: PLC0415 - the same
 
     protocol = AnthropicClient if provider.protocol == "anthropic" else OpenAIClient
     return protocol(

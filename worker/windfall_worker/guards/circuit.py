@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Literal, NamedTuple, cast
 
 from redis.asyncio import Redis
@@ -16,18 +15,19 @@ from redis.exceptions import NoPermissionError
 from windfall.broker.connection import REDIS_ERRORS
 from windfall.errors import BrokerDenied, BrokerError, BrokerUnavailable, NotFound
 from windfall.keys import BREAKER, BREAKERS, FAILURES_SUFFIX
+from windfall.scripts import run
+from windfall.scripts.lua_script import LuaScript
 from windfall_worker.guards.redis_link import RedisLink
+from windfall_worker.guards.scripts import guard_script
 
 State = Literal["closed", "open", "half-open"]
 Event = Literal["admit", "success", "failure", "release", "renew", "look", "set"]
 
-_FOLDER = Path(__file__).parent / "scripts"
-_PRELUDE = (_FOLDER / "breaker_prelude.lua").read_text()
-_SCRIPTS: Final[dict[Event, str]] = {
-    event: _PRELUDE + (_FOLDER / f"breaker_{event}.lua").read_text()
-    for event in ("admit", "success", "failure", "release", "renew", "look", "set")
+_SCRIPTS: Final[dict[Event, LuaScript]] = {
+    event: guard_script("breaker_prelude", f"breaker_{event}")
+    for event in ("success", "failure", "release", "renew", "look", "set")
 }
-_SCRIPTS["admit"] = (_FOLDER / "breaker_closed.lua").read_text() + _SCRIPTS["admit"]
+_SCRIPTS["admit"] = guard_script("breaker_closed", "breaker_prelude", "breaker_admit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ async def _set(redis: Redis, name: str, state: State, seconds: float) -> None:
 async def _ask(redis: Redis, event: Event, name: str, *, token: str = "", seconds: float = 0.0) -> Verdict:
     # A window of 0 stands for the window that the breaker's workers use.
     arguments = (name, token, 0, 0, 0, _ms(seconds), 0)
-    return _verdict(await redis.register_script(_SCRIPTS[event])(keys=_keys(name), args=arguments))
+    return _verdict(await run(redis, _SCRIPTS[event], _keys(name), arguments, patience=None))
 
 
 async def _names(redis: Redis) -> list[str]:

@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Final, cast
 
 from redis.asyncio import Redis
 
 from windfall.keys import COOLDOWN
 from windfall_worker.guards.redis_link import RedisLink
+from windfall_worker.guards.scripts import guard_script
 
 #: Seconds of cool-down after a 429 that names no time.
 UNNAMED: Final = 5.0
 #: Seconds; a longer time is reduced to this, so that a garbled header cannot close an endpoint for a year.
 LONGEST: Final = 86_400.0
 
-_SCRIPTS = Path(__file__).parent / "scripts"
-_START = (_SCRIPTS / "cooldown_start.lua").read_text()
-_LEFT = (_SCRIPTS / "cooldown_left.lua").read_text()
+_START = guard_script("cooldown_start")
+_LEFT = guard_script("cooldown_left")
 
 
 class Cooldown:

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from redis.asyncio import Redis
-from redis.commands.core import AsyncScript
-from redis.exceptions import (
-    OutOfMemoryError,
-    ReadOnlyError,
-    ResponseError,
-)
+from redis.exceptions import RedisError, ResponseError
 
-from windfall.broker.connection import REDIS_ERRORS
+from windfall.broker.connection import OUTAGE, is_passing
+from windfall.scripts import run
+from windfall.scripts.lua_script import LuaScript
 
 logger = logging.getLogger(__name__)
-
-#: Errors of a Redis that is reachable but cannot serve at the moment. Redis 7 begins its answer with the word; Redis 6
-#: puts it after a dash within "Error running script", for which redis-py has no exception of its own.
-_UNABLE: Final = re.compile(r"(^|-)(BUSY|CLUSTERDOWN|LOADING|MASTERDOWN|MISCONF|NOREPLICAS|OOM|READONLY|TRYAGAIN)\b")
 
 
 class RedisLink:
@@ -40,7 +32,6 @@ class RedisLink:
         self._redis = redis
         self._patience = patience
         self._pause = pause
-        self._scripts: dict[str, AsyncScript] = {}
         self._ask_again_at = 0.0
         self._down = False
 
@@ -49,7 +40,7 @@ class RedisLink:
         """Whether the last call did not reach Redis."""
         return self._down
 
-    async def call(self, script: str, keys: Sequence[str], args: Sequence[str | int | float]) -> Any | None:
+    async def call(self, script: LuaScript, keys: Sequence[str], args: Sequence[str | int | float]) -> Any | None:
         """Run a script. None: Redis cannot be used now, or the script has a bug (which is then in the log)."""
         now = time.monotonic()
         if self._down:
@@ -58,9 +49,9 @@ class RedisLink:
             # One caller finds out whether Redis is back; the others do not wait for it.
             self._ask_again_at = now + self._patience + self._pause
         try:
-            answer = await self._ask(self._script(script), keys, args)
-        except REDIS_ERRORS as exc:
-            if _is_script_error(exc):
+            answer = await self._ask(script, keys, args)
+        except (RedisError, *OUTAGE) as exc:
+            if isinstance(exc, ResponseError) and not is_passing(exc):
                 logger.exception(
                     "a script on Redis failed: this is a bug, or a permission is missing; continuing without it"
                 )
@@ -72,31 +63,19 @@ class RedisLink:
             logger.warning("Redis answers again: breakers, cool-downs and the retry budget are shared again")
         return answer
 
-    async def _ask(self, script: AsyncScript, keys: Sequence[str], args: Sequence[str | int | float]) -> Any:
+    async def _ask(self, script: LuaScript, keys: Sequence[str], args: Sequence[str | int | float]) -> Any:
         task = asyncio.current_task()
         cancellations = task.cancelling() if task else 0
         async with asyncio.timeout(self._patience):
-            answer = await script(keys=keys, args=args)
+            answer = await run(self._redis, script, keys, args, patience=None)
         if task and task.cancelling() > cancellations:
             # With a socket_timeout, redis-py writes through asyncio.wait_for, and Python 3.11's wait_for loses a
             # cancellation that arrives just as it ends: without this the call would continue.
             raise asyncio.CancelledError
         return answer
 
-    def _script(self, text: str) -> AsyncScript:
-        script = self._scripts.get(text)
-        if script is None:
-            script = self._scripts[text] = self._redis.register_script(text)
-        return script
-
     def _lost(self, exc: Exception) -> None:
         self._ask_again_at = time.monotonic() + self._pause
         if not self._down:
             self._down = True
             logger.warning("Redis does not answer (%s): this process decides on its own", type(exc).__name__)
-
-
-def _is_script_error(exc: Exception) -> bool:
-    if isinstance(exc, (OutOfMemoryError, ReadOnlyError)):
-        return False
-    return isinstance(exc, ResponseError) and not _UNABLE.search(str(exc))

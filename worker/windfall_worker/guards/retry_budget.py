@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from windfall.keys import RETRIES
 from windfall_worker.guards.redis_link import RedisLink
+from windfall_worker.guards.scripts import guard_script
 
-_TAKE = (Path(__file__).parent / "scripts" / "budget_take.lua").read_text()
+_TAKE = guard_script("budget_take")
 
 
 class RetryBudget:

@@ -17,7 +17,6 @@ from windfall.errors import (
     MalformedRequest,
     RateLimited,
 )
-from windfall.queue.steering import RETRIED
 from windfall.result import Attempt
 
 
@@ -125,6 +124,6 @@ def tries_spent(history: Sequence[Attempt]) -> int:
     for attempt in history:
         if attempt.outcome in ("failed", "ambiguous") and not (attempt.error and attempt.error.type in LATER):
             spent[attempt.backend] += 1
-        if attempt.moved_on == RETRIED:
+        if attempt.retried:
             spent.clear()
     return max(spent.values(), default=0)

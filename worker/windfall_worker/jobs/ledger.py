@@ -57,9 +57,12 @@ class Ledger:
         self.note(guarded, started, outcome=outcome, error=info, request_id=error.request_id)
 
     def _drop_refusal(self, backend: str, kind: str) -> None:
-        """Drop this backend's last refusal if only refusals followed it: the ledger must not grow with each of them."""
+        """Drop this backend's last refusal if only refusals followed it: the ledger must not grow with each of them.
+
+        One after which the job was run again by hand stays: tries are counted from there.
+        """
         for index, attempt in reversed(list(enumerate(self._attempts))):
-            if attempt.error is None or attempt.error.type not in LATER:
+            if attempt.retried or attempt.error is None or attempt.error.type not in LATER:
                 return
             if (attempt.backend, attempt.error.type) == (backend, kind):
                 del self._attempts[index]

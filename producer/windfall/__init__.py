@@ -11,7 +11,9 @@ from windfall.errors import (
     BrokerUnavailable,
     CompletionFailed,
     ConfigError,
+    IdTaken,
     InvalidRequest,
+    NotConnected,
     NotFound,
     Unfinished,
     WaitTimeout,
@@ -19,8 +21,31 @@ from windfall.errors import (
 )
 from windfall.limits import Limits
 from windfall.producer import Producer
-from windfall.request import CompletionRequest, Message, Route
-from windfall.result import Attempt, Completion, CompletionResult, Delta, ErrorInfo, JobState, Usage
+from windfall.queue.dead import DeadLetter
+from windfall.queue.fleet import FleetStatus, LaneStatus, ServedModel, WorkerStatus
+from windfall.request import (
+    CompletionRequest,
+    FunctionCall,
+    ImagePart,
+    ImageURL,
+    Message,
+    Route,
+    StreamOptions,
+    TextPart,
+    ToolCall,
+)
+from windfall.result import (
+    Attempt,
+    Completion,
+    CompletionResult,
+    Delta,
+    ErrorInfo,
+    JobState,
+    Timings,
+    TokenLogprob,
+    TopLogprob,
+    Usage,
+)
 from windfall.row import InvalidRow
 
 __all__ = [
@@ -39,18 +64,34 @@ __all__ = [
     "CompletionRequest",
     "CompletionResult",
     "ConfigError",
+    "DeadLetter",
     "Delta",
     "ErrorInfo",
+    "FleetStatus",
+    "FunctionCall",
+    "IdTaken",
+    "ImagePart",
+    "ImageURL",
     "InvalidRequest",
     "InvalidRow",
     "JobState",
+    "LaneStatus",
     "Limits",
     "Message",
+    "NotConnected",
     "NotFound",
     "Producer",
     "Route",
+    "ServedModel",
+    "StreamOptions",
+    "TextPart",
+    "Timings",
+    "TokenLogprob",
+    "ToolCall",
+    "TopLogprob",
     "Unfinished",
     "Usage",
     "WaitTimeout",
     "WindfallError",
+    "WorkerStatus",
 ]

@@ -16,6 +16,7 @@
     │   └── BatchDiffers          the batch with this id has different rows
     ├── NotFound                  no job or batch has this id
     ├── Unfinished                a batch cannot be deleted while it is running
+    ├── NotConnected              a Producer is used outside of `async with` (also a RuntimeError)
     ├── WaitTimeout               no result within the given time (also a TimeoutError)
     ├── CompletionFailed          a job ended without a completion; carries its result
     └── BackendError              one attempt failed; `type` is what the ledger records
@@ -125,6 +126,10 @@ class Unfinished(WindfallError):
 
 class NotFound(WindfallError):
     """No job or batch has this id, or its results have expired."""
+
+
+class NotConnected(WindfallError, RuntimeError):
+    """A `Producer` has no connection: it is used before its `async with` block was entered, or after its end."""
 
 
 class WaitTimeout(WindfallError, TimeoutError):

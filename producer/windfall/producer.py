@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
@@ -16,7 +17,7 @@ from windfall.batch import BatchStatus
 from windfall.broker.announcements import Announcements
 from windfall.broker.clock import RedisClock
 from windfall.broker.connection import connect, disconnect, translated
-from windfall.errors import BatchCancelled, BatchFull, IdTaken, InvalidRequest, WaitTimeout
+from windfall.errors import BatchCancelled, BatchFull, IdTaken, InvalidRequest, NotConnected, WaitTimeout
 from windfall.limits import DEFAULT_LIMITS, Limits
 from windfall.queue import dead, downloading, pausing, reading, steering
 from windfall.queue.dead import DeadLetter
@@ -41,12 +42,23 @@ Order = Literal["completion", "input"]
 Target = Literal["lane", "batch", "worker"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """What a producer has between entering and leaving its `async with` block."""
+
+    redis: ArqRedis
+    clock: RedisClock
+    announcements: Announcements
+    housekeeping: Housekeeping
+
+
 class Producer:
     """Enqueues requests and reads their results, from any machine that reaches the Redis.
 
     `redis` is a URL, or the caller's own `ArqRedis`, which the caller then closes. `keep` is the number of seconds for
     which batches and their results are kept after their end (0 = forever); `limits` bounds what is accepted. Every
-    method raises `BrokerUnavailable`, `BrokerDenied` or `BrokerFull` when Redis fails to do its part.
+    method raises `BrokerUnavailable`, `BrokerDenied` or `BrokerFull` when Redis fails to do its part, and `NotConnected`
+    outside `async with`.
 
         async with Producer("redis://mini.local:6379") as producer:
             job_id = await producer.enqueue(CompletionRequest(model="small", messages=[...]))
@@ -57,13 +69,12 @@ class Producer:
         self._given = redis
         self._keep_ms = round(keep * 1000)
         self._limits = limits
-        self._connected: ArqRedis | None = None
+        self._entered: _Session | None = None
 
     async def __aenter__(self) -> Self:
-        self._connected = await connect(self._given) if isinstance(self._given, str) else self._given
-        self._clock = RedisClock(self._connected)
-        self._announcements = Announcements(self._connected)
-        self._housekeeping = Housekeeping(self._connected, self._clock, self._keep_ms)
+        redis = await connect(self._given) if isinstance(self._given, str) else self._given
+        clock = RedisClock(redis)
+        self._entered = _Session(redis, clock, Announcements(redis), Housekeeping(redis, clock, self._keep_ms))
         return self
 
     async def __aexit__(
@@ -72,13 +83,29 @@ class Producer:
         await self._announcements.close()
         if isinstance(self._given, str):
             await disconnect(self._redis)
-        self._connected = None
+        self._entered = None
+
+    @property
+    def _session(self) -> _Session:
+        if self._entered is None:
+            raise NotConnected("this Producer has no connection: use it inside `async with Producer(…) as producer:`")
+        return self._entered
 
     @property
     def _redis(self) -> ArqRedis:
-        if self._connected is None:
-            raise RuntimeError("a Producer is used inside `async with Producer(…) as producer:`")
-        return self._connected
+        return self._session.redis
+
+    @property
+    def _clock(self) -> RedisClock:
+        return self._session.clock
+
+    @property
+    def _announcements(self) -> Announcements:
+        return self._session.announcements
+
+    @property
+    def _housekeeping(self) -> Housekeeping:
+        return self._session.housekeeping
 
     async def enqueue(self, request: CompletionRequest) -> str:
         """Enqueue one request; returns its job id. Raises `InvalidRequest` if it is larger than the limit."""
@@ -298,7 +325,7 @@ class Producer:
 
     @property
     def redis(self) -> ArqRedis:
-        """The connection itself, for anything this class does not offer. Raises `RuntimeError` outside `async with`."""
+        """The connection itself, for anything this class does not offer. Raises `NotConnected` outside `async with`."""
         return self._redis
 
     async def info(self) -> dict[str, Any]:

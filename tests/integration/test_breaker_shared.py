@@ -255,7 +255,8 @@ async def test_a_user_who_may_not_load_scripts_does_without_and_is_told(
     redis: ArqRedis, redis_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     await redis.script_flush()
-    await redis.execute_command("ACL", "SETUSER", "loads-none", "on", "nopass", "~*", "&*", "+@all", "-script")
+    client: Any = redis
+    await client.execute_command("ACL", "SETUSER", "loads-none", "on", "nopass", "~*", "&*", "+@all", "-script")
     denied = ArqRedis.from_url(redis_url, username="loads-none", password="any")  # noqa: S106 - it takes any
     try:
         link = RedisLink(denied)
@@ -267,7 +268,7 @@ async def test_a_user_who_may_not_load_scripts_does_without_and_is_told(
             await open_breaker(denied, "endpoint")
     finally:
         await denied.aclose()
-        await redis.execute_command("ACL", "DELUSER", "loads-none")
+        await client.execute_command("ACL", "DELUSER", "loads-none")
 
 
 async def test_a_full_redis_is_an_outage_and_no_bug(redis: ArqRedis, caplog: pytest.LogCaptureFixture) -> None:

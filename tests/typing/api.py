@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from typing import assert_type
+from typing import Any, assert_type
+
+from arq import ArqRedis
 
 from windfall import (
     BatchState,
     BatchStatus,
     CompletionRequest,
     CompletionResult,
+    DeadLetter,
     Delta,
+    FleetStatus,
     JobState,
+    LaneStatus,
     Limits,
     Message,
     Producer,
     Route,
+    ServedModel,
     Usage,
+    WorkerStatus,
 )
 
 
@@ -34,11 +41,12 @@ async def more_rows() -> AsyncIterator[CompletionRequest]:
 
 
 async def use(url: str) -> None:
-    """Every method of `Producer`."""
+    """Every public method of `Producer`; a test compares."""
     async with Producer(url, keep=3600, limits=Limits(batch_rows=1000)) as producer:
         assert_type(producer, Producer)
         job_id = await producer.enqueue(next(rows()))
         assert_type(job_id, str)
+        assert_type(await producer.state(job_id), JobState)
         assert_type(await producer.result(job_id), CompletionResult | None)
         result = await producer.wait(job_id, timeout=60)
         assert_type(result, CompletionResult)
@@ -49,6 +57,7 @@ async def use(url: str) -> None:
         batch = await producer.enqueue_batch(more_rows(), batch_id="b", metadata={"owner": "ann"}, keep=0, deadline=9)
         assert_type(batch, BatchStatus)
         assert_type(batch.state, BatchState)
+        assert_type(await producer.batch(batch.id), BatchStatus)
         assert_type(batch.eta, float | None)
         async for each in producer.results(batch.id, after="0"):
             assert_type(each, CompletionResult)
@@ -68,3 +77,15 @@ async def use(url: str) -> None:
         assert_type(batch.paused, bool)
         assert_type(await producer.failures(batch.id), tuple[str, Counter[str]])
         await producer.delete(batch.id, cancel=True)
+        async for letter in producer.dead_letters():
+            assert_type(letter, DeadLetter)
+        letter = await producer.dead_letter(job_id)
+        assert_type((letter.request, letter.result), tuple[CompletionRequest, CompletionResult])
+        assert_type(await producer.purge([job_id]), int)
+        fleet = await producer.fleet()
+        assert_type(fleet, FleetStatus)
+        assert_type(fleet.lanes, tuple[LaneStatus, ...])
+        assert_type(fleet.workers, tuple[WorkerStatus, ...])
+        assert_type(fleet.workers[0].models, tuple[ServedModel, ...])
+        assert_type(await producer.info(), dict[str, Any])
+        assert_type(producer.redis, ArqRedis)

@@ -28,8 +28,8 @@ from windfall.queue.submission import Submission, enqueue_one
 from windfall.request import CompletionRequest, Route
 from windfall.result import CompletionResult, Delta, JobState
 from windfall.row import Row
+from windfall.runtime.tasks import wait_for
 from windfall.scripts import Arg, Script, run
-from windfall.tasks import wait_for
 from windfall.telemetry.tracing import enqueueing
 
 #: The default number of seconds for which batches are kept after their end: 7 days.

@@ -23,8 +23,8 @@ from windfall.fingerprint import fingerprint
 from windfall.producer import Producer
 from windfall.request import CompletionRequest
 from windfall.result import Attempt, Completion, CompletionResult, ErrorInfo, JobState, Timings
+from windfall.runtime.tasks import cancel_all
 from windfall.scripts import Arg, Script, run
-from windfall.tasks import cancel_all
 from windfall.wire import decode_job, encode_result
 
 Answer = Callable[[CompletionRequest], "str | Completion"]

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from windfall import BrokerUnavailable, CompletionResult, Producer, keys
 from windfall.broker.connection import OUTAGE
-from windfall.tasks import cancel_all
+from windfall.runtime.tasks import cancel_all
 
 STATES = (b"queued", b"running", b"completed", b"failed", b"cancelled", b"expired")
 

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from faults.invariants import Tally, Watch, finished
 from faults.mischief import MISCHIEF, Victims
 from windfall import Producer, keys
-from windfall.tasks import cancel_all
+from windfall.runtime.tasks import cancel_all
 
 WORKERS = 3
 #: Rows for every second of faults: about half of what three workers with eight slots of 0.5 s can do undisturbed.

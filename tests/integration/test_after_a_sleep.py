@@ -10,9 +10,9 @@ import pytest
 from arq import ArqRedis
 
 from helpers.protocol import LANE
-from windfall.boottime import boottime
 from windfall.broker.clock import RedisClock
-from windfall.tasks import cancel_all, wait_for
+from windfall.runtime.boottime import boottime
+from windfall.runtime.tasks import cancel_all, wait_for
 from windfall_worker.backends.capacity import Capacity
 from windfall_worker.control import Gate
 from windfall_worker.jobs.context import WorkerContext

@@ -18,7 +18,7 @@ from helpers.support import eventually, let_jobs_wait_behind_one, request, reque
 from windfall import BrokerFull, CompletionFailed, CompletionResult, JobState, Producer, keys
 from windfall.batch import BatchState
 from windfall.embedded.broker import free_port, redis_server
-from windfall.tasks import cancel_all
+from windfall.runtime.tasks import cancel_all
 from windfall.wire import JobMessage, decode_job, encode_job, job_deserializer, job_serializer
 from windfall_worker.backends.simulated import SimulatedBackend
 from windfall_worker.main import run_worker

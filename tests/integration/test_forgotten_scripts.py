@@ -12,8 +12,8 @@ from arq import ArqRedis
 from helpers.protocol import LANE, answer, claim_client
 from helpers.support import eventually, request
 from windfall import JobState, Producer
+from windfall.runtime.tasks import cancel_all
 from windfall.scripts import Arg, Script, Step, run
-from windfall.tasks import cancel_all
 from windfall_worker.queue.outbox import Outbox, PendingStep
 from windfall_worker.recorder import SILENT
 

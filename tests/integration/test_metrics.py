@@ -23,7 +23,7 @@ from windfall.broker.clock import RedisClock
 from windfall.embedded.broker import free_port
 from windfall.errors import BackendUnavailable
 from windfall.result import Completion
-from windfall.tasks import cancel_all
+from windfall.runtime.tasks import cancel_all
 from windfall_worker.backends.capacity import Capacity
 from windfall_worker.backends.routing import GuardedBackend, ModelBackends
 from windfall_worker.backends.simulated import SimulatedBackend

@@ -20,7 +20,7 @@ from arq.worker import Function
 from windfall.broker.announcements import Announcements
 from windfall.keys import CHANNEL_WAKE, CHANNEL_WORKER
 from windfall.result import CompletionResult
-from windfall.tasks import cancel_all, wait_for
+from windfall.runtime.tasks import cancel_all, wait_for
 from windfall_worker.control import Gate
 from windfall_worker.jobs.complete import complete
 from windfall_worker.jobs.context import WorkerContext

@@ -14,7 +14,7 @@ from structlog.contextvars import bound_contextvars
 from windfall.broker.clock import RedisClock
 from windfall.broker.connection import connect, disconnect
 from windfall.queue.housekeeping import Housekeeping
-from windfall.tasks import cancel_all
+from windfall.runtime.tasks import cancel_all
 from windfall_worker.backends.opening import LocalBackend, local_backend, open_backends
 from windfall_worker.citizen.machine import Machine, this_machine
 from windfall_worker.citizen.watchers import watch_machine

@@ -11,7 +11,7 @@ from typing import Any, Final
 from arq import ArqRedis
 
 from windfall.broker.connection import REDIS_ERRORS
-from windfall.tasks import cancel_all
+from windfall.runtime.tasks import cancel_all
 
 #: Seconds between attempts to reconnect.
 _RECONNECT_DELAY: Final = 0.25

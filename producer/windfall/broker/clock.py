@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from arq import ArqRedis
 
-from windfall.boottime import boottime
+from windfall.runtime.boottime import boottime
 
 #: Seconds for which the machine's clock extrapolates a reading; it drifts by less than a millisecond.
 _FRESH: Final = 30.0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from windfall.checks.finding import Finding
 from windfall.embedded.broker import HOW_TO_INSTALL, find_redis_server
 from windfall.errors import ConfigError
-from windfall.extras import DISTRIBUTION, NO_WORKER
+from windfall.runtime.extras import DISTRIBUTION, NO_WORKER
 from windfall.service.choice import service_manager
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from windfall.cli import batches, breaker, dead, demo, doctor, fleet, pause, pol
 from windfall.cli.screen.console import complain, say
 from windfall.cli.session import Terminated
 from windfall.errors import WindfallError
-from windfall.extras import DISTRIBUTION
+from windfall.runtime.extras import DISTRIBUTION
 
 FAILED: Final = 1
 USAGE: Final = 2

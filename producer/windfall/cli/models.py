@@ -13,7 +13,7 @@ from windfall.cli.screen.console import named_number
 from windfall.config.settings import Settings
 from windfall.errors import ConfigError
 from windfall.explain import explain, vocabulary
-from windfall.extras import NO_WORKER
+from windfall.runtime.extras import NO_WORKER
 
 if TYPE_CHECKING:
     from windfall_worker.settings import ModelSettings, ProviderSettings, WorkerSettings

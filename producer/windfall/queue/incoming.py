@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final, Protocol
 
 from windfall.row import Row
-from windfall.tasks import cancel_all, wait_for
+from windfall.runtime.tasks import cancel_all, wait_for
 
 #: Rows read ahead; each may be as large as the limit allows.
 _AHEAD: Final = 16

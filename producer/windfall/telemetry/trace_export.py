@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 from windfall.config.settings import otlp_protocol, traces_exporters
 from windfall.errors import ConfigError
-from windfall.extras import how_to_install
+from windfall.runtime.extras import how_to_install
 
 logger = logging.getLogger("windfall.traces")
 

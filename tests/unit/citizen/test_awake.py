@@ -14,7 +14,7 @@ import pytest
 
 from helpers.processes import environment
 from helpers.support import eventually
-from windfall.tasks import cancel_all
+from windfall.runtime.tasks import cancel_all
 from windfall_worker.citizen import awake
 from windfall_worker.citizen.awake import Awake, awake_command
 from windfall_worker.citizen.macos import output_of

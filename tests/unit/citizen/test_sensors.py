@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from helpers.support import eventually
-from windfall.tasks import cancel_all
+from windfall.runtime.tasks import cancel_all
 from windfall_worker.citizen.linux import LinuxSensors
 from windfall_worker.citizen.machine import this_machine
 from windfall_worker.citizen.macos import MacSensors, output_of

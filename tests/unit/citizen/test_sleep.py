@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from helpers.support import eventually
-from windfall.tasks import cancel_all
+from windfall.runtime.tasks import cancel_all
 from windfall_worker.citizen.iokit import (
     CAN_SLEEP,
     HAS_POWERED_ON,

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from windfall.tasks import wait_for
+from windfall.runtime.tasks import wait_for
 from windfall_worker.engine import link
 from windfall_worker.engine.link import EngineLink
 from windfall_worker.engine.protocol import Load

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import windfall
-from windfall.extras import DISTRIBUTION
+from windfall.runtime.extras import DISTRIBUTION
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".github").rglob("*.md")])

@@ -14,6 +14,7 @@ PACKAGES = {"windfall": ROOT / "producer" / "windfall", "windfall_worker": ROOT 
 #: From the bottom to the top. What stands in the same line may import from each other; `windfall` and
 #: `windfall_worker` are the modules of these folders themselves that no other line names.
 LAYERS = (
+    ("windfall.runtime",),
     ("windfall",),
     ("windfall.scripts",),
     ("windfall.broker",),

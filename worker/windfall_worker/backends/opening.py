@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from arq import ArqRedis
 
 from windfall.errors import ConfigError
-from windfall.extras import how_to_install
+from windfall.runtime.extras import how_to_install
 from windfall_worker.backends.base import Backend
 from windfall_worker.backends.capacity import Capacity
 from windfall_worker.backends.routing import GuardedBackend, ModelBackends

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from windfall.tasks import cancel_all
+from windfall.runtime.tasks import cancel_all
 from windfall_worker.control import Steerable, Who
 
 logger = logging.getLogger("windfall.citizen")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from windfall.boottime import boottime
+from windfall.runtime.boottime import boottime
 
 logger = logging.getLogger("windfall.citizen")
 

@@ -13,7 +13,7 @@ from arq import ArqRedis
 from windfall.broker.connection import REDIS_ERRORS
 from windfall.keys import DELTAS
 from windfall.result import Delta
-from windfall.tasks import cancel_all, wait_for
+from windfall.runtime.tasks import cancel_all, wait_for
 
 logger = logging.getLogger("windfall.deltas")
 

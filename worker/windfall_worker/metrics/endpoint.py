@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from windfall.errors import ConfigError
-from windfall.extras import how_to_install
+from windfall.runtime.extras import how_to_install
 from windfall_worker.backends.routing import ModelBackends
 from windfall_worker.control import Steerable
 from windfall_worker.queue.lanes import LaneGroup

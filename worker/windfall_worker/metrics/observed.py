@@ -13,7 +13,7 @@ from typing import Final
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from windfall.extras import DISTRIBUTION
+from windfall.runtime.extras import DISTRIBUTION
 from windfall_worker.backends.routing import GuardedBackend, ModelBackends
 from windfall_worker.control import Steerable
 from windfall_worker.guards.breaker import Breaker

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from windfall.broker.connection import REDIS_ERRORS
-from windfall.tasks import wait_for
+from windfall.runtime.tasks import wait_for
 from windfall_worker.control import Gate
 from windfall_worker.jobs.claim import Claim
 from windfall_worker.jobs.context import WorkerContext

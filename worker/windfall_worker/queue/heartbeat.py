@@ -14,8 +14,8 @@ from arq import ArqRedis
 
 from windfall.broker.clock import RedisClock
 from windfall.broker.connection import REDIS_ERRORS
-from windfall.extras import DISTRIBUTION
 from windfall.queue.fleet import ServedModel, WorkerStatus, remove_heartbeat, worker_name, write_heartbeat
+from windfall.runtime.extras import DISTRIBUTION
 from windfall_worker.backends.routing import ModelBackends
 from windfall_worker.control import Gate, Steerable
 from windfall_worker.hardware import chip, memory_bytes

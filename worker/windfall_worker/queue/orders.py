@@ -12,7 +12,7 @@ from windfall import keys
 from windfall.broker.announcements import Announcements
 from windfall.broker.connection import REDIS_ERRORS
 from windfall.queue.fleet import worker_names
-from windfall.tasks import wait_for
+from windfall.runtime.tasks import wait_for
 from windfall_worker.control import Steerable, Who
 
 logger = logging.getLogger("windfall.orders")

@@ -11,8 +11,8 @@ from typing import Final
 from arq import ArqRedis
 
 from windfall.broker.connection import REDIS_ERRORS, is_passing
+from windfall.runtime.tasks import wait_for
 from windfall.scripts import Step, run_all
-from windfall.tasks import wait_for
 from windfall_worker.recorder import Recorder
 
 logger = logging.getLogger("windfall.outbox")

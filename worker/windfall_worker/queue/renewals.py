@@ -7,8 +7,8 @@ import logging
 from collections.abc import Mapping
 from typing import Final
 
-from windfall.boottime import boottime
 from windfall.broker.connection import REDIS_ERRORS
+from windfall.runtime.boottime import boottime
 from windfall_worker.jobs.job import RunningJob, Stop
 from windfall_worker.queue.claims import ClaimClient
 from windfall_worker.recorder import Recorder

@@ -13,8 +13,8 @@ from structlog.contextvars import bind_contextvars
 
 from windfall.errors import UnknownContract, WireError
 from windfall.result import CompletionResult, JobState
+from windfall.runtime.tasks import cancel_all
 from windfall.scripts import Script, Step
-from windfall.tasks import cancel_all
 from windfall.wire import encode_attempts, encode_result
 from windfall_worker.backends.capacity import Slot
 from windfall_worker.control import Gate

@@ -15,7 +15,7 @@ from typing import Any, Final
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from windfall.tasks import cancel_all, wait_for
+from windfall.runtime.tasks import cancel_all, wait_for
 
 #: Seconds after which it is redrawn even if nothing is new: the times that it shows keep growing.
 _REDRAW: Final = 1.0

@@ -57,8 +57,8 @@ class Producer:
 
     `redis` is a URL, or the caller's own `ArqRedis`, which the caller then closes. `keep` is the number of seconds for
     which batches and their results are kept after their end (0 = forever); `limits` bounds what is accepted. Every
-    method raises `BrokerUnavailable`, `BrokerDenied` or `BrokerFull` when Redis fails to do its part, and `NotConnected`
-    outside `async with`.
+    method raises `BrokerUnavailable`, `BrokerDenied` or `BrokerFull` when Redis fails to do its part, and
+    `NotConnected` outside `async with`.
 
         async with Producer("redis://mini.local:6379") as producer:
             job_id = await producer.enqueue(CompletionRequest(model="small", messages=[...]))

@@ -1,11 +1,13 @@
-"""Fixtures for every test: a real Redis of the session's own, emptied before each test that asks for it."""
+"""Fixtures for every test: a real Redis and a server that fails on command, of the session's own.
+
+The Redis is emptied before each test that asks for it.
+"""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,6 +16,10 @@ import redis as sync_redis
 from arq import ArqRedis
 from hypothesis import HealthCheck, settings
 
+from faultserver import FaultServer
+from faultserver.redis_process import answers
+from helpers.waiting import until
+from windfall import Producer
 from windfall.broker.connection import connect, disconnect
 from windfall.embedded.broker import HOW_TO_INSTALL, find_redis_server, free_port
 
@@ -38,14 +44,7 @@ def _session_redis(redis_server_binary: Path) -> Iterator[str]:
     command = [redis_server_binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", ""]
     server = subprocess.Popen([*map(str, command), "--maxmemory-policy", "noeviction"], stdout=subprocess.DEVNULL)
     try:
-        client = sync_redis.Redis(port=port)
-        for _ in range(200):
-            try:
-                client.ping()
-                break
-            except sync_redis.ConnectionError:
-                time.sleep(0.05)
-        client.close()
+        until(lambda: answers(port), "the Redis of the tests")
         yield f"redis://127.0.0.1:{port}"
     finally:
         server.kill()
@@ -67,3 +66,24 @@ async def redis(redis_url: str) -> AsyncIterator[ArqRedis]:
     pool = await connect(redis_url)
     yield pool
     await disconnect(pool)
+
+
+@pytest.fixture
+async def producer(redis_url: str) -> AsyncIterator[Producer]:
+    """A producer on an empty Redis."""
+    async with Producer(redis_url) as producer:
+        yield producer
+
+
+@pytest.fixture(scope="session")
+def fault_server() -> Iterator[FaultServer]:
+    """A server that fails on command; each test plans for a model name of its own."""
+    with FaultServer() as server:
+        yield server
+
+
+@pytest.fixture
+def model(request: pytest.FixtureRequest) -> str:
+    """A model name that no other test uses."""
+    name: str = request.node.name
+    return name

@@ -7,17 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from helpers.processes import environment
-
-#: Seconds for which a loaded machine may make a condition wait.
-PATIENCE = 60.0
+from helpers.waiting import PATIENCE, until
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +107,6 @@ def named_rows(count: int) -> list[dict[str, Any]]:
         {"custom_id": f"c{n}", "method": "POST", "url": "/v1/chat/completions", "body": chat(f"row {n}")}
         for n in range(1, count + 1)
     ]
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for something that another process does."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, f"{what}: not within {PATIENCE:g} s"
-        time.sleep(0.02)
 
 
 def is_plain(text: str) -> bool:

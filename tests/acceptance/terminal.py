@@ -11,7 +11,8 @@ from typing import Any
 import pexpect
 import pyte
 
-from acceptance.commands import PATIENCE, Shell
+from acceptance.commands import Shell
+from helpers.waiting import PATIENCE
 
 
 class Terminal:

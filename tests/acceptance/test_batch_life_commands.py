@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import redis as sync_redis
 
-from acceptance.commands import Shell, named_rows, until
+from acceptance.commands import Shell, named_rows
+from helpers.waiting import until
 
 SLOW = ("--simulate", "small=0.2", "--slots", "5")
 FAST = ("--simulate", "small=0", "--slots", "50")

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from acceptance.commands import Shell, named_rows, until
+from acceptance.commands import Shell, named_rows
+from helpers.waiting import until
 
 WORKER = ("--simulate", "small=0", "--name", "book")
 

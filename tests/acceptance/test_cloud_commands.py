@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from acceptance.commands import Shell, is_plain, named_rows, until
+from acceptance.commands import Shell, is_plain, named_rows
 from faultserver import FaultServer
-from faultserver.fixtures import fault_server, model
-
-__all__ = ["fault_server", "model"]
+from helpers.waiting import until
 
 KEY = "sk-nobody-may-read-this"
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pexpect
 
-from acceptance.commands import PATIENCE, Shell, is_plain
+from acceptance.commands import Shell, is_plain
+from helpers.waiting import PATIENCE
 
 
 def test_in_a_pipe_the_demo_is_plain_text_and_names_its_files(tmp_path: Path) -> None:

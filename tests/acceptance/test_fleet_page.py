@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from acceptance.commands import PATIENCE, Shell, chat, is_plain, named_rows, until
+from acceptance.commands import Shell, chat, is_plain, named_rows
 from acceptance.terminal import Terminal, terminal
 from faultserver.redis_process import RedisProcess
+from helpers.waiting import PATIENCE, until
 
 WORKER = ("--simulate", "small=0.2", "--slots", "2")
 #: Columns that are enough for whatever this machine's chip is called.

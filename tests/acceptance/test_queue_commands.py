@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from acceptance.commands import Shell, chat, is_plain, named_rows, until
+from acceptance.commands import Shell, chat, is_plain, named_rows
+from helpers.waiting import until
 
 SLOW = ("--simulate", "small=0.3", "--slots", "5")
 FAST = ("--simulate", "small=0", "--slots", "50")

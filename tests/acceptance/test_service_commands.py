@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import redis
 
-from acceptance.commands import Shell, named_rows, until
+from acceptance.commands import Shell, named_rows
 from acceptance.service_programs import Record, put_on_path
+from helpers.waiting import until
 from windfall import keys
 
 MODEL = "[models.small]\nsimulate = 0.0\n"

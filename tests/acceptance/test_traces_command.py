@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from acceptance.commands import PATIENCE, Shell, chat
+from acceptance.commands import Shell, chat
 from helpers.otlp import collector
+from helpers.waiting import PATIENCE
 
 PROMPT = "nobody else's business"
 

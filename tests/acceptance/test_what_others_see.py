@@ -13,7 +13,8 @@ import pytest
 from acceptance.commands import Shell, named_rows
 from acceptance.terminal import terminal
 from helpers.processes import children
-from helpers.support import request, simulated, worker
+from helpers.requests import request
+from helpers.workers import simulated, worker
 from integration.test_embedded_broker import folder, what_a_stranger_can
 from windfall import Producer
 from windfall.request import CompletionRequest

@@ -13,7 +13,8 @@ import pexpect
 import pytest
 import redis
 
-from acceptance.commands import PATIENCE, Shell, chat
+from acceptance.commands import Shell, chat
+from helpers.waiting import PATIENCE
 
 PASSWORD = "a-secret-password"  # noqa: S105 - of this test
 PROMPT = "nobody else's business"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from acceptance.commands import Shell, chat, until
+from acceptance.commands import Shell, chat
 from helpers.scraping import scrape_now
+from helpers.waiting import until
 from windfall.embedded.broker import free_port
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from faultserver import FaultServer
-from faultserver.fixtures import fault_server
 from helpers.models import build_model
-from helpers.support import request
+from helpers.requests import request
 from windfall import Delta
 from windfall.errors import BackendUnavailable
 from windfall_worker.backends.base import Backend, Call
@@ -20,8 +19,6 @@ from windfall_worker.backends.mlx import MLXBackend
 from windfall_worker.backends.simulated import SimulatedBackend
 from windfall_worker.cloud.anthropic import AnthropicClient
 from windfall_worker.cloud.openai import OpenAIClient
-
-__all__ = ["fault_server"]
 
 ALL = ("simulated", "mlx", "openai", "anthropic")
 

@@ -9,7 +9,7 @@ from typing import Self
 
 import redis
 
-from faultserver.fixtures import until
+from helpers.waiting import until
 from windfall.embedded.broker import find_redis_server, free_port
 
 PASSWORD = "secret/word"  # noqa: S105 - of a Redis on loopback that lives for one test
@@ -44,10 +44,10 @@ class SentinelFleet:
         auth = ["--requirepass", PASSWORD, "--masterauth", PASSWORD, "--repl-diskless-sync-delay", "0"]
         self._serve(first, *auth)
         self._serve(second, *auth, "--replicaof", "127.0.0.1", str(first))
-        until(lambda: self._info(second).get("master_link_status") == "up", 30)
+        until(lambda: self._info(second).get("master_link_status") == "up", "the second following the first")
         for port in self.sentinels:
             self._watch(port, first)
-        until(lambda: all(self._knows_all(port) for port in self.sentinels), 30)
+        until(lambda: all(self._knows_all(port) for port in self.sentinels), "sentinels that know all")
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
@@ -62,7 +62,7 @@ class SentinelFleet:
         folder.mkdir()
         common = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", "--appendonly", "yes"]
         self._servers[port] = self._start(*common, *options)
-        until(lambda: "role" in self._info(port))
+        until(lambda: "role" in self._info(port), "a Redis that answers")
 
     def _watch(self, port: int, master: int) -> None:
         file = self._folder / f"sentinel{port}.conf"

@@ -17,12 +17,10 @@ import pytest
 from redis.asyncio import Redis
 
 from faultserver import FaultServer
-from faultserver.fixtures import fault_server, model, until
 from faultserver.redis_process import RedisProcess
+from helpers.waiting import until
 from windfall.errors import BackendUnavailable
 from windfall_worker.guards.breaker import Breaker, CircuitOpen, RedisLink
-
-__all__ = ["fault_server", "model"]
 
 TESTS = Path(__file__).parent.parent
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
@@ -57,18 +55,18 @@ def test_eight_processes_send_exactly_one_probe_per_reset_window(
     fault_server.plan(model, then={"status": 500})
     with processes(8, "caller", redis_url, fault_server.url, model, reset, retries) as callers:
         assert [caller.stdout.readline() for caller in callers if caller.stdout] == ["ready\n"] * 8
-        until(lambda: fault_server.hits(model) >= 5, seconds=30)
+        until(lambda: fault_server.hits(model) >= 5, "calls")
         time.sleep(reset * 0.9)  # every call that was under way when it opened has ended
         before = fault_server.hits(model)
         started = time.time()
-        until(lambda: fault_server.hits(model) >= before + 5, seconds=30)
+        until(lambda: fault_server.hits(model) >= before + 5, "calls")
         probes = times(fault_server, model)[before:]
         gaps = [late - early for early, late in pairwise(probes)]
         assert all(gap >= reset * 0.95 for gap in gaps), gaps  # never two in a window
         assert probes[4] - started < 5 * reset + 5  # and never none for long
 
         fault_server.plan(model)  # all is well again: the next probe closes it, and all go on
-        until(lambda: fault_server.hits(model) >= 50, seconds=10)
+        until(lambda: fault_server.hits(model) >= 50, "calls")
 
 
 def test_a_prober_that_is_killed_gives_way_when_its_lease_ends(redis_url: str) -> None:

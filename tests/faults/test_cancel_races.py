@@ -9,7 +9,7 @@ from pathlib import Path
 from faults.invariants import Tally, each_row_once, finished, watched
 from faults.programs import program
 from helpers.processes import workers_up
-from helpers.support import requests
+from helpers.requests import requests
 from windfall import NotFound, Producer, keys
 
 ROWS = 400

@@ -10,7 +10,7 @@ import pytest
 from faults.invariants import Tally, each_row_once, finished, watched
 from faults.programs import program
 from helpers.processes import kill, workers_up
-from helpers.support import request
+from helpers.requests import request
 from windfall import Producer
 
 HOUR = 3600.0

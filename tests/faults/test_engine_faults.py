@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,8 @@ from faults.invariants import Tally, each_row_once, finished, watched
 from faults.programs import program
 from helpers.models import build_model
 from helpers.processes import children, worker_process
-from helpers.support import eventually, request, requests
+from helpers.requests import request, requests
+from helpers.waiting import eventually
 from windfall import CompletionRequest, Producer
 
 #: Tokens that keep a row of the tiny model decoding for about a second.
@@ -27,12 +28,6 @@ LONG = 300
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_model(tmp_path_factory.mktemp("model") / "tiny")
-
-
-@pytest.fixture
-async def producer(redis_url: str) -> AsyncIterator[Producer]:
-    async with Producer(redis_url) as producer:
-        yield producer
 
 
 def row(text: str, tokens: int = LONG) -> CompletionRequest:

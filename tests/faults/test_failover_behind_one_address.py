@@ -10,11 +10,11 @@ import redis as sync_redis
 
 from faults.invariants import Tally, each_row_once, finished
 from faults.programs import program
-from faultserver.fixtures import until
 from faultserver.proxy import Proxy
 from faultserver.redis_process import RedisProcess
 from helpers.processes import workers_up
-from helpers.support import eventually, requests
+from helpers.requests import requests
+from helpers.waiting import eventually, until
 from windfall import Producer
 
 ROWS = 60
@@ -61,4 +61,4 @@ def _follow(replica: RedisProcess, master: RedisProcess) -> None:
             info: Any = client.info("replication")
             return bool(info["master_link_status"] == "up")
 
-        until(follows, 30)
+        until(follows, "the second following the first")

@@ -14,8 +14,9 @@ import pytest
 
 from faults.invariants import through_outages
 from faultserver.redis_process import RedisProcess
-from helpers.batches import LANE, claim_client, finish, finish_some
-from helpers.support import eventually, requests
+from helpers.protocol import LANE, claim_client, finish, finish_some
+from helpers.requests import requests
+from helpers.waiting import eventually
 from windfall import JobState, Producer, keys
 
 ROWS = 100

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
-
-import pytest
 
 from faults.invariants import each_row_once, watched
 from helpers.processes import environment, kill, worker_process
 from helpers.protocol import LANE, claim_client
-from helpers.support import eventually, requests, simulated, worker
+from helpers.requests import requests
+from helpers.waiting import eventually
+from helpers.workers import simulated, worker
 from windfall import Producer, keys
 
 ROWS = 8_000
-
-
-@pytest.fixture
-async def producer(redis_url: str) -> AsyncIterator[Producer]:
-    async with Producer(redis_url) as producer:
-        yield producer
 
 
 async def parked(producer: Producer) -> int:

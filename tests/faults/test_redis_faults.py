@@ -14,7 +14,8 @@ from faults.invariants import Tally, each_row_once, finished, through_outages, w
 from faults.programs import program
 from faultserver.redis_process import RedisProcess
 from helpers.processes import workers_up
-from helpers.support import eventually, requests
+from helpers.requests import requests
+from helpers.waiting import eventually
 from windfall import BrokerUnavailable, NotFound, Producer
 
 ROWS = 60

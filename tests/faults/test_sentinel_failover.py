@@ -12,7 +12,8 @@ from faults.invariants import Tally, each_row_once, finished
 from faults.programs import program
 from faults.sentinels import PASSWORD, SentinelFleet
 from helpers.processes import workers_up
-from helpers.support import eventually, requests
+from helpers.requests import requests
+from helpers.waiting import eventually
 from windfall import BrokerUnavailable, ConfigError, Producer
 from windfall.broker.connection import connect
 from windfall.embedded.broker import free_port

@@ -7,7 +7,8 @@ from redis.asyncio.connection import parse_url
 
 from faultserver.slow_link import slow_link
 from helpers.batches import in_state
-from helpers.support import request, simulated, worker
+from helpers.requests import request
+from helpers.workers import simulated, worker
 from windfall import Producer
 from windfall.broker.connection import connect, disconnect
 

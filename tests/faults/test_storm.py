@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import pytest
-
 from faultserver import FaultServer
-from faultserver.fixtures import fault_server, model
 from helpers.processes import worker_process, workers_up
-from helpers.support import eventually, requests
+from helpers.requests import requests
+from helpers.waiting import eventually
 from windfall import Producer
-
-__all__ = ["fault_server", "model"]
 
 JOBS = 500
 WORKERS = 3
 #: Seconds for which the endpoint is down, and after which the fleet may probe it: twenty windows, as in the ten minutes
 #: of an outage with the default of 30 s.
 DOWN, RESET = 10.0, 0.5
-
-
-@pytest.fixture
-async def producer(redis_url: str) -> AsyncIterator[Producer]:
-    async with Producer(redis_url) as producer:
-        yield producer
 
 
 def config(folder: Path, server: FaultServer, target: str) -> Path:

@@ -11,7 +11,8 @@ import pytest
 import redis as sync_redis
 
 from faultserver.redis_process import RedisProcess
-from helpers.support import eventually, requests
+from helpers.requests import requests
+from helpers.waiting import eventually
 from windfall import BrokerUnavailable, CompletionRequest, Producer
 
 ROWS = 200

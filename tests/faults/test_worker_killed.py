@@ -6,19 +6,11 @@ import asyncio
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-
-import pytest
 
 from helpers.processes import kill, worker_process, workers_up
-from helpers.support import eventually, requests
+from helpers.requests import requests
+from helpers.waiting import eventually
 from windfall import CompletionResult, Producer
-
-
-@pytest.fixture
-async def producer(redis_url: str) -> AsyncIterator[Producer]:
-    async with Producer(redis_url) as producer:
-        yield producer
 
 
 async def running(producer: Producer, batch_id: str, count: int) -> None:

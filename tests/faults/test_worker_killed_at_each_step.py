@@ -12,7 +12,7 @@ import pytest
 from faults.invariants import Tally, each_row_once, finished, watched
 from faults.programs import program
 from helpers.processes import workers_up
-from helpers.support import requests
+from helpers.requests import requests
 from windfall import Producer
 
 ROWS, SLOTS = 24, 4

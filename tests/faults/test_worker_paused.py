@@ -10,7 +10,8 @@ from pathlib import Path
 from faults.invariants import Tally, each_row_once, finished, watched
 from faults.programs import program
 from helpers.processes import workers_up
-from helpers.support import eventually, requests
+from helpers.requests import requests
+from helpers.waiting import eventually
 from windfall import Producer
 
 LEASE, SLOTS = 1.5, 5

@@ -11,7 +11,7 @@ from typing import Self
 
 import redis
 
-from faultserver.fixtures import until
+from helpers.waiting import until
 from windfall.embedded.broker import find_redis_server, free_port
 
 
@@ -33,7 +33,7 @@ class RedisProcess:
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
         options += ["--save", "", "--appendonly", "yes", "--appendfsync", self._fsync]
         self._process = subprocess.Popen([str(server), *options], stdout=subprocess.DEVNULL)
-        until(self._answers)
+        until(lambda: answers(self.port), "a Redis that answers")
 
     def kill(self) -> None:
         """End it as a power cut would."""
@@ -75,9 +75,11 @@ class RedisProcess:
         shutil.rmtree(self._folder, ignore_errors=True)
         shutil.rmtree(self._copy, ignore_errors=True)
 
-    def _answers(self) -> bool:
-        with redis.Redis(port=self.port) as client:
-            try:
-                return bool(client.ping())
-            except redis.RedisError:
-                return False
+
+def answers(port: int) -> bool:
+    """Whether a Redis on this port of 127.0.0.1 answers."""
+    with redis.Redis(port=port) as client:
+        try:
+            return bool(client.ping())
+        except redis.RedisError:
+            return False

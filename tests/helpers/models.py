@@ -6,10 +6,7 @@ that depends on every token of the prompt, which is what tests of a batch need.
 
 from __future__ import annotations
 
-import asyncio
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 TEMPLATE = """
@@ -38,14 +35,6 @@ SPECIAL = ["<|im_end|>", "<|im_start|>", "<think>", "</think>", "<tool_call>", "
 #: Tokens of more than one byte, so that a stop string can begin inside one.
 MERGED = ["ab", "cd", "the", '{"name": "add", "arguments": {"a": 1}}']
 EOS = 256 + len(MERGED)
-
-
-async def until(condition: Callable[[], object], *, within: float = 30.0) -> None:
-    """Wait for what another process does, looking often; fail where it does not happen in time (seconds)."""
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, f"it did not happen within {within:g} s"
-        await asyncio.sleep(0.01)
 
 
 def token_id(text: str) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from helpers.support import eventually
+from helpers.waiting import eventually
 from windfall import Producer
 
 #: Seconds in which a worker is up on a loaded machine; loading MLX takes most of it.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 from arq import ArqRedis
 
-from helpers.support import eventually
+from helpers.waiting import eventually
 from windfall import JobState, keys
 from windfall.fingerprint import fingerprint
 from windfall.result import Completion, CompletionResult, Timings
@@ -18,8 +20,12 @@ LONG = Lease(60_000, 18_000)
 SHORT = Lease(150, 10_000)
 
 
-def claim_client(redis: ArqRedis, worker: str = "w1", lease: Lease = LONG) -> ClaimClient:
-    return ClaimClient(redis, worker, lease)
+_numbers = itertools.count(1)
+
+
+def claim_client(redis: ArqRedis, worker: str | None = None, lease: Lease = LONG) -> ClaimClient:
+    """Of a worker that is no other, unless it is named."""
+    return ClaimClient(redis, worker or f"worker{next(_numbers)}", lease)
 
 
 def answer(claim: Claim, state: JobState = JobState.COMPLETED, text: str = "x") -> bytes:
@@ -40,6 +46,14 @@ async def finish(redis: ArqRedis, claim: Claim, state: JobState = JobState.COMPL
     args = [claim.job_id, claim.token, state.value, answer(claim, state, text), 60_000, 1, 2, 0, 0, claim.digest]
     done: bytes = await run(redis, Script.FINISH, [claim.lane], args)
     return done
+
+
+async def finish_some(redis: ArqRedis, count: int, state: JobState = JobState.COMPLETED) -> list[str]:
+    """Claim so many jobs and end them; returns their ids."""
+    claims = (await claim_client(redis).claim([LANE], count)).claims
+    for claim in claims:
+        await finish(redis, claim, state)
+    return [claim.job_id for claim in claims]
 
 
 async def release(redis: ArqRedis, claim: Claim, delay_ms: int, fate: str, ledger: str = "") -> bytes:

@@ -10,7 +10,7 @@ import pytest
 
 from faultserver.proxy import Proxy
 from faultserver.redis_process import RedisProcess
-from helpers.support import eventually
+from helpers.waiting import eventually
 from windfall.broker.announcements import Announcements
 from windfall.broker.connection import OUTAGE, connect, disconnect
 

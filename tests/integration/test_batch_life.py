@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
 import pytest
 from arq import ArqRedis
 
-from helpers.batches import LANE, claim_client, finish, finish_some, in_state, keys_of
-from helpers.support import eventually, request, requests, simulated, worker
+from helpers.batches import in_state, keys_of
+from helpers.protocol import LANE, claim_client, finish, finish_some
+from helpers.requests import request, requests
+from helpers.waiting import eventually
+from helpers.workers import simulated, worker
 from windfall import (
     BatchCancelled,
     CompletionRequest,
@@ -23,13 +25,7 @@ from windfall import (
     keys,
 )
 from windfall.scripts import Script, run
-
-
-@pytest.fixture
-async def producer(redis: ArqRedis) -> Any:
-    async with Producer(redis) as producer:
-        yield producer
-
+from windfall_worker.queue.claims import Lease
 
 # Deadlines.
 
@@ -93,8 +89,8 @@ async def test_the_sweep_of_a_worker_that_serves_other_models_expires_jobs_too(
 
 async def test_a_running_job_is_left_to_its_worker_unless_that_is_dead(producer: Producer, redis: ArqRedis) -> None:
     batch = await producer.enqueue_batch(requests(2), deadline=0.3)
-    await claim_client(redis, 60_000).claim([LANE], 1)
-    await claim_client(redis, 200).claim([LANE], 1)
+    await claim_client(redis).claim([LANE], 1)
+    await claim_client(redis, lease=Lease(200, 18_000)).claim([LANE], 1)
     status = await in_state(producer, batch.id, expired=1)
     assert (status.running, status.queued) == (1, 0)
 
@@ -109,7 +105,7 @@ async def test_many_running_overdue_jobs_do_not_hide_the_queued_ones_behind_them
 
 async def test_a_late_result_of_an_expired_job_is_refused(producer: Producer, redis: ArqRedis) -> None:
     batch = await producer.enqueue_batch(requests(1), deadline=0.2)
-    (claim,) = (await claim_client(redis, 100).claim([LANE], 1)).claims
+    (claim,) = (await claim_client(redis, lease=Lease(100, 18_000)).claim([LANE], 1)).claims
     await in_state(producer, batch.id, expired=1)
     assert await finish(redis, claim) == b"finished"
 

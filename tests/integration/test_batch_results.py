@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from arq import ArqRedis
 
-from helpers.batches import LANE, claim_client, finish, finish_some
-from helpers.support import request, requests
+from helpers.protocol import LANE, claim_client, finish, finish_some
+from helpers.requests import request, requests
 from windfall import (
     BatchFull,
     InvalidRequest,
@@ -20,12 +20,6 @@ from windfall import (
     Producer,
 )
 from windfall.embedded.broker import free_port
-
-
-@pytest.fixture
-async def producer(redis: ArqRedis) -> Any:
-    async with Producer(redis) as producer:
-        yield producer
 
 
 async def test_results_in_input_order_come_as_the_rows_stand_whatever_ended_first(

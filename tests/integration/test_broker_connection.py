@@ -12,7 +12,7 @@ from arq import ArqRedis
 
 from faultserver.proxy import Proxy
 from faultserver.redis_process import RedisProcess
-from helpers.support import eventually
+from helpers.waiting import eventually
 from windfall.broker.announcements import Announcements
 from windfall.broker.connection import connect, disconnect, translated
 from windfall.errors import BrokerUnavailable

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 from arq import ArqRedis
@@ -11,15 +10,10 @@ from arq.jobs import Job as ArqJob
 
 from helpers.batches import in_state
 from helpers.protocol import LANE, claim_client, finish, release
-from helpers.support import hold_jobs, let_jobs_wait_behind_one, request, requests, simulated, worker
+from helpers.requests import request, requests
+from helpers.workers import hold_jobs, let_jobs_wait_behind_one, simulated, worker
 from windfall import JobState, Producer, keys
 from windfall.wire import job_deserializer
-
-
-@pytest.fixture
-async def producer(redis: ArqRedis) -> Any:
-    async with Producer(redis) as producer:
-        yield producer
 
 
 async def test_a_job_that_is_to_be_cancelled_does_not_go_back_to_its_lane(producer: Producer, redis: ArqRedis) -> None:

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from faultserver.redis_process import RedisProcess
+from helpers.requests import request, requests
 from helpers.scraping import scrape
-from helpers.support import eventually, hold_jobs, let_jobs_wait_behind_one, request, requests, simulated
+from helpers.waiting import eventually
+from helpers.workers import hold_jobs, let_jobs_wait_behind_one, simulated
 from windfall import JobState, Producer
 from windfall.embedded.broker import free_port
 from windfall.queue.fleet import WorkerStatus
@@ -23,12 +25,6 @@ from windfall_worker.citizen.sleep import FakeSleepWatch, SleepGuard
 from windfall_worker.main import Parts, run_worker
 from windfall_worker.queue.claims import ClaimClient, Claimed
 from windfall_worker.settings import WorkerSettings
-
-
-@pytest.fixture
-async def producer(redis_url: str) -> AsyncIterator[Producer]:
-    async with Producer(redis_url) as producer:
-        yield producer
 
 
 @pytest.fixture

@@ -10,18 +10,14 @@ from arq import ArqRedis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from helpers.protocol import LANE, SHORT, claim_client, claimed_again, finish, release
-from helpers.support import eventually, hold_jobs, request, requests, simulated, worker
+from helpers.requests import request, requests
+from helpers.waiting import eventually
+from helpers.workers import hold_jobs, simulated, worker
 from windfall import JobState, Producer, keys
 from windfall_worker.jobs.claim import Claim
 from windfall_worker.queue.claims import ClaimClient, Renewed
 
 MEBIBYTE = 2**20
-
-
-@pytest.fixture
-async def producer(redis: ArqRedis) -> Any:
-    async with Producer(redis) as producer:
-        yield producer
 
 
 def large(count: int, mebibytes: float) -> list[Any]:

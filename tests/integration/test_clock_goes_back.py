@@ -8,7 +8,8 @@ import pytest
 from arq import ArqRedis
 
 from helpers.protocol import LANE, claim_client, release
-from helpers.support import eventually, requests
+from helpers.requests import requests
+from helpers.waiting import eventually
 from windfall import Producer, keys
 from windfall_worker.queue.claims import Claimed, Lease
 

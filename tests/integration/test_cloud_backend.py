@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from faultserver import FaultServer
-from faultserver.fixtures import fault_server, model, until
 from faultserver.shapes import USAGE
+from helpers.waiting import until
 from windfall.errors import AmbiguousOutcome, BackendUnavailable, UnsupportedParameter
 from windfall.request import CompletionRequest, Message
 from windfall.result import Delta
@@ -18,8 +18,6 @@ from windfall_worker.backends.cloud import CloudBackend
 from windfall_worker.cloud.anthropic import AnthropicClient
 from windfall_worker.cloud.client import CloudBackendClient
 from windfall_worker.cloud.openai import OpenAIClient
-
-__all__ = ["fault_server", "model"]
 
 BOTH = pytest.mark.parametrize("protocol", [OpenAIClient, AnthropicClient])
 

@@ -11,15 +11,12 @@ import pytest
 from arq import ArqRedis
 
 from faultserver import FaultServer
-from faultserver.fixtures import fault_server, model
 from windfall.errors import BackendError
 from windfall.telemetry import logs
 from windfall_worker.cloud.anthropic import AnthropicClient
 from windfall_worker.cloud.client import CloudBackendClient
 from windfall_worker.cloud.openai import OpenAIClient
 from windfall_worker.cloud.options import CallOptions
-
-__all__ = ["fault_server", "model"]
 
 KEY = "sk-very-secret-0123456789abcdef"
 PROMPT = "a prompt that is nobody's business"

@@ -8,15 +8,13 @@ from typing import Any
 import pytest
 
 from faultserver import FaultServer
-from faultserver.fixtures import fault_server, model, until
+from helpers.waiting import until
 from windfall.errors import AmbiguousOutcome, BackendError, InvalidResponse, RateLimited
 from windfall_worker.cloud.answer_limits import AnswerLimits
 from windfall_worker.cloud.anthropic import AnthropicClient
 from windfall_worker.cloud.client import CloudBackendClient
 from windfall_worker.cloud.completion import ChunkCollector
 from windfall_worker.cloud.openai import OpenAIClient
-
-__all__ = ["fault_server", "model"]
 
 HI = [{"role": "user", "content": "hi"}]
 BOTH = pytest.mark.parametrize("protocol", [OpenAIClient, AnthropicClient])

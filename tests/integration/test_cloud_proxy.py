@@ -7,12 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from faultserver import FaultServer
-from faultserver.fixtures import fault_server, model
 from faultserver.http_proxy import Proxy
 from windfall.errors import BackendUnavailable, ConfigError
 from windfall_worker.cloud.openai import OpenAIClient
-
-__all__ = ["fault_server", "model"]
 
 HI = [{"role": "user", "content": "hi"}]
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from faultserver import FaultServer
-from faultserver.fixtures import fault_server, model
 from windfall.errors import (
     AmbiguousOutcome,
     AuthenticationFailed,
@@ -24,8 +23,6 @@ from windfall_worker.cloud.openai import OpenAIClient
 from windfall_worker.cloud.options import CallOptions
 from windfall_worker.cloud.trip import RETRIED
 from windfall_worker.guards.breaker import CircuitOpen
-
-__all__ = ["fault_server", "model"]
 
 HI = [{"role": "user", "content": "hi"}]
 

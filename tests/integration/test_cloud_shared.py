@@ -8,14 +8,11 @@ import pytest
 from arq import ArqRedis
 
 from faultserver import FaultServer
-from faultserver.fixtures import fault_server, model
 from windfall.errors import RateLimited
 from windfall_worker.cloud.openai import OpenAIClient
 from windfall_worker.guards.breaker import RedisLink
 from windfall_worker.guards.cooldown import LONGEST, UNNAMED, Cooldown, end_cooldown, list_cooldowns
 from windfall_worker.guards.retry_budget import RetryBudget
-
-__all__ = ["fault_server", "model"]
 
 HI = [{"role": "user", "content": "hi"}]
 

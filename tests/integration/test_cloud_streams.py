@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 
 from faultserver import FaultServer
-from faultserver.fixtures import fault_server, model, until
 from faultserver.shapes import USAGE
+from helpers.waiting import until
 from windfall.errors import (
     AmbiguousOutcome,
     BackendError,
@@ -23,8 +23,6 @@ from windfall_worker.cloud.client import CloudBackendClient
 from windfall_worker.cloud.completion import ChunkCollector
 from windfall_worker.cloud.openai import OpenAIClient
 from windfall_worker.cloud.options import CallOptions
-
-__all__ = ["fault_server", "model"]
 
 HI = [{"role": "user", "content": "hi"}]
 BOTH = pytest.mark.parametrize("protocol", [OpenAIClient, AnthropicClient])

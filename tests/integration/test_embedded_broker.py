@@ -18,7 +18,9 @@ import pytest
 from redis.exceptions import ResponseError
 
 from helpers.processes import children
-from helpers.support import eventually, requests, simulated, worker
+from helpers.requests import requests
+from helpers.waiting import eventually
+from helpers.workers import simulated, worker
 from windfall import Producer
 from windfall.broker.connection import connect
 from windfall.embedded import broker

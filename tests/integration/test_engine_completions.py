@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from helpers.models import MERGED, build_model, token_id, until
+from helpers.models import MERGED, build_model, token_id
+from helpers.waiting import eventually
 from windfall.errors import ContextLengthExceeded, MalformedRequest, RequestRejected, UnsupportedParameter
 from windfall.request import CompletionRequest
 from windfall.result import Completion, Delta
@@ -347,7 +348,7 @@ async def test_a_cancelled_call_frees_its_slot_at_once(backend: MLXBackend) -> N
     assert backend.free_slots == 8
     # The engine's own slots are free too: these would wait for the end of the long ones otherwise.
     await together(backend, *[ask(f"after {number}", max_tokens=4) for number in range(8)])
-    await until(lambda: backend.beat and backend.beat.free_slots == 8 and not backend.beat.active)
+    await eventually(lambda: backend.beat and backend.beat.free_slots == 8 and not backend.beat.active)
 
 
 async def test_usage_and_timings_are_given(backend: MLXBackend) -> None:

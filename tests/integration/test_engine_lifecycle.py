@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers.models import build_model, token_id, until
+from helpers.models import build_model, token_id
+from helpers.waiting import eventually
 from windfall.errors import BackendUnavailable, ConfigError, EngineDied
 from windfall.request import CompletionRequest
 from windfall.result import Completion, Delta
@@ -92,25 +93,25 @@ async def test_there_are_no_free_slots_while_the_engine_starts_again(backend: ML
     with pytest.raises(EngineDied):
         await call
     assert (backend.free_slots, backend.available) == (0, False)
-    await until(lambda: backend.available)
+    await eventually(lambda: backend.available)
 
 
 async def test_a_cancelled_call_ends_in_the_engine_and_its_neighbours_go_on(backend: MLXBackend) -> None:
     first, second, third = await started(backend, 3)
     first.cancel()
     third.cancel()
-    await until(lambda: backend.beat and backend.beat.active == 1)
+    await eventually(lambda: backend.beat and backend.beat.active == 1)
     assert not second.done()
     second.cancel()
-    await until(lambda: backend.beat and backend.beat.active == 0 and backend.beat.free_slots == 4)
+    await eventually(lambda: backend.beat and backend.beat.active == 0 and backend.beat.free_slots == 4)
     assert backend.restarts == 0
 
 
 async def test_the_rate_of_tokens_is_told(backend: MLXBackend) -> None:
     (call,) = await started(backend)
-    await until(lambda: (backend.tokens_per_second or 0) > 1)
+    await eventually(lambda: (backend.tokens_per_second or 0) > 1)
     call.cancel()
-    await until(lambda: backend.tokens_per_second == 0)
+    await eventually(lambda: backend.tokens_per_second == 0)
 
 
 async def test_an_engine_that_hangs_is_killed_and_replaced(backend: MLXBackend) -> None:
@@ -120,7 +121,7 @@ async def test_an_engine_that_hangs_is_killed_and_replaced(backend: MLXBackend) 
     os.kill(pid, signal.SIGSTOP)
     with pytest.raises(EngineDied, match="made no step for 1 s"):
         await asyncio.wait_for(call, 10)
-    await until(lambda: not _alive(pid))
+    await eventually(lambda: not _alive(pid))
     assert (await backend.complete(Call("job", short()))).usage.completion_tokens
     assert backend.pid != pid
 
@@ -162,7 +163,7 @@ async def test_closing_ends_the_process_and_the_calls_it_held(model: Path) -> No
     await backend.close()
     with pytest.raises(BackendUnavailable, match="closed"):
         await call
-    await until(lambda: not _alive(pid))
+    await eventually(lambda: not _alive(pid))
     with pytest.raises(BackendUnavailable):
         await backend.complete(Call("job", short()))
     assert backend.free_slots == 0
@@ -175,7 +176,7 @@ async def test_closing_ends_a_process_that_hangs(model: Path) -> None:
     pid = backend.pid
     os.kill(pid, signal.SIGSTOP)
     await backend.close()
-    await until(lambda: not _alive(pid))
+    await eventually(lambda: not _alive(pid))
 
 
 async def test_an_engine_ends_with_its_worker(model: Path) -> None:
@@ -197,7 +198,7 @@ async def test_an_engine_ends_with_its_worker(model: Path) -> None:
     assert _alive(pid)
     worker.kill()
     await worker.wait()
-    await until(lambda: not _alive(pid))
+    await eventually(lambda: not _alive(pid))
 
 
 async def test_an_engine_that_cannot_start_again_tells_who_waits(backend: MLXBackend, model: Path) -> None:
@@ -206,13 +207,13 @@ async def test_an_engine_that_cannot_start_again_tells_who_waits(backend: MLXBac
     try:
         assert backend.pid
         os.kill(backend.pid, signal.SIGKILL)
-        await until(lambda: backend.pid is None)
+        await eventually(lambda: backend.pid is None)
         with pytest.raises(BackendUnavailable, match="did not restart"):
             await backend.complete(Call("job", short()))
     finally:
         (model / "away").rename(weights)
     # ... and it goes on trying.
-    await until(lambda: backend.restarts)
+    await eventually(lambda: backend.restarts)
     assert (await backend.complete(Call("job", short()))).usage.completion_tokens
 
 

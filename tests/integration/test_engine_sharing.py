@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from helpers.models import build_model, token_id, until
+from helpers.models import build_model, token_id
+from helpers.waiting import eventually
 from windfall.errors import RequestRejected
 from windfall.request import CompletionRequest
 from windfall.result import Completion
@@ -60,7 +61,7 @@ async def settled(backend: MLXBackend) -> Beat:
     """The beat after the last sequence has left."""
     before = backend.beat
     assert before
-    await until(lambda: backend.beat and backend.beat != before and not backend.beat.active + backend.beat.waiting)
+    await eventually(lambda: backend.beat and backend.beat != before and not backend.beat.active + backend.beat.waiting)
     assert backend.beat
     return backend.beat
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from arq import ArqRedis
 
-from helpers.support import eventually, requests
+from helpers.requests import requests
+from helpers.waiting import eventually
 from windfall import Producer, keys
 from windfall.broker.clock import RedisClock
 from windfall.queue.housekeeping import Housekeeping

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,9 @@ from arq.connections import create_pool
 from arq.jobs import Job as ArqJob
 from arq.jobs import JobStatus
 
-from helpers.support import eventually, let_jobs_wait_behind_one, request, requests, simulated, worker
+from helpers.requests import request, requests
+from helpers.waiting import eventually
+from helpers.workers import let_jobs_wait_behind_one, simulated, worker
 from windfall import BrokerFull, CompletionFailed, CompletionResult, JobState, Producer, keys
 from windfall.batch import BatchState
 from windfall.embedded.broker import free_port, redis_server
@@ -24,12 +25,6 @@ from windfall_worker.backends.simulated import SimulatedBackend
 from windfall_worker.main import run_worker
 
 LANE = keys.lane_queue("m", "auto")
-
-
-@pytest.fixture
-async def producer(redis_url: str) -> AsyncIterator[Producer]:
-    async with Producer(redis_url) as producer:
-        yield producer
 
 
 async def collect(producer: Producer, batch_id: str) -> list[CompletionResult]:

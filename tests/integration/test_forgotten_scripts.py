@@ -10,7 +10,8 @@ import pytest
 from arq import ArqRedis
 
 from helpers.protocol import LANE, answer, claim_client
-from helpers.support import eventually, request
+from helpers.requests import request
+from helpers.waiting import eventually
 from windfall import JobState, Producer
 from windfall.runtime.tasks import cancel_all
 from windfall.scripts import Arg, Script, Step, run

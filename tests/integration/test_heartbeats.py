@@ -8,7 +8,8 @@ import pytest
 from arq import ArqRedis
 
 from helpers.processes import workers_up
-from helpers.support import eventually, simulated, worker
+from helpers.waiting import eventually
+from helpers.workers import simulated, worker
 from windfall import Producer, keys
 from windfall.queue.fleet import WorkerStatus, read_fleet, worker_name, write_heartbeat
 

@@ -12,7 +12,7 @@ from arq import ArqRedis
 from redis.exceptions import NoPermissionError
 
 from acceptance.commands import Shell, named_rows
-from helpers.mischief_of_producers import (
+from helpers.mischief import (
     TYPES,
     Command,
     do,
@@ -25,7 +25,9 @@ from helpers.mischief_of_producers import (
     strange_names,
     strange_values,
 )
-from helpers.support import eventually, request, requests, simulated, worker
+from helpers.requests import request, requests
+from helpers.waiting import eventually
+from helpers.workers import simulated, worker
 from windfall import BatchStatus, Producer, keys
 from windfall.broker.connection import connect, disconnect
 from windfall.errors import IdTaken, InvalidRequest, ScriptsMissing

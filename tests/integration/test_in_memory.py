@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from helpers.support import eventually, request, requests, simulated, worker
+from helpers.requests import request, requests
+from helpers.waiting import eventually
+from helpers.workers import simulated, worker
 from windfall import CompletionRequest, JobState
 from windfall.broker.connection import disconnect
 from windfall.embedded.broker import fake_redis

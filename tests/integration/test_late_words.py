@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
-import pytest
 from arq import ArqRedis
 
 from helpers.protocol import LANE, claim_client, finish, release
-from helpers.support import request, requests
+from helpers.requests import request, requests
 from windfall import Producer, keys
 from windfall.batch import BatchState
 from windfall_worker.queue.claims import Lease
-
-
-@pytest.fixture
-async def producer(redis: ArqRedis) -> AsyncIterator[Producer]:
-    async with Producer(redis) as producer:
-        yield producer
 
 
 async def test_a_renewal_does_not_take_back_a_job_whose_release_is_on_its_way(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
 from functools import partial
 
 import pytest
@@ -12,12 +11,13 @@ from arq import ArqRedis
 from prometheus_client import CollectorRegistry, generate_latest
 
 from faultserver import FaultServer
-from faultserver.fixtures import fault_server, model
 from faultserver.redis_process import RedisProcess
+from helpers.fake_worker import FakeWorker
 from helpers.protocol import LANE, claim_client, release
+from helpers.requests import request, requests
 from helpers.scraping import Scrape, scrape
-from helpers.steerable import FakeWorker
-from helpers.support import eventually, request, requests, simulated, worker
+from helpers.waiting import eventually
+from helpers.workers import simulated, worker
 from windfall import ConfigError, Producer
 from windfall.broker.clock import RedisClock
 from windfall.embedded.broker import free_port
@@ -33,14 +33,6 @@ from windfall_worker.metrics.observed import Observed
 from windfall_worker.queue.lanes import LaneGroup, watch_backlogs
 from windfall_worker.recorder import Recorder
 from windfall_worker.settings import ModelSettings, ProviderSettings, WorkerSettings
-
-__all__ = ["fault_server", "model"]
-
-
-@pytest.fixture
-async def producer(redis_url: str) -> AsyncIterator[Producer]:
-    async with Producer(redis_url) as producer:
-        yield producer
 
 
 async def test_a_batchs_own_counts_are_those_of_the_endpoint(producer: Producer, redis_url: str) -> None:

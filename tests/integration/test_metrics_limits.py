@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from faultserver.fixtures import until
 from helpers.scraping import scrape_now
+from helpers.waiting import until
 from windfall.embedded.broker import free_port
 from windfall_worker.metrics import server
 from windfall_worker.metrics.server import BoundedServer, served

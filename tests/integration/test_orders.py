@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 from arq import ArqRedis
 
 from helpers.processes import workers_up
-from helpers.support import eventually, hold_jobs, requests, simulated, worker
+from helpers.requests import requests
+from helpers.waiting import eventually
+from helpers.workers import hold_jobs, simulated, worker
 from windfall import NotFound, Producer, keys
 from windfall.queue.fleet import WorkerStatus, write_heartbeat
-
-
-@pytest.fixture
-async def producer(redis_url: str) -> AsyncIterator[Producer]:
-    async with Producer(redis_url) as producer:
-        yield producer
 
 
 async def state_of(producer: Producer, name: str) -> tuple[str, str | None]:

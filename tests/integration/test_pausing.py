@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-from typing import Any
 
 import pytest
 from arq import ArqRedis
 
 from faults.invariants import watched
-from helpers.protocol import LANE, LONG, SHORT, claimed_again, finish, release
-from helpers.protocol import claim_client as desk_of
-from helpers.support import eventually, request, requests
+from helpers.protocol import LANE, SHORT, claim_client, claimed_again, finish, release
+from helpers.requests import request, requests
+from helpers.waiting import eventually
 from windfall import JobState, NotFound, Producer, Route, keys
 from windfall.batch import BatchState
 from windfall.queue.housekeeping import Housekeeping
 from windfall.scripts import Script, run
-from windfall_worker.queue.claims import ClaimClient, Lease
+from windfall_worker.queue.claims import Lease
 
 LOCAL = keys.lane_queue("m", "local")
 #: Ends within a test, and not before the test has come to what is to happen under it.
 NOT_SO_SHORT = Lease(2_000, 10_000)
-_numbers = itertools.count(1)
-
-
-@pytest.fixture
-async def producer(redis: ArqRedis) -> Any:
-    async with Producer(redis) as producer:
-        yield producer
-
-
-def claim_client(redis: ArqRedis, worker: str | None = None, lease: Lease = LONG) -> ClaimClient:
-    """Of a worker that nobody else is, unless it is named."""
-    return desk_of(redis, worker or f"worker-{next(_numbers)}", lease)
 
 
 async def parked(redis: ArqRedis) -> int:
@@ -189,7 +175,7 @@ async def test_a_lost_lease_of_a_paused_batch_is_parked_and_its_late_result_is_s
         assert (await producer.batch("b")).queued == 2
         assert await finish(redis, late) == b"ok"
         await producer.resume("batch", "b")
-        (again,) = (await claimed_again(redis, claim_client(redis, "w3", LONG))).claims
+        (again,) = (await claimed_again(redis, claim_client(redis, "w3"))).claims
         assert (again.job_id, again.deliveries, [lost.worker for lost in again.attempts()]) == (dead.job_id, 2, ["w1"])
 
 
@@ -359,7 +345,7 @@ async def test_unfinished_batches_are_listed_the_newest_first(producer: Producer
 
 async def test_a_batch_that_is_paused_has_no_rate(producer: Producer, redis: ArqRedis) -> None:
     await producer.enqueue_batch(requests(3), batch_id="b")
-    (claim,) = (await desk_of(redis).claim([LANE], 1)).claims
+    (claim,) = (await claim_client(redis).claim([LANE], 1)).claims
     await finish(redis, claim)
 
     async def rate() -> float | None:

@@ -13,7 +13,8 @@ from arq.jobs import Job as ArqJob
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from helpers.protocol import LANE, SHORT, claim_client, claimed_again, finish, release
-from helpers.support import eventually, request, requests
+from helpers.requests import request, requests
+from helpers.waiting import eventually
 from windfall import (
     BatchCancelled,
     BatchDiffers,
@@ -30,12 +31,6 @@ from windfall.row import Row
 from windfall.wire import job_deserializer
 from windfall_worker.jobs.claim import Claim
 from windfall_worker.queue.claims import Lease, Renewed
-
-
-@pytest.fixture
-async def producer(redis: ArqRedis) -> Any:
-    async with Producer(redis) as producer:
-        yield producer
 
 
 async def test_a_batch_submitted_twice_under_one_id_has_each_row_once(producer: Producer) -> None:

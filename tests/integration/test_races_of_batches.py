@@ -7,17 +7,13 @@ from typing import Any
 import pytest
 from arq import ArqRedis
 
-from helpers.batches import LANE, claim_client, finish, finish_some, keys_of
-from helpers.support import eventually, request, requests
+from helpers.batches import keys_of
+from helpers.protocol import LANE, claim_client, finish, finish_some
+from helpers.requests import request, requests
+from helpers.waiting import eventually
 from windfall import BatchCancelled, JobState, NotFound, Producer, keys
 from windfall.queue import cancelling, downloading, housekeeping, reading, steering, unfinished
 from windfall.scripts import Arg, Script, Step, run, run_all
-
-
-@pytest.fixture
-async def producer(redis: ArqRedis) -> Any:
-    async with Producer(redis) as producer:
-        yield producer
 
 
 async def test_retry_runs_each_row_again_once_although_they_go_on_failing(

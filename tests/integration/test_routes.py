@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from arq import ArqRedis
 
 from faultserver import FaultServer
-from faultserver.fixtures import fault_server, model
-from helpers.support import eventually, request, requests, worker
+from helpers.requests import request, requests
+from helpers.waiting import eventually
+from helpers.workers import worker
 from windfall import CompletionResult, ConfigError, JobState, Producer, keys
 from windfall_worker.main import run_worker
 from windfall_worker.settings import ModelSettings, ProviderSettings, WorkerSettings
-
-__all__ = ["fault_server", "model"]
 
 KEY = "sk-very-private-0123456789"
 
@@ -25,12 +23,6 @@ KEY = "sk-very-private-0123456789"
 @pytest.fixture(autouse=True)
 def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEST_KEY", KEY)
-
-
-@pytest.fixture
-async def producer(redis_url: str) -> AsyncIterator[Producer]:
-    async with Producer(redis_url) as producer:
-        yield producer
 
 
 def provider(server: FaultServer, protocol: str = "openai", **numbers: Any) -> ProviderSettings:

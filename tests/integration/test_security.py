@@ -19,8 +19,10 @@ import redis as sync_redis
 from arq import ArqRedis
 
 from acceptance.commands import Shell, named_rows
-from helpers.support import eventually, request, requests, simulated, worker
+from helpers.requests import request, requests
 from helpers.users import refused
+from helpers.waiting import eventually
+from helpers.workers import simulated, worker
 from windfall import (
     BatchStatus,
     BrokerDenied,

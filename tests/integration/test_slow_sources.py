@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
 import pytest
 from arq import ArqRedis
 
-from helpers.batches import finish_some, in_state
-from helpers.support import eventually, request
+from helpers.batches import in_state
+from helpers.protocol import finish_some
+from helpers.requests import request
+from helpers.waiting import eventually
 from windfall import BatchCancelled, BatchDiffers, CompletionRequest, Producer, keys
 from windfall.queue import submission
 
@@ -42,12 +43,6 @@ class Source:
             raise self.error
         for text in "45":
             yield request(text)
-
-
-@pytest.fixture
-async def producer(redis: ArqRedis) -> Any:
-    async with Producer(redis) as producer:
-        yield producer
 
 
 async def opened(producer: Producer) -> None:

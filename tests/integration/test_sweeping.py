@@ -9,19 +9,14 @@ import pytest
 from arq import ArqRedis
 
 from helpers.protocol import LANE, SHORT, claim_client, finish
-from helpers.support import eventually, request, requests
+from helpers.requests import request, requests
+from helpers.waiting import eventually
 from windfall import JobState, Producer, keys
 from windfall.batch import BatchState
 from windfall.broker.clock import RedisClock
 from windfall.queue import housekeeping
 from windfall.queue.housekeeping import Housekeeping
 from windfall.queue.unfinished import read_unended
-
-
-@pytest.fixture
-async def producer(redis: ArqRedis) -> Any:
-    async with Producer(redis) as producer:
-        yield producer
 
 
 def sweeper(redis: ArqRedis) -> Housekeeping:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,8 +17,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from faultserver import FaultServer
-from faultserver.fixtures import fault_server, model
-from helpers.support import eventually, request, requests, simulated, worker
+from helpers.requests import request, requests
+from helpers.waiting import eventually
+from helpers.workers import simulated, worker
 from windfall import CompletionRequest, Producer, keys
 from windfall.errors import BackendUnavailable
 from windfall.wire import decode_job, encode_job
@@ -27,8 +28,6 @@ from windfall_worker.settings import ModelSettings, ProviderSettings, WorkerSett
 
 PROMPT = "nobody else's business"
 KEY = "sk-very-private-0123456789"
-
-__all__ = ["fault_server", "model"]
 
 
 @pytest.fixture
@@ -41,12 +40,6 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
     yield exporter
     provider.shutdown()
-
-
-@pytest.fixture
-async def producer(redis_url: str) -> AsyncIterator[Producer]:
-    async with Producer(redis_url) as producer:
-        yield producer
 
 
 def named(spans: InMemorySpanExporter, beginning: str) -> list[ReadableSpan]:

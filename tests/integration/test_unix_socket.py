@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers.support import requests, simulated, worker
+from helpers.requests import requests
+from helpers.workers import simulated, worker
 from windfall import Producer
 from windfall.broker.connection import connect, disconnect
 from windfall.errors import BrokerDenied, BrokerUnavailable, ConfigError

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from helpers.processes import environment
-from helpers.support import eventually
+from helpers.waiting import eventually
 from windfall.runtime.tasks import cancel_all
 from windfall_worker.citizen import awake
 from windfall_worker.citizen.awake import Awake, awake_command

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.support import eventually
+from helpers.waiting import eventually
 from windfall.runtime.tasks import cancel_all
 from windfall_worker.citizen.linux import LinuxSensors
 from windfall_worker.citizen.machine import this_machine

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from helpers.support import eventually
+from helpers.waiting import eventually
 from windfall.runtime.tasks import cancel_all
 from windfall_worker.citizen.iokit import (
     CAN_SLEEP,

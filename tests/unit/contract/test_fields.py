@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from helpers.support import request
+from helpers.requests import request
 from windfall.fields import ANTHROPIC, OPENAI, Verdict, as_markdown
 from windfall.formats import output_line, read_rows
 from windfall.formats.anthropic_params import AnthropicParams

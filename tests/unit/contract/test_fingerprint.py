@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from helpers.support import request
+from helpers.requests import request
 from windfall import CompletionRequest
 from windfall.fingerprint import fingerprint
 from windfall.wire import decode_job, encode_job

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.fuzzing import anything, changed, paths
-from helpers.support import request
+from helpers.requests import request
 from windfall.errors import WireError
 from windfall.result import Attempt, Completion, CompletionResult, ErrorInfo, JobState, Timings, Usage
 from windfall.wire import (

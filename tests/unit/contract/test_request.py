@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from helpers.support import request
+from helpers.requests import request
 from windfall import CompletionRequest, Route
 
 

@@ -9,7 +9,7 @@ from arq.jobs import serialize_job, serialize_result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.support import request
+from helpers.requests import request
 from windfall import Completion, CompletionFailed, CompletionResult, JobState, Usage
 from windfall.errors import UnknownContract, WireError
 from windfall.request import FunctionCall, ToolCall

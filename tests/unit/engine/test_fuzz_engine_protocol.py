@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.fuzzing import anything, changed, paths
-from helpers.support import request
+from helpers.requests import request
 from windfall.result import Completion
 from windfall_worker.engine.protocol import Beat, Decoder, Done, Message, ProtocolError, Submit, encode
 

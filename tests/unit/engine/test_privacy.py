@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from helpers.support import request
+from helpers.requests import request
 from windfall_worker.engine.child import _prepared
 from windfall_worker.engine.protocol import Failed, Message, Submit
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from helpers.steerable import FakeWorker
+from helpers.fake_worker import FakeWorker
 from windfall_worker.metrics.counted import Counted
 from windfall_worker.metrics.observed import Observed
 

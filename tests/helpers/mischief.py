@@ -9,7 +9,7 @@ from typing import Any
 from arq import ArqRedis
 from redis.exceptions import ResponseError
 
-from helpers.support import request
+from helpers.requests import request
 from windfall import keys
 from windfall.scripts import Script, lua
 from windfall.wire import encode_job

@@ -1,16 +1,15 @@
-"""Requests and workers that tests need again and again."""
+"""Workers in the process of the test."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from windfall import CompletionRequest
 from windfall.result import Completion
 from windfall_worker.backends import opening
 from windfall_worker.backends.base import Call
@@ -19,18 +18,6 @@ from windfall_worker.backends.routing import GuardedBackend
 from windfall_worker.backends.simulated import SimulatedBackend
 from windfall_worker.main import run_worker
 from windfall_worker.settings import ModelSettings, WorkerSettings
-
-
-def request(text: str = "hi", **fields: Any) -> CompletionRequest:
-    """A request for the model `m` unless told otherwise."""
-    body = {"model": "m", "messages": [{"role": "user", "content": text}], **fields}
-    return CompletionRequest.model_validate(body)
-
-
-def requests(count: int, **fields: Any) -> Iterator[CompletionRequest]:
-    """Requests that differ in their text and their custom_id."""
-    for n in range(1, count + 1):
-        yield request(f"row {n}", custom_id=f"c{n}", **fields)
 
 
 def simulated(latency: float = 0.0, slots: int = 8, **settings: Any) -> WorkerSettings:
@@ -77,16 +64,3 @@ def let_jobs_wait_behind_one(monkeypatch: pytest.MonkeyPatch, waiting: int = 2) 
 
     monkeypatch.setattr(opening, "_local", narrow)
     monkeypatch.setattr("windfall_worker.backends.capacity._LONG", 0)
-
-
-async def eventually(condition: Callable[[], Awaitable[Any]], *, within: float = 20.0, what: str = "condition") -> Any:
-    """Wait until `condition()` is truthy and return what it was."""
-    async with asyncio.timeout(within) as limit:
-        try:
-            while not (value := await condition()):  # noqa: ASYNC110 - what is waited for is in another process
-                await asyncio.sleep(0.02)
-        except asyncio.CancelledError:
-            if limit.expired():
-                raise AssertionError(f"{what} did not come true within {within} s") from None
-            raise
-    return value

@@ -119,6 +119,15 @@ class Tally:
         """Job id -> how often a backend was asked to complete it."""
         return Counter(line.split()[1] for line in self.file.read_text().splitlines())
 
+    def by(self, pid: int) -> Counter[str]:
+        """The same of one worker's backends."""
+        return Counter(line.split()[1] for line in self.file.read_text().splitlines() if line.split()[2] == str(pid))
+
+    def unexplained(self, results: list[CompletionResult]) -> list[str]:
+        """The rows that were asked for more often than their ledgers say."""
+        asked = self.asked
+        return [result.job_id for result in results if asked[result.job_id] > len(result.attempts)]
+
     def waste(self, rows: int) -> int:
         """Completions beyond one a row."""
         return self.asked.total() - rows

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+from arq import ArqRedis
 from redis.asyncio import Redis
 
 from faultserver import FaultServer
 from faultserver.redis_process import RedisProcess
-from helpers.waiting import until
+from helpers.fake_clock import FakeClock
+from helpers.guards import let_pass
+from helpers.waiting import eventually
 from windfall.errors import BackendUnavailable
-from windfall_worker.guards.breaker import Breaker, CircuitOpen, RedisLink
+from windfall_worker.guards.breaker import Breaker, CircuitOpen, RedisLink, list_breakers
 
+RESET = 60.0
+#: Seconds for which a Redis that did not answer is not asked again.
+PAUSE = 1.0
 TESTS = Path(__file__).parent.parent
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
@@ -43,58 +47,57 @@ def processes(count: int, program: str, *args: object) -> Iterator[list[subproce
                 process.stdout.close()
 
 
-def times(server: FaultServer, model: str) -> list[float]:
-    return [request["at"] for request in server.seen(model)]
+def heard(process: subprocess.Popen[str], outcome: str) -> None:
+    """Read what a process says up to this."""
+    assert process.stdout
+    while (line := process.stdout.readline().strip()) != outcome:
+        assert line, "it has ended"
 
 
-@pytest.mark.parametrize("retries", [0, 3], ids=["without retries", "with transport retries"])
-def test_eight_processes_send_exactly_one_probe_per_reset_window(
-    redis_url: str, fault_server: FaultServer, model: str, retries: int
+async def test_eight_processes_send_exactly_one_probe_per_reset_window(
+    redis: ArqRedis, redis_url: str, fault_server: FaultServer, model: str
 ) -> None:
-    reset = 0.6
+    reset = 600.0
     fault_server.plan(model, then={"status": 500})
-    with processes(8, "caller", redis_url, fault_server.url, model, reset, retries) as callers:
-        assert [caller.stdout.readline() for caller in callers if caller.stdout] == ["ready\n"] * 8
-        until(lambda: fault_server.hits(model) >= 5, "calls")
-        time.sleep(reset * 0.9)  # every call that was under way when it opened has ended
+    args = (redis_url, fault_server.url, model, reset)
+    with processes(4, "caller", *args, 0) as once, processes(4, "caller", *args, 3) as with_transport_retries:
+        callers = once + with_transport_retries
+        for caller in callers:  # who is refused has no call under way any more
+            await asyncio.to_thread(heard, caller, "refused")
+        (breaker,) = await list_breakers(redis)
         before = fault_server.hits(model)
-        started = time.time()
-        until(lambda: fault_server.hits(model) >= before + 5, "calls")
-        probes = times(fault_server, model)[before:]
-        gaps = [late - early for early, late in pairwise(probes)]
-        assert all(gap >= reset * 0.95 for gap in gaps), gaps  # never two in a window
-        assert probes[4] - started < 5 * reset + 5  # and never none for long
+        for window in range(1, 6):
+            await let_pass(redis, breaker.name, reset)
+            await eventually(lambda window=window: fault_server.hits(model) >= before + window, "a probe")
+
+            async def open_again() -> bool:
+                (found,) = await list_breakers(redis)
+                return found.state == "open" and found.retry_after > 0
+
+            await eventually(open_again, "the probe's end")
+            assert fault_server.hits(model) == before + window  # none beside it, and none since
 
         fault_server.plan(model)  # all is well again: the next probe closes it, and all go on
-        until(lambda: fault_server.hits(model) >= 50, "calls")
+        await let_pass(redis, breaker.name, reset)
+        for caller in callers:
+            await asyncio.to_thread(heard, caller, "completed")
 
 
-def test_a_prober_that_is_killed_gives_way_when_its_lease_ends(redis_url: str) -> None:
-    async def scenario() -> None:
-        async with Redis.from_url(redis_url) as redis:
-            ours = Breaker("killed", redis, fail_max=1, reset_timeout=0.2, probe_lease=0.6)
-            with pytest.raises(BackendUnavailable):
-                async with ours.guard():
-                    raise BackendUnavailable("down")
-            with processes(1, "prober", redis_url, "killed", 0.2, 0.6) as (prober,):
-                assert prober.stdout
-                assert (await asyncio.to_thread(prober.stdout.readline)) == "probing\n"
-                for _ in range(10):  # longer than the lease: it is renewed
-                    with pytest.raises(CircuitOpen):
-                        async with ours.guard():
-                            pass
-                    await asyncio.sleep(0.1)
-                prober.send_signal(signal.SIGKILL)
-                killed = time.monotonic()
-                async with asyncio.timeout(5):
-                    while (await ours.status()).state != "closed":
-                        try:
-                            async with ours.guard():
-                                assert time.monotonic() - killed <= 0.6 + 1.0
-                        except CircuitOpen:
-                            await asyncio.sleep(0.01)
-
-    asyncio.run(scenario())
+async def test_a_prober_that_is_killed_gives_way_when_its_lease_ends(redis: ArqRedis, redis_url: str) -> None:
+    reset, lease = 60.0, 600.0
+    ours = Breaker("killed", redis, fail_max=1, reset_timeout=reset, probe_lease=lease)
+    assert await outcome(ours, good=False) == "failed"
+    with processes(1, "prober", redis_url, "killed", reset, lease) as (prober,):
+        await let_pass(redis, "killed", reset)
+        await asyncio.to_thread(heard, prober, "probing")
+        assert await outcome(ours, good=True) == "refused"
+        prober.kill()
+        prober.wait()
+        await let_pass(redis, "killed", lease - 60)
+        assert await outcome(ours, good=True) == "refused"
+        await let_pass(redis, "killed", 60)
+        assert await outcome(ours, good=True) == "completed"
+    assert (await ours.status()).state == "closed"
 
 
 @pytest.fixture
@@ -104,9 +107,14 @@ def own_redis() -> Iterator[RedisProcess]:
 
 
 @pytest.fixture
-async def link(own_redis: RedisProcess) -> AsyncIterator[RedisLink]:
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+async def link(own_redis: RedisProcess, clock: FakeClock) -> AsyncIterator[RedisLink]:
     async with Redis.from_url(own_redis.url) as redis:
-        yield RedisLink(redis, patience=0.3, pause=0.1)
+        yield RedisLink(redis, patience=0.3, pause=PAUSE, clock=clock)
 
 
 async def outcome(breaker: Breaker, *, good: bool) -> str:
@@ -121,41 +129,37 @@ async def outcome(breaker: Breaker, *, good: bool) -> str:
     return "completed"
 
 
-async def seconds_of(breaker: Breaker) -> float:
-    start = time.monotonic()
-    await outcome(breaker, good=True)
-    return time.monotonic() - start
-
-
 async def test_an_open_breaker_stays_open_while_redis_is_away_and_after_it_is_back(
-    own_redis: RedisProcess, link: RedisLink
+    own_redis: RedisProcess, link: RedisLink, clock: FakeClock
 ) -> None:
-    ours = Breaker("away", link, fail_max=2, reset_timeout=2.0)
+    ours, other = (Breaker("away", link, fail_max=2, reset_timeout=RESET, clock=clock) for _ in range(2))
     assert [await outcome(ours, good=False) for _ in range(3)] == ["failed", "failed", "refused"]
-    opened = time.monotonic()
     own_redis.kill()
     assert await outcome(ours, good=True) == "refused"
     assert link.down
     await asyncio.to_thread(own_redis.start)
-    while link.down and time.monotonic() < opened + 1.9:
+
+    async def back() -> bool:
+        clock.advance(PAUSE)
         assert await outcome(ours, good=True) == "refused"
-        await asyncio.sleep(0.02)
-    assert not link.down
+        return not link.down
+
+    await eventually(back, "Redis answering again")
     assert (await ours.status()).state == "open"  # as Redis remembers it
-    other = Breaker("away", link, fail_max=2, reset_timeout=2.0)
     assert await outcome(other, good=True) == "refused"
-    await asyncio.sleep(max(0.0, opened + 2.1 - time.monotonic()))
+    async with Redis.from_url(own_redis.url) as redis:
+        await let_pass(redis, "away", RESET)
     assert await outcome(other, good=True) == "completed"
     assert (await ours.status()).state == "closed"
 
 
 async def test_the_probe_of_a_breaker_whose_redis_stays_away_is_this_process_own(
-    own_redis: RedisProcess, link: RedisLink
+    own_redis: RedisProcess, link: RedisLink, clock: FakeClock
 ) -> None:
-    ours = Breaker("own", link, fail_max=2, reset_timeout=0.4)
+    ours = Breaker("own", link, fail_max=2, reset_timeout=RESET, clock=clock)
     assert [await outcome(ours, good=False) for _ in range(3)] == ["failed", "failed", "refused"]
     own_redis.kill()
-    await asyncio.sleep(0.45)
+    clock.advance(RESET)
     entered = asyncio.Event()
     go = asyncio.Event()
 
@@ -172,34 +176,51 @@ async def test_the_probe_of_a_breaker_whose_redis_stays_away_is_this_process_own
     assert await outcome(ours, good=True) == "completed"
 
 
-async def test_without_redis_the_same_numbers_hold_in_the_process(own_redis: RedisProcess, link: RedisLink) -> None:
-    ours = Breaker("numbers", link, fail_max=3, reset_timeout=0.3)
+async def test_without_redis_the_same_numbers_hold_in_the_process(
+    own_redis: RedisProcess, link: RedisLink, clock: FakeClock
+) -> None:
+    ours = Breaker("numbers", link, fail_max=3, reset_timeout=RESET, clock=clock)
     assert await outcome(ours, good=True) == "completed"
     own_redis.kill()
     assert [await outcome(ours, good=False) for _ in range(4)] == ["failed", "failed", "failed", "refused"]
-    await asyncio.sleep(0.35)
+    clock.advance(RESET)
     assert await outcome(ours, good=True) == "completed"
     assert (await ours.status()).state == "closed"
 
 
-async def test_a_redis_that_answers_nothing_is_waited_for_once(own_redis: RedisProcess, link: RedisLink) -> None:
+async def test_a_redis_that_answers_nothing_is_waited_for_once(
+    own_redis: RedisProcess, link: RedisLink, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     breakers = [Breaker(f"frozen-{n}", link) for n in range(20)]
-    await asyncio.gather(*(outcome(breaker, good=True) for breaker in breakers))
+    assert await all_outcomes(breakers) == ["completed"] * 20
+    ask, asked = link._ask, 0
+
+    async def counting(*args: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return await ask(*args)
+
+    monkeypatch.setattr(link, "_ask", counting)
     own_redis.freeze()
     try:
-        start = time.monotonic()
-        ends = await asyncio.gather(*(outcome(breaker, good=True) for breaker in breakers))
-        assert ends == ["completed"] * 20
-        assert 0.25 <= time.monotonic() - start < 2.0
-        again = time.monotonic()
-        assert await outcome(breakers[0], good=True) == "completed"
-        assert time.monotonic() - again < 0.25  # it decides by itself meanwhile
-        await asyncio.sleep(0.15)  # now somebody must look whether Redis is back: one of them, not all
-        waited = await asyncio.gather(*(seconds_of(breaker) for breaker in breakers))
-        assert sum(seconds >= 0.25 for seconds in waited) == 1
+        assert await all_outcomes(breakers) == ["completed"] * 20
+        assert link.down
+        asked = 0
+        assert await all_outcomes(breakers) == ["completed"] * 20
+        assert asked == 0  # each decides by itself meanwhile
+        clock.advance(PAUSE)
+        assert await all_outcomes(breakers) == ["completed"] * 20
+        assert asked == 1  # one of them looks whether Redis is back, and the others do not wait with it
     finally:
         own_redis.thaw()
-    async with asyncio.timeout(5):
-        while link.down:
-            await outcome(breakers[0], good=True)
-            await asyncio.sleep(0.02)
+
+    async def back() -> bool:
+        clock.advance(PAUSE)
+        await outcome(breakers[0], good=True)
+        return not link.down
+
+    await eventually(back, "Redis answering again")
+
+
+async def all_outcomes(breakers: list[Breaker]) -> list[str]:
+    return list(await asyncio.gather(*(outcome(breaker, good=True) for breaker in breakers)))

@@ -1,6 +1,7 @@
 """A worker process that only calls: `python -m faultserver.caller REDIS URL MODEL RESET RETRIES`.
 
-It prints `ready`, calls without end, waiting a moment when it is refused, and prints every outcome but a refusal.
+It prints `ready`, calls without end, waiting a moment when it is refused, and prints every outcome (of refusals in a row
+the first).
 """
 
 from __future__ import annotations
@@ -27,17 +28,20 @@ async def main(redis_url: str, url: str, model: str, reset: float, retries: int)
     )
     sys.stdout.write("ready\n")
     sys.stdout.flush()
+    before = outcome = ""
     while True:
         try:
             await client.chat_completion([{"role": "user", "content": "hi"}], model, 5)
             outcome = "completed"
         except CircuitOpen:
+            outcome = "refused"
             await asyncio.sleep(0.01)
-            continue
         except BackendError as exc:
             outcome = exc.kind
-        sys.stdout.write(f"{outcome}\n")
-        sys.stdout.flush()
+        if (before, outcome) != ("refused", "refused"):
+            sys.stdout.write(f"{outcome}\n")
+            sys.stdout.flush()
+        before = outcome
 
 
 if __name__ == "__main__":

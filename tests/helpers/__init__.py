@@ -5,6 +5,7 @@ fake_clock    a clock that a test moves on
 fake_worker   a worker that does nothing and remembers what it was told
 fuzzing       one place of a message changed, for fuzzing what reads it
 mischief      what a producer can write by hand under the documented rights
+guards        time going by for a breaker in Redis
 models        a tiny model on disk, made anew, with a tokenizer of known ids
 otlp          a collector of traces
 processes     Windfall's programs as processes

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 from arq import ArqRedis
 
+from helpers.guards import let_pass
+from helpers.waiting import PATIENCE, eventually
 from windfall.errors import BackendUnavailable, BrokerDenied, NotFound
 from windfall.keys import BREAKER
 from windfall_worker.guards.breaker import (
@@ -20,11 +24,11 @@ from windfall_worker.guards.breaker import (
     open_breaker,
 )
 
-RESET = 0.3
+RESET = 60.0
 
 
 def breaker(redis: ArqRedis | RedisLink, **more: Any) -> Breaker:
-    return Breaker("endpoint", redis, **({"fail_max": 3, "window": 5.0, "reset_timeout": RESET} | more))
+    return Breaker("endpoint", redis, **({"fail_max": 3, "window": 600.0, "reset_timeout": RESET} | more))
 
 
 async def fail(breaker: Breaker) -> None:
@@ -43,8 +47,8 @@ async def trip(*breakers: Breaker) -> None:
         await fail(breakers[n % len(breakers)])
 
 
-async def reset() -> None:
-    await asyncio.sleep(RESET * 1.1)
+async def reset(redis: ArqRedis) -> None:
+    await let_pass(redis, "endpoint", RESET)
 
 
 async def test_failures_of_different_workers_add_up(redis: ArqRedis) -> None:
@@ -56,11 +60,11 @@ async def test_failures_of_different_workers_add_up(redis: ArqRedis) -> None:
 
 
 async def test_failures_leave_the_window_one_by_one(redis: ArqRedis) -> None:
-    guarded = breaker(redis, window=0.4)
+    guarded = breaker(redis, window=400)
     await fail(guarded)
-    await asyncio.sleep(0.25)
+    await let_pass(redis, "endpoint", 250)
     await fail(guarded)
-    await asyncio.sleep(0.25)
+    await let_pass(redis, "endpoint", 250)
     await fail(guarded)
     assert (await guarded.status()).state == "closed"
     assert (await guarded.status()).failures == 2
@@ -71,7 +75,7 @@ async def test_failures_leave_the_window_one_by_one(redis: ArqRedis) -> None:
 async def test_of_the_calls_of_all_workers_exactly_one_is_the_probe(redis: ArqRedis) -> None:
     workers = [breaker(redis) for _ in range(5)]
     await trip(*workers)
-    await reset()
+    await reset(redis)
     entered = 0
     go = asyncio.Event()
 
@@ -84,7 +88,7 @@ async def test_of_the_calls_of_all_workers_exactly_one_is_the_probe(redis: ArqRe
     calls = [asyncio.create_task(call(worker)) for worker in workers * 10]
     waiting = set(calls)
     while len(waiting) > 1:
-        done, waiting = await asyncio.wait(waiting, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+        done, waiting = await asyncio.wait(waiting, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
         assert done, f"{len(waiting)} calls went through at once"
     go.set()
     ends = await asyncio.gather(*calls, return_exceptions=True)
@@ -94,12 +98,23 @@ async def test_of_the_calls_of_all_workers_exactly_one_is_the_probe(redis: ArqRe
 
 
 async def test_a_probe_that_takes_longer_than_its_lease_stays_the_only_one(redis: ArqRedis) -> None:
-    prober, other = breaker(redis, probe_lease=0.3), breaker(redis, probe_lease=0.3)
+    prober, other = breaker(redis, probe_lease=60), breaker(redis, probe_lease=60)
+    prober.numbers = replace(prober.numbers, probe_lease=0.03)  # how often it renews; the lease stays what it was
     await trip(prober)
-    await reset()
+    await reset(redis)
+
+    async def lease_until() -> int:
+        return int(await cast(Any, redis).hget(BREAKER + "endpoint", "lease_until"))
+
     async with prober.guard():
-        for _ in range(10):
-            await asyncio.sleep(0.1)
+        for _ in range(5):
+            before = await lease_until()
+            await let_pass(redis, "endpoint", 50)
+
+            async def renewed(before: int = before) -> bool:
+                return await lease_until() >= before
+
+            await eventually(renewed, "a renewal of the lease")
             with pytest.raises(CircuitOpen):
                 await succeed(other)
     await succeed(other)
@@ -108,7 +123,7 @@ async def test_a_probe_that_takes_longer_than_its_lease_stays_the_only_one(redis
 async def test_a_cancelled_probe_is_given_back_to_the_fleet(redis: ArqRedis) -> None:
     prober, other = breaker(redis), breaker(redis)
     await trip(prober)
-    await reset()
+    await reset(redis)
     inside = asyncio.Event()
 
     async def probe() -> None:
@@ -126,7 +141,7 @@ async def test_a_cancelled_probe_is_given_back_to_the_fleet(redis: ArqRedis) -> 
 
 
 async def test_a_call_cancelled_while_it_asks_is_cancelled_and_holds_no_probe(redis: ArqRedis) -> None:
-    prober, other = breaker(redis, reset_timeout=0.01), breaker(redis, reset_timeout=0.01)
+    prober, other = (breaker(redis, reset_timeout=0.01, probe_lease=600) for _ in range(2))
 
     async def probe() -> None:
         async with prober.guard():
@@ -139,15 +154,16 @@ async def test_a_call_cancelled_while_it_asks_is_cancelled_and_holds_no_probe(re
         for _ in range(ticks % 12):
             await asyncio.sleep(0)
         task.cancel()
-        done, _ = await asyncio.wait([task], timeout=5)
+        done, _ = await asyncio.wait([task], timeout=PATIENCE)
         assert done, "the cancellation was lost"
         assert task.cancelled() or isinstance(task.exception(), CircuitOpen)
-    async with asyncio.timeout(5):
-        while (await other.status()).state != "closed":
-            try:
-                await succeed(other)
-            except CircuitOpen:
-                await asyncio.sleep(0.01)
+
+    async def closed() -> bool:
+        with suppress(CircuitOpen):
+            await succeed(other)
+        return (await other.status()).state == "closed"
+
+    await eventually(closed, "a probe that was given back")
 
 
 async def test_cancelled_calls_count_neither_way(redis: ArqRedis) -> None:
@@ -162,17 +178,18 @@ async def test_cancelled_calls_count_neither_way(redis: ArqRedis) -> None:
 
 async def test_a_late_failure_of_an_earlier_epoch_changes_nothing(redis: ArqRedis) -> None:
     slow, quick = breaker(redis, fail_max=1), breaker(redis, fail_max=1)
-    late = asyncio.Event()
+    inside, late = asyncio.Event(), asyncio.Event()
 
     async def call() -> None:
         async with slow.guard():
+            inside.set()
             await late.wait()
             raise BackendUnavailable("late")
 
     task = asyncio.create_task(call())
-    await asyncio.sleep(0.05)
+    await inside.wait()
     await fail(quick)
-    await reset()
+    await reset(redis)
     await succeed(quick)
     late.set()
     with pytest.raises(BackendUnavailable):
@@ -185,7 +202,7 @@ async def test_a_late_failure_of_an_earlier_epoch_changes_nothing(redis: ArqRedi
 async def test_a_probe_that_lost_its_lease_decides_nothing(redis: ArqRedis, late: BackendUnavailable | None) -> None:
     lost, other = breaker(redis), breaker(redis)
     await trip(lost)
-    await reset()
+    await reset(redis)
     guard = lost.guard()
     await guard.__aenter__()
     await cast(Any, redis).hset(BREAKER + "endpoint", "lease_until", 0)  # as if it had been away too long
@@ -202,7 +219,7 @@ async def test_a_person_can_list_open_and_close_breakers(redis: ArqRedis) -> Non
     assert (listed.name, listed.state, listed.failures, listed.held) == ("endpoint", "closed", 1, False)
 
     await open_breaker(redis, "endpoint")
-    await reset()
+    await reset(redis)
     with pytest.raises(CircuitOpen) as caught:  # open until a person closes it, whatever the reset_timeout
         await succeed(guarded)
     assert caught.value.retry_after == pytest.approx(RESET)
@@ -212,10 +229,10 @@ async def test_a_person_can_list_open_and_close_breakers(redis: ArqRedis) -> Non
     await close_breaker(redis, "endpoint")
     await succeed(guarded)
 
-    await open_breaker(redis, "endpoint", seconds=0.2)
+    await open_breaker(redis, "endpoint", seconds=20)
     with pytest.raises(CircuitOpen):
         await succeed(guarded)
-    await asyncio.sleep(0.25)
+    await let_pass(redis, "endpoint", 20)
     await succeed(guarded)
 
 

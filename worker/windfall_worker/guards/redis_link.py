@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -24,14 +24,18 @@ class RedisLink:
     A call that Redis does not answer within `patience` seconds, or answers by saying that it cannot serve, returns
     None, and so does every call in the `pause` seconds after it: the caller then decides on its own. All users of one
     Redis share one link, so that an outage is waited for only once.
+    `clock` says when the pause is over (seconds).
 
     An error inside a script is not an outage but a bug or a missing permission, and is logged as such.
     """
 
-    def __init__(self, redis: Redis, *, patience: float = 2.0, pause: float = 1.0) -> None:
+    def __init__(
+        self, redis: Redis, *, patience: float = 2.0, pause: float = 1.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._redis = redis
         self._patience = patience
         self._pause = pause
+        self._clock = clock
         self._ask_again_at = 0.0
         self._down = False
 
@@ -42,7 +46,7 @@ class RedisLink:
 
     async def call(self, script: LuaScript, keys: Sequence[str], args: Sequence[str | int | float]) -> Any | None:
         """Run a script. None: Redis cannot be used now, or the script has a bug (which is then in the log)."""
-        now = time.monotonic()
+        now = self._clock()
         if self._down:
             if now < self._ask_again_at:
                 return None
@@ -75,7 +79,7 @@ class RedisLink:
         return answer
 
     def _lost(self, exc: Exception) -> None:
-        self._ask_again_at = time.monotonic() + self._pause
+        self._ask_again_at = self._clock() + self._pause
         if not self._down:
             self._down = True
             logger.warning("Redis does not answer (%s): this process decides on its own", type(exc).__name__)

@@ -40,7 +40,7 @@ async def decoding(producer: Producer, batch_id: str) -> None:
         status = await producer.batch(batch_id)
         return bool(status.running and status.completed)
 
-    await eventually(some, within=90, what="rows decoding")
+    await eventually(some, "rows decoding")
 
 
 async def test_a_hung_engine_is_killed_by_its_watchdog_and_every_row_completes(
@@ -88,11 +88,11 @@ async def test_a_cancelled_mlx_job_frees_its_slot(producer: Producer, redis_url:
         async def runs() -> bool:
             return (await producer.state(endless)).value == "running"
 
-        await eventually(runs, within=60, what="the job running")
+        await eventually(runs, "the job running")
         following = await producer.enqueue(row("row 2", 5))
         assert await producer.cancel(endless) == 1
-        assert (await producer.wait(endless, timeout=20)).state.value == "cancelled"
-        assert (await producer.wait(following, timeout=20)).ok
+        assert (await producer.wait(endless, timeout=60)).state.value == "cancelled"
+        assert (await producer.wait(following, timeout=60)).ok
 
 
 def refusal(redis_url: str, model: Path) -> tuple[int, str]:
@@ -121,7 +121,7 @@ async def test_an_engine_that_is_killed_while_it_loads_is_refused_in_one_sentenc
         async def engine() -> list[int]:
             return children(process.pid)
 
-        for child in await eventually(engine, within=60, what="an engine"):
+        for child in await eventually(engine, "an engine"):
             os.kill(child, signal.SIGKILL)
         assert await asyncio.to_thread(process.wait, 60) != 0
     said = log.read_text()

@@ -19,7 +19,7 @@ async def decoding(producer: Producer, batch_id: str) -> None:
         status = await producer.batch(batch_id)
         return bool(status.running and status.completed)
 
-    await eventually(some, within=60, what="rows decoding")
+    await eventually(some, "rows decoding")
 
 
 async def test_a_killed_engine_is_replaced_and_every_row_completes(
@@ -58,4 +58,4 @@ async def test_the_engine_ends_with_its_worker(producer: Producer, redis_url: st
             status = Path(f"/proc/{engine}/stat")
             return status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z"
 
-        await eventually(gone, what="the engine's end")
+        await eventually(gone, "the engine's end")

@@ -33,7 +33,7 @@ async def test_workers_and_producers_go_over_to_the_new_master(tmp_path: Path) -
                 async def some() -> bool:
                     return (await producer.batch("b")).completed >= 8
 
-                await eventually(some, within=60, what="rows done")
+                await eventually(some, "rows done")
                 proxy.target = new.port
                 await asyncio.to_thread(_swap, old, new)
                 # A submission over the connections to the demoted one, too.

@@ -67,7 +67,7 @@ async def test_who_follows_gets_each_row_once(server: RedisProcess, producer: Pr
         async def enough() -> bool:
             return len(seen) >= count
 
-        await eventually(enough, within=60, what=f"{count} rows read")
+        await eventually(enough, f"{count} rows read")
 
     await finish_some(producer.redis, 60)
     await asyncio.to_thread(server.remember)

@@ -57,7 +57,7 @@ async def test_a_resumption_that_is_killed_half_way_is_gone_on_with_by_a_worker(
             async def none_parked() -> bool:
                 return await parked(producer) == 0
 
-            await eventually(none_parked, what="the rest being back")
+            await eventually(none_parked, "the rest being back")
             await producer.cancel("b")
     status = await producer.batch("b")
     assert status.completed + status.cancelled == ROWS
@@ -75,7 +75,7 @@ async def test_a_batch_paused_while_a_worker_that_runs_it_is_killed_ends_with_ea
                 status = await producer.batch("b")
                 return status.completed > 4 and status.running == 4
 
-            await eventually(half_way, within=60, what="a worker in full swing")
+            await eventually(half_way, "a worker in full swing")
             await producer.pause("batch", "b")
             kill(doomed)
         async with worker(simulated(slots=4, lease=1.0), redis_url):
@@ -84,13 +84,13 @@ async def test_a_batch_paused_while_a_worker_that_runs_it_is_killed_ends_with_ea
                 status = await producer.batch("b")
                 return status.running == 0 and status.queued == batch.total - status.completed
 
-            await eventually(all_parked, what="the killed worker's jobs being queued again")
+            await eventually(all_parked, "the killed worker's jobs being queued again")
             before = (await producer.batch("b")).completed
             await producer.resume("batch", "b")
 
             async def done() -> bool:
                 return (await producer.batch("b")).done
 
-            await eventually(done, what="the end of the batch")
+            await eventually(done, "the end of the batch")
     assert before < 40
     await each_row_once(redis_url, "b", 40)

@@ -47,7 +47,7 @@ async def some_done(producer: Producer, batch_id: str, count: int = 8) -> None:
     async def enough() -> bool:
         return (await producer.batch(batch_id)).completed >= count
 
-    await eventually(enough, within=60, what=f"{count} rows done")
+    await eventually(enough, f"{count} rows done")
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ async def all_running(producer: Producer, batch_id: str, count: int) -> None:
     async def enough() -> bool:
         return (await producer.batch(batch_id)).running == count
 
-    await eventually(enough, within=60, what=f"{count} running rows")
+    await eventually(enough, f"{count} running rows")
 
 
 async def test_a_claim_of_the_lost_second_is_taken_up_again_and_nothing_is_asked_for_twice(
@@ -163,12 +163,12 @@ async def test_a_redis_that_comes_back_empty_is_told_of_by_workers_and_producers
             await asyncio.to_thread(server.start)
             for task in (waiting, following):
                 with pytest.raises(NotFound, match="not found, or expired"):
-                    await asyncio.wait_for(task, 30)
+                    await asyncio.wait_for(task, 60)
 
             async def told() -> bool:
                 return "that Redis does not know" in logs(tmp_path)
 
-            await eventually(told, within=30, what="a worker that says what happened")
+            await eventually(told, "a worker that says what happened")
             await _idle(producer)
             again = await through_outages(server.url, lambda p: p.enqueue_batch(requests(ROWS), batch_id="b"))
             await finished(server.url, again.id)
@@ -193,7 +193,7 @@ async def test_a_submission_under_way_when_redis_comes_back_empty_is_told_so_and
                 except NotFound:
                     return False
 
-            await eventually(some, within=60, what="rows submitted")
+            await eventually(some, "rows submitted")
             await asyncio.to_thread(server.kill)
             server.forget()
             await asyncio.to_thread(server.start)
@@ -219,7 +219,7 @@ async def _idle(producer: Producer) -> None:
         await asyncio.sleep(2)
         return await calls() - before < 200
 
-    await eventually(quiet, within=20, what="workers that do not spin")
+    await eventually(quiet, "workers that do not spin")
 
 
 async def test_who_reads_while_redis_is_away_is_told_so(server: RedisProcess) -> None:

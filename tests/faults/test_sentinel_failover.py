@@ -35,7 +35,7 @@ async def test_a_failover_costs_no_row_and_nobody_has_to_be_told(
                 async def some() -> bool:
                     return (await producer.batch("b")).completed >= 8
 
-                await eventually(some, within=60, what="rows done")
+                await eventually(some, "rows done")
                 fleet.kill_master()
                 # The same producer, with its connections to the dead master, goes on.
                 await through_outages_of(producer)
@@ -53,7 +53,7 @@ async def through_outages_of(producer: Producer) -> None:
     async with asyncio.timeout(60):
         while True:
             try:
-                await producer.wait(await producer.enqueue(next(requests(1))), timeout=30)
+                await producer.wait(await producer.enqueue(next(requests(1))), timeout=60)
             except BrokerUnavailable:
                 await asyncio.sleep(0.2)
             else:

@@ -56,7 +56,7 @@ async def test_a_storm_of_failures_stays_within_its_budget_and_every_job_complet
         async def failing() -> bool:
             return fault_server.hits(model) > 0
 
-        await eventually(failing, what="the first call")
+        await eventually(failing, "the first call")
         await asyncio.sleep(DOWN)
         calls = fault_server.hits(model)
         assert (await producer.batch(batch.id)).failed == 0

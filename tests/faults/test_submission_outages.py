@@ -58,7 +58,7 @@ async def refusing_writes(server: RedisProcess, kind: str) -> AsyncIterator[asyn
     async def refuse() -> None:
         await began.wait()
         before = _failed_scripts(server)
-        await eventually(lambda: _more_failed(server, before), what="a write being refused")
+        await eventually(lambda: _more_failed(server, before), "a write being refused")
         ask(server, *REFUSALS[kind][1])
 
     ending = asyncio.create_task(refuse())

@@ -65,7 +65,7 @@ async def test_a_newer_worker_and_its_jobs_are_left_alone_and_ours_go_on(
                 held = await client.keys(keys.HOLDER + "newer*")
                 return not held and said in log.read_text()
 
-            await eventually(all_back, what="the newer jobs being back in their lane")
+            await eventually(all_back, "the newer jobs being back in their lane")
             before = (await client.info("stats"))["total_commands_processed"]
             await asyncio.sleep(2)
             assert (await client.info("stats"))["total_commands_processed"] - before < 200

@@ -17,7 +17,7 @@ async def running(producer: Producer, batch_id: str, count: int) -> None:
     async def enough() -> bool:
         return (await producer.batch(batch_id)).running >= count
 
-    await eventually(enough, what=f"{count} running jobs")
+    await eventually(enough, f"{count} running jobs")
 
 
 async def all_results(producer: Producer, batch_id: str) -> list[CompletionResult]:
@@ -74,7 +74,7 @@ async def test_a_second_signal_hands_back_at_once(producer: Producer, redis_url:
         async def draining() -> bool:
             return any(worker.state == "draining" for worker in (await producer.fleet()).workers)
 
-        await eventually(draining, what="the worker draining")
+        await eventually(draining, "the worker draining")
         process.send_signal(signal.SIGINT)
         assert await asyncio.to_thread(process.wait, 30) == 0
     assert (await producer.batch(batch.id)).queued == 4
@@ -94,7 +94,7 @@ async def test_a_worker_paused_past_its_lease_does_not_add_a_second_result(produ
             fleet = await producer.fleet()
             return any(worker.pid == paused.pid and fleet.now - worker.seen_at < 5 for worker in fleet.workers)
 
-        await eventually(seen_again, what="the paused worker being back")
+        await eventually(seen_again, "the paused worker being back")
         again = await producer.batch(batch.id)
     assert sorted(result.job_id for result in results) == sorted({result.job_id for result in results})
     assert (len(results), again.completed, again.running, again.total) == (10, 10, 0, 10)

@@ -72,4 +72,4 @@ async def _running(producer: Producer, count: int) -> None:
     async def enough() -> bool:
         return (await producer.batch("b")).running >= count
 
-    await eventually(enough, what=f"{count} running jobs")
+    await eventually(enough, f"{count} running jobs")

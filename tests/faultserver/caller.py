@@ -1,7 +1,7 @@
 """A worker process that only calls: `python -m faultserver.caller REDIS URL MODEL RESET RETRIES`.
 
-It prints `ready`, calls without end, waiting a moment when it is refused, and prints every outcome (of refusals in a row
-the first).
+It prints `ready`, calls without end, waiting a moment when it is refused, and prints every outcome;
+of refusals in a row it prints the first.
 """
 
 from __future__ import annotations

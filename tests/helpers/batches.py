@@ -15,7 +15,7 @@ async def in_state(producer: Producer, batch_id: str, **counts: int) -> BatchSta
         status = await producer.batch(batch_id)
         return status if all(getattr(status, name) == count for name, count in counts.items()) else None
 
-    found: BatchStatus = await eventually(reached, what=f"{counts} of batch {batch_id}")
+    found: BatchStatus = await eventually(reached, f"{counts} of batch {batch_id}")
     return found
 
 

@@ -13,9 +13,6 @@ from pathlib import Path
 from helpers.waiting import eventually
 from windfall import Producer
 
-#: Seconds in which a worker is up on a loaded machine; loading MLX takes most of it.
-START = 60.0
-
 
 def environment() -> dict[str, str]:
     """The environment without what would reach into the programs under test."""
@@ -43,7 +40,7 @@ async def workers_up(producer: Producer, count: int) -> None:
     async def all_up() -> bool:
         return len((await producer.fleet()).workers) >= count
 
-    await eventually(all_up, within=START, what=f"{count} workers being up")
+    await eventually(all_up, f"{count} workers being up")
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

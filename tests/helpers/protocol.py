@@ -66,5 +66,5 @@ async def claimed_again(redis: ArqRedis, by: ClaimClient) -> Claimed:
         claimed = await by.claim([LANE], 10)
         return claimed if claimed.claims else None
 
-    found: Claimed = await eventually(some, what="a second claim")
+    found: Claimed = await eventually(some, "a second claim")
     return found

@@ -32,7 +32,7 @@ async def test_who_could_not_subscribe_does_not_keep_the_next_one_from_it(server
     server.start()
     async with announcements.listen("news") as announced:
         await redis.publish("news", "1")
-        await asyncio.wait_for(announced.wait(), 10)
+        await asyncio.wait_for(announced.wait(), 60)
     await announcements.close()
     await disconnect(redis)
 
@@ -44,7 +44,7 @@ async def test_whoever_listens_is_woken_when_the_connection_comes_back(server: R
         announced.clear()
         server.kill()
         server.start()
-        await asyncio.wait_for(announced.wait(), 10)
+        await asyncio.wait_for(announced.wait(), 60)
 
         async def told() -> bool:
             announced.clear()
@@ -52,7 +52,7 @@ async def test_whoever_listens_is_woken_when_the_connection_comes_back(server: R
             await asyncio.sleep(0.05)
             return announced.is_set()
 
-        await eventually(told, what="the subscription being back")
+        await eventually(told, "the subscription being back")
     await announcements.close()
     await disconnect(redis)
 
@@ -65,13 +65,13 @@ async def test_a_connection_that_falls_silent_is_given_up_for_another(
         redis = await connect(proxy.url)
         announcements = Announcements(redis)
         async with announcements.listen("news") as announced:
-            await asyncio.wait_for(announced.wait(), 10)  # it is subscribed
+            await asyncio.wait_for(announced.wait(), 60)  # it is subscribed
             announced.clear()
             assert proxy.silence(lambda sent: b"SUBSCRIBE" in sent) == 1
-            await asyncio.wait_for(announced.wait(), 20)  # something may have been published meanwhile
+            await asyncio.wait_for(announced.wait(), 60)  # something may have been published meanwhile
             announced.clear()
             await redis.publish("news", "1")
-            await asyncio.wait_for(announced.wait(), 20)
+            await asyncio.wait_for(announced.wait(), 60)
         await announcements.close()
         await disconnect(redis)
 
@@ -92,7 +92,7 @@ async def test_a_connection_on_which_nothing_is_published_is_kept(
                 calls: int = stats["cmdstat_ping"]["calls"]
                 return calls >= 5
 
-            await eventually(pinged, what="a few questions whether it is there")
+            await eventually(pinged, "a few questions whether it is there")
             assert proxy.accepted == connections
         await announcements.close()
         await disconnect(redis)

@@ -38,7 +38,7 @@ async def test_results_in_input_order_come_as_the_rows_stand_whatever_ended_firs
         await finish(redis, claim)
     assert seen == []
     await finish(redis, claims[0])
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await following
     assert seen == [f"{batch.id}:{n}" for n in range(1, 451)]
 

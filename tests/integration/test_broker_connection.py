@@ -80,7 +80,7 @@ async def test_who_only_listens_follows_when_another_has_met_the_replica(
                 await asyncio.sleep(0.05)
                 return announced.is_set()
 
-            await eventually(told, what="the new master's words being heard")
+            await eventually(told, "the new master's words being heard")
         await announcements.close()
         await disconnect(redis)
 

@@ -50,7 +50,7 @@ async def test_a_cancelled_job_of_a_newer_contract_is_not_put_back_for_ever(
     await redis.zadd(LANE, {"newer": 1})
     await redis.zadd(keys.ABORT, {"newer": 1})
     async with worker(simulated(), redis):
-        assert (await producer.wait("newer", timeout=20)).state is JobState.CANCELLED
+        assert (await producer.wait("newer", timeout=60)).state is JobState.CANCELLED
 
 
 async def test_stock_abort_of_an_ended_job_does_not_cancel_its_later_retry(producer: Producer, redis: ArqRedis) -> None:

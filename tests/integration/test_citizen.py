@@ -47,7 +47,7 @@ async def worker(
         run_worker(settings, redis_url, ready=ready, stop=stop, handle_signals=False, parts=Parts(machine=machine))
     )
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await ready.wait()
         yield
     finally:
@@ -62,7 +62,7 @@ def sees(producer: Producer, name: str, wanted: Callable[[WorkerStatus], bool]) 
         found = [status for status in (await producer.fleet()).workers if status.id.startswith(f"{name}-")]
         return found[0] if found and wanted(found[0]) else None
 
-    return asyncio.ensure_future(eventually(look, what=f"the heartbeat of {name}"))
+    return asyncio.ensure_future(eventually(look, f"the heartbeat of {name}"))
 
 
 async def test_a_worker_on_battery_takes_nothing_says_why_and_goes_on_with_mains_power(
@@ -81,7 +81,7 @@ async def test_a_worker_on_battery_takes_nothing_says_why_and_goes_on_with_mains
         await eventually(looked_again)
         assert await producer.result(job) is None
         sensors.readings = Readings(on_ac=True)
-        assert (await producer.wait(job, timeout=10)).state is JobState.COMPLETED
+        assert (await producer.wait(job, timeout=60)).state is JobState.COMPLETED
         await sees(producer, "book", lambda status: status.state == "running" and status.why is None)
 
 
@@ -120,13 +120,13 @@ async def test_a_job_that_runs_goes_on_when_its_worker_is_paused(
         async def runs() -> bool:
             return any(lane.running for lane in (await producer.fleet()).lanes)
 
-        await eventually(runs, what="a running job")
+        await eventually(runs, "a running job")
         sensors.readings = Readings(on_ac=False)
         status = await sees(producer, "book", lambda status: status.state == "paused")
         assert status.models[0].running == 1
         second = await producer.enqueue(request())
         done.set()
-        result = await producer.wait(job, timeout=10)
+        result = await producer.wait(job, timeout=60)
         assert await producer.result(second) is None
     assert [attempt.outcome for attempt in result.attempts] == ["completed"]
 
@@ -137,7 +137,7 @@ async def running(producer: Producer, count: int) -> None:
     async def run() -> bool:
         return sum(lane.running for lane in (await producer.fleet()).lanes) == count
 
-    await eventually(run, what=f"{count} running jobs")
+    await eventually(run, f"{count} running jobs")
 
 
 async def test_what_was_claimed_and_has_not_begun_is_handed_back_without_a_try_spent(
@@ -155,7 +155,7 @@ async def test_what_was_claimed_and_has_not_begun_is_handed_back_without_a_try_s
             async def two_ended() -> bool:
                 return (await producer.batch(batch.id)).completed == 2
 
-            await eventually(two_ended, what="what was handed back having ended elsewhere")
+            await eventually(two_ended, "what was handed back having ended elsewhere")
             done.set()
             results = [result async for result in producer.results(batch.id)]
     assert sorted((result.worker or "").partition("-")[0] for result in results) == ["book", "mini", "mini"]
@@ -259,7 +259,7 @@ async def test_a_machine_without_its_network_is_kept_awake_no_longer_than_its_jo
         async def is_there() -> bool:
             return log.exists() and what in log.read_text()
 
-        await eventually(is_there, what=f"{what} in {log}")
+        await eventually(is_there, f"{what} in {log}")
 
     with RedisProcess() as server:
         async with worker(simulated(latency=1), server.url, awake=awake):
@@ -270,7 +270,7 @@ async def test_a_machine_without_its_network_is_kept_awake_no_longer_than_its_jo
             await written("end")
             server.start()
             async with Producer(server.url) as producer:
-                assert (await producer.wait(job, timeout=20)).ok
+                assert (await producer.wait(job, timeout=60)).ok
 
 
 async def test_a_machine_that_sleeps_without_its_network_says_so_and_goes_on_with_the_job_afterwards(
@@ -292,7 +292,7 @@ async def test_a_machine_that_sleeps_without_its_network_says_so_and_goes_on_wit
             done.set()
             await book.wake()
             async with Producer(server.url) as producer:
-                result = await producer.wait(job, timeout=20)
+                result = await producer.wait(job, timeout=60)
     assert [attempt.outcome for attempt in result.attempts] == ["cancelled", "completed"]
 
 
@@ -303,4 +303,4 @@ async def test_a_worker_that_nobody_wakes_wakes_by_itself(
     book = FakeSleepWatch()
     async with worker(simulated(name="book"), redis_url, sleep=book):
         await book.sleep()
-        assert (await producer.wait(await producer.enqueue(request()), timeout=20)).ok
+        assert (await producer.wait(await producer.enqueue(request()), timeout=60)).ok

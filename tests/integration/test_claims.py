@@ -49,7 +49,7 @@ async def test_large_rows_fill_all_slots_of_a_worker(
         return (await producer.batch("b")).running == 6
 
     async with worker(simulated(0.001, slots=6, lease=3000), redis):
-        await eventually(all_run, what="six running rows")
+        await eventually(all_run, "six running rows")
         ended.set()
 
 
@@ -78,7 +78,7 @@ async def lose(redis: ArqRedis, worker_id: str, name: str) -> None:
         await unlucky.claim([LANE], 1)
         return bool(await redis.get(keys.HOLDER + name) != held)
 
-    await eventually(taken, what="a claim of the job")
+    await eventually(taken, "a claim of the job")
 
 
 async def test_a_claim_whose_answer_nobody_read_costs_its_job_no_delivery(producer: Producer, redis: ArqRedis) -> None:
@@ -105,7 +105,7 @@ async def test_a_claim_that_was_read_costs_a_delivery_though_its_worker_says_not
     async def told() -> bool:
         return not await redis.keys(keys.ANSWER + "*")
 
-    await eventually(told, what="the word that the answer was read")
+    await eventually(told, "the word that the answer was read")
     (claim,) = (await claimed_again(redis, claim_client(redis, "w2"))).claims
     assert claim.deliveries == 2
     assert "may have been paid for" in str(claim.attempts()[0].moved_on)

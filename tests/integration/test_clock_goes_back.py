@@ -38,7 +38,7 @@ async def test_the_rows_of_a_dead_worker_come_back_when_their_lease_ends(redis: 
         claimed = await other.claim([LANE], 10)
         return claimed if claimed.claims else None
 
-    found: Claimed = await eventually(some, what="the dead worker's rows")
+    found: Claimed = await eventually(some, "the dead worker's rows")
     assert [claim.lost.partition("@")[0] for claim in found.claims] == [claim.token for claim in dead.claims]
 
 

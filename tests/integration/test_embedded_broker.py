@@ -154,7 +154,7 @@ async def test_after_kill_9_neither_the_server_nor_its_socket_is_left(folder: Pa
     async def gone() -> bool:
         return not socket.parent.exists() and not children(guard)
 
-    await eventually(gone, what="the end of the server and of its socket's folder")
+    await eventually(gone, "the end of the server and of its socket's folder")
 
 
 async def test_a_folder_that_others_can_look_into_is_refused(folder: Path) -> None:

@@ -120,7 +120,7 @@ async def test_an_engine_that_hangs_is_killed_and_replaced(backend: MLXBackend) 
     assert pid
     os.kill(pid, signal.SIGSTOP)
     with pytest.raises(EngineDied, match="made no step for 1 s"):
-        await asyncio.wait_for(call, 10)
+        await asyncio.wait_for(call, 60)
     await eventually(lambda: not _alive(pid))
     assert (await backend.complete(Call("job", short()))).usage.completion_tokens
     assert backend.pid != pid

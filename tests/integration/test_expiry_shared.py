@@ -46,4 +46,4 @@ async def test_another_goes_on_where_a_sweeper_died(redis: ArqRedis, redis_url: 
             await Housekeeping(redis, RedisClock(redis), 0).sweep()
             return (await producer.batch("b")).expired == ROWS
 
-        await eventually(all_ended, what="the rows ended by another")
+        await eventually(all_ended, "the rows ended by another")

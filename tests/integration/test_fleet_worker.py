@@ -57,7 +57,7 @@ async def test_a_deferred_job_starts_when_it_is_due_without_a_poll(
     async with worker(simulated(), redis_url):
         job = await redis.enqueue_job("complete", request(), _queue_name=LANE, _defer_by=0.3)
         assert job is not None
-        assert (await producer.wait(job.job_id, timeout=10)).state is JobState.COMPLETED
+        assert (await producer.wait(job.job_id, timeout=60)).state is JobState.COMPLETED
 
 
 async def test_a_job_of_stock_arq_runs_and_stock_arq_reads_status_and_result_of_ours(
@@ -77,7 +77,7 @@ async def test_a_job_of_stock_arq_runs_and_stock_arq_reads_status_and_result_of_
             async def in_progress() -> bool:
                 return await ours.status() is JobStatus.in_progress
 
-            await eventually(in_progress, what="our job being in progress for stock arq")
+            await eventually(in_progress, "our job being in progress for stock arq")
             result = await ours.result(timeout=10, poll_delay=0.05)
             assert isinstance(result, CompletionResult)
             assert result.ok
@@ -107,7 +107,7 @@ async def test_draining_hands_back_at_once_and_spends_no_try(producer: Producer,
         async def all_running() -> bool:
             return (await producer.batch(batch.id)).running == 4
 
-        await eventually(all_running, what="four running jobs")
+        await eventually(all_running, "four running jobs")
     status = await producer.batch(batch.id)
     assert (status.queued, status.running) == (6, 0)
     async with worker(simulated(), redis_url):
@@ -124,7 +124,7 @@ async def test_a_draining_worker_lets_running_jobs_end(producer: Producer, redis
         async def two_running() -> bool:
             return (await producer.batch(batch.id)).running == 2
 
-        await eventually(two_running, what="two running jobs")
+        await eventually(two_running, "two running jobs")
     status = await producer.batch(batch.id)
     assert (status.completed, status.queued) == (2, 2)
 
@@ -139,7 +139,7 @@ async def test_what_waits_behind_the_slots_is_handed_back_at_once_when_draining(
         async def all_claimed() -> bool:
             return (await producer.batch(batch.id)).running == 3
 
-        await eventually(all_claimed, what="one job running and two waiting behind it")
+        await eventually(all_claimed, "one job running and two waiting behind it")
     status = await producer.batch(batch.id)
     assert (status.completed, status.queued) == (1, 2)
 
@@ -150,12 +150,12 @@ async def test_cancelling_a_running_job_frees_its_slot_and_ends_it_as_cancelled(
     # With leases this long no renewal comes in time: the worker has to be told.
     async with worker(simulated(latency=60, slots=1, drain_timeout=0, lease=600), redis_url):
         stuck = await producer.enqueue(request())
-        await eventually(lambda: redis.exists(keys.HOLDER + stuck), what="the job running")
+        await eventually(lambda: redis.exists(keys.HOLDER + stuck), "the job running")
         assert await producer.cancel(stuck) == 1
-        result = await producer.wait(stuck, timeout=10)
+        result = await producer.wait(stuck, timeout=60)
         assert (result.state, result.error and result.error.type) == (JobState.CANCELLED, "cancelled")
         following = await producer.enqueue(request())
-        await eventually(lambda: redis.exists(keys.HOLDER + following), what="the slot being free")
+        await eventually(lambda: redis.exists(keys.HOLDER + following), "the slot being free")
     assert not await redis.exists(keys.ABORT)
 
 
@@ -165,14 +165,14 @@ async def test_what_is_not_done_by_its_deadline_expires(producer: Producer, redi
     async with worker(simulated(latency=30, drain_timeout=0), redis_url):
         runs_too_long = await producer.enqueue(request(deadline=0.3))
         for name in (waited_too_long, runs_too_long):
-            result = await producer.wait(name, timeout=10)
+            result = await producer.wait(name, timeout=60)
             assert (result.state, result.error and result.error.type) == (JobState.EXPIRED, "deadline_exceeded")
 
 
 async def test_a_follower_who_comes_late_sees_every_piece(producer: Producer, redis_url: str) -> None:
     async with worker(simulated(latency=0.2), redis_url):
         name = await producer.enqueue(request(stream=True))
-        result = await producer.wait(name, timeout=10)
+        result = await producer.wait(name, timeout=60)
         pieces = [delta async for delta in producer.stream(name)]
     assert pieces[0].attempt == 1
     assert "".join(piece.content for piece in pieces) == result.text
@@ -192,7 +192,7 @@ async def test_a_job_that_no_producer_would_have_taken_fails_without_being_decod
         await redis.set(keys.PAYLOAD + name, encode_job(request(text), 1))
         await redis.zadd(LANE, {name: 1})
     async with worker(simulated(max_row_bytes=10_000), redis_url):
-        large, small = [await producer.wait(name, timeout=20) for name in ("large", "small")]
+        large, small = [await producer.wait(name, timeout=60) for name in ("large", "small")]
     assert (large.state, large.error and large.error.type) == (JobState.FAILED, "invalid_payload")
     assert "the limit is 10,000 bytes a row (setting max_row_bytes)" in (large.error.message if large.error else "")
     assert small.ok
@@ -208,7 +208,7 @@ async def test_a_payload_that_is_no_job_fails_with_the_reason(
         await redis.zadd(LANE, {name: 1})
     async with worker(simulated(), redis_url):
         for name in payloads:
-            result = await producer.wait(name, timeout=10)
+            result = await producer.wait(name, timeout=60)
             assert (result.state, result.error and result.error.type) == (JobState.FAILED, "invalid_payload")
 
 
@@ -223,7 +223,7 @@ async def test_a_message_of_another_contract_version_is_left_to_others(
             score = await redis.zscore(LANE, "newer")
             return bool(score and score > 1) and not await redis.exists(keys.HOLDER + "newer")
 
-        await eventually(put_back, what="the message being put back")
+        await eventually(put_back, "the message being put back")
     assert await redis.exists(keys.PAYLOAD + "newer")
     assert "contract 99" in caplog.text
 
@@ -234,7 +234,7 @@ async def test_a_job_that_was_lost_too_often_fails_as_worker_lost(
     name = await producer.enqueue(request())
     await redis.hset(keys.JOB + name, "deliveries", "3")  # type: ignore[misc]
     async with worker(simulated(), redis_url):
-        result = await producer.wait(name, timeout=10)
+        result = await producer.wait(name, timeout=60)
     assert (result.state, result.error and result.error.type) == (JobState.FAILED, "worker_lost")
 
 
@@ -250,7 +250,7 @@ async def test_results_wait_out_an_outage_of_redis(redis_server_binary: Path, tm
     await asyncio.sleep(1.2)  # the running jobs end while Redis is away
     async with redis_server(redis_server_binary, tmp_path, "--appendfsync", "always", port=port) as url:
         async with Producer(url) as producer:
-            results = await asyncio.wait_for(collect(producer, "b"), 20)
+            results = await asyncio.wait_for(collect(producer, "b"), 60)
             status = await producer.batch(batch.id)
         stop.set()
         await running
@@ -268,11 +268,11 @@ async def test_a_full_redis_stops_producers_and_not_workers(
             return (await producer.batch(batch.id)).running == 4
 
         try:
-            await eventually(four_running, what="four running jobs")
+            await eventually(four_running, "four running jobs")
             await redis.config_set("maxmemory", 1)
             with pytest.raises(BrokerFull, match="out of memory"):
                 await producer.enqueue(request())
-            results = await asyncio.wait_for(collect(producer, batch.id), 20)
+            results = await asyncio.wait_for(collect(producer, batch.id), 60)
         finally:
             await redis.config_set("maxmemory", 0)
     assert [[attempt.outcome for attempt in result.attempts] for result in results] == [["completed"]] * 8
@@ -288,7 +288,7 @@ async def test_a_worker_that_is_cancelled_hands_back_what_it_runs(producer: Prod
     async def all_running() -> bool:
         return (await producer.batch(batch.id)).running == 3
 
-    await eventually(all_running, what="three running jobs")
+    await eventually(all_running, "three running jobs")
     await cancel_all([running])
     assert (await producer.batch(batch.id)).queued == 3
 
@@ -301,7 +301,7 @@ async def test_a_failure_of_the_worker_itself_keeps_the_rows_name_and_quotes_not
 
     monkeypatch.setattr(SimulatedBackend, "complete", broken)
     async with worker(simulated(), redis_url):
-        result = await producer.wait(await producer.enqueue(request(custom_id="mine")), timeout=10)
+        result = await producer.wait(await producer.enqueue(request(custom_id="mine")), timeout=60)
     assert (result.custom_id, result.model, result.error and result.error.type) == ("mine", "m", "internal_error")
     assert "secret" not in result.model_dump_json()
 
@@ -309,7 +309,7 @@ async def test_a_failure_of_the_worker_itself_keeps_the_rows_name_and_quotes_not
 async def test_no_prompt_reaches_a_log(producer: Producer, redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     async with worker(simulated(), redis_url):
-        await producer.wait(await producer.enqueue(request("a secret prompt")), timeout=10)
+        await producer.wait(await producer.enqueue(request("a secret prompt")), timeout=60)
     assert "completed" in caplog.text
     assert "secret" not in caplog.text
 
@@ -323,7 +323,7 @@ async def test_what_redis_does_not_take_now_is_kept_and_delivered_later(
         async def four_running() -> bool:
             return (await producer.batch(batch.id)).running == 4
 
-        await eventually(four_running, what="four running jobs")
+        await eventually(four_running, "four running jobs")
         # A replica that follows nobody yet refuses every write, as in the middle of a failover.
         await redis.replicaof("127.0.0.1", 1)
         try:
@@ -331,5 +331,5 @@ async def test_what_redis_does_not_take_now_is_kept_and_delivered_later(
             assert (await producer.batch(batch.id)).running == 4
         finally:
             await redis.replicaof("NO", "ONE")
-        results = await asyncio.wait_for(collect(producer, batch.id), 20)
+        results = await asyncio.wait_for(collect(producer, batch.id), 60)
     assert [[attempt.outcome for attempt in result.attempts] for result in results] == [["completed"]] * 4

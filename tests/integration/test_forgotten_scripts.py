@@ -64,7 +64,7 @@ async def test_a_result_waits_in_the_outbox_until_redis_keeps_its_scripts(
         async def answered() -> bool:
             return bool(answers)
 
-        await eventually(answered, what="an answer to the result")
+        await eventually(answered, "an answer to the result")
         await cancel_all([delivering])
         assert answers == [b"ok"]
-        assert (await producer.wait(name, timeout=5)).ok
+        assert (await producer.wait(name, timeout=60)).ok

@@ -37,7 +37,7 @@ async def test_workers_without_a_name_share_that_of_their_machine(redis: ArqRedi
         async def all_beat() -> bool:
             return len((await read_fleet(redis)).workers) == 3
 
-        await eventually(all_beat, what="three heartbeats")
+        await eventually(all_beat, "three heartbeats")
         names = [worker_name(each.id) for each in (await read_fleet(redis)).workers]
     assert len(set(names)) == 2
 

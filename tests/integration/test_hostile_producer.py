@@ -59,7 +59,7 @@ async def ended(producer: Producer, batch_id: str) -> BatchStatus:
         status = await producer.batch(batch_id)
         return status if status.done else None
 
-    found: BatchStatus = await eventually(look, within=60, what=f"the end of {batch_id}")
+    found: BatchStatus = await eventually(look, f"the end of {batch_id}")
     return found
 
 
@@ -92,7 +92,7 @@ async def test_rows_of_another_producer_complete(attack: str, users: dict[str, s
         await do(hostile, ATTACKS[attack])
         await everything_is_looked_at(producer)
         await runs_through(producer, "later")
-        assert (await producer.wait(await producer.enqueue(request()), timeout=30)).ok
+        assert (await producer.wait(await producer.enqueue(request()), timeout=60)).ok
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -113,7 +113,7 @@ async def everything_is_looked_at_when_the_worker_is_back(producer: Producer) ->
     async def look() -> bool:
         return (await producer.fleet()).serves("m")
 
-    await eventually(look, what="the worker")
+    await eventually(look, "the worker")
     await everything_is_looked_at(producer)
 
 
@@ -125,7 +125,7 @@ async def test_what_is_put_aside_is_kept_in_bounds_and_told_of(users: dict[str, 
             client: Any = hostile
             return not await client.zcard(keys.DEADLINES)
 
-        await eventually(all_gone, what="names that nobody can read leave")
+        await eventually(all_gone, "names that nobody can read leave")
         found = await newest(producer.redis, 1000)
         assert len(found) == 100
         assert found[0].number == 300
@@ -147,7 +147,7 @@ async def test_no_call_of_a_script_takes_long_and_no_batch_keeps_a_sweep(
             client: Any = hostile
             return not await client.exists(keys.BATCH + "short")
 
-        await eventually(short_is_gone, within=60, what="the deletion of what is kept no longer")
+        await eventually(short_is_gone, "the deletion of what is kept no longer")
 
 
 async def test_a_producer_loads_no_scripts_and_says_who_does(
@@ -173,13 +173,13 @@ async def test_a_job_of_another_program_is_not_counted_in_a_batch(redis: ArqRedi
     async with Producer(users["producer"]) as producer, worker(simulated(latency=0.05), users["worker"]):
         await producer.enqueue_batch(requests(3), batch_id="order")
         await redis.enqueue_job("complete", request(), _job_id="order:99", _queue_name=keys.lane_queue("m", "auto"))
-        assert (await producer.wait("order:99", timeout=30)).ok
+        assert (await producer.wait("order:99", timeout=60)).ok
         assert (await ended(producer, "order")).completed == 3
         await redis.enqueue_job("complete", request(), _job_id="next:2", _queue_name=keys.lane_queue("m", "auto"))
         with pytest.raises(IdTaken, match="submit again under another batch id"):
             await producer.enqueue_batch(requests(3), batch_id="next")
         assert (await ended(producer, "next")).total == 0
-        assert (await producer.wait("next:2", timeout=30)).ok
+        assert (await producer.wait("next:2", timeout=60)).ok
 
 
 @pytest.mark.parametrize("name", ["d:done:1", "a b", "x\n", "\x1b[31m", "\ud800", "x" * 129])

@@ -14,7 +14,7 @@ from windfall.testing import in_memory_producer
 
 async def test_a_users_test_gets_the_answers_that_it_gives() -> None:
     async with in_memory_producer(lambda asked: asked.messages[0].text().upper()) as producer:
-        assert (await producer.wait(await producer.enqueue(request("abc")), timeout=10)).text == "ABC"
+        assert (await producer.wait(await producer.enqueue(request("abc")), timeout=60)).text == "ABC"
         batch = await producer.enqueue_batch(requests(20))
         texts = {result.text async for result in producer.results(batch.id)}
     assert texts == {f"ROW {n}" for n in range(1, 21)}
@@ -25,7 +25,7 @@ async def test_what_the_answer_raises_is_the_failure_of_the_job() -> None:
         raise RuntimeError("no idea")
 
     async with in_memory_producer(fail) as producer:
-        result = await producer.wait(await producer.enqueue(request()), timeout=10)
+        result = await producer.wait(await producer.enqueue(request()), timeout=60)
     assert (result.state, result.error and result.error.message) == (JobState.FAILED, "no idea")
 
 

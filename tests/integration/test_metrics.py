@@ -70,14 +70,14 @@ async def test_what_runs_and_what_waits_is_told_while_it_does(producer: Producer
             seen = await scrape(port)
             return seen if seen("windfall_backlog_jobs", model="m", route="auto") == 7 else None
 
-        seen: Scrape = await eventually(full, what="a backlog of seven")
+        seen: Scrape = await eventually(full, "a backlog of seven")
         assert (seen("windfall_slots_used"), seen("windfall_slots_free")) == (3, 0)
         await producer.cancel(batch.id)
 
         async def cancelled() -> bool:
             return (await scrape(port))("windfall_jobs_total", state="cancelled") == 3
 
-        await eventually(cancelled, what="three jobs that were cancelled while they ran")
+        await eventually(cancelled, "three jobs that were cancelled while they ran")
         stop.set()
 
 
@@ -94,7 +94,7 @@ async def test_what_was_put_back_is_in_the_backlog_once_it_is_due(producer: Prod
         return capacity.backlog
 
     try:
-        assert await eventually(told, what="a backlog") == 2  # the one that was never claimed, and the one that is due
+        assert await eventually(told, "a backlog") == 2  # the one that was never claimed, and the one that is due
     finally:
         await cancel_all([watching])
 
@@ -111,7 +111,7 @@ async def test_an_outage_of_redis_shows() -> None:
                 failures = partial(seen, "windfall_redis_failures_total")
                 return min(failures(step="claim"), failures(step="renew"), seen("windfall_heartbeats_missed_total")) > 0
 
-            await eventually(noticed, within=60, what="an outage in the metrics")
+            await eventually(noticed, "an outage in the metrics")
             server.start()
     assert before("windfall_redis_failures_total") == before("windfall_heartbeats_missed_total") == 0
     assert before.labels("windfall_redis_failures_total", "step") == {"claim", "renew", "deliver", "look"}
@@ -137,7 +137,7 @@ async def test_an_open_breaker_shows(
             seen = await scrape(port)
             return seen if seen("windfall_breaker_state", breaker=breaker, state="open") else None
 
-        seen: Scrape = await eventually(opened, what="an open breaker in the metrics")
+        seen: Scrape = await eventually(opened, "an open breaker in the metrics")
         assert seen("windfall_breaker_state", breaker=breaker) == 1
         assert seen("windfall_attempts_total", backend="it", outcome="failed", error="backend_unavailable") >= 2
         assert seen("windfall_job_returns_total", why="retry") >= 2
@@ -161,7 +161,7 @@ async def test_a_try_that_fails_while_its_worker_drains_is_counted_as_one(
         async def both_run() -> bool:
             return len(ends) == 2
 
-        await eventually(both_run, what="two running jobs")
+        await eventually(both_run, "two running jobs")
         stop.set()
 
         async def one_came_back() -> bool:
@@ -169,7 +169,7 @@ async def test_a_try_that_fails_while_its_worker_drains_is_counted_as_one(
             return seen("windfall_paused", reason="draining") == 1 and seen("windfall_job_returns_total") == 1
 
         ends[0].set()
-        await eventually(one_came_back, what="one that came back")
+        await eventually(one_came_back, "one that came back")
         assert (await scrape(port)).labels("windfall_job_returns_total", "why") == {"retry"}
         ends[1].set()
 

@@ -25,7 +25,7 @@ async def becomes(producer: Producer, name: str, state: str, why: str | None = N
     async def is_so() -> bool:
         return await state_of(producer, name) == (state, why)
 
-    await eventually(is_so, what=f"{name} being {state}")
+    await eventually(is_so, f"{name} being {state}")
 
 
 async def test_a_worker_paused_by_its_name_takes_nothing_says_why_and_stays_so_when_started_again(
@@ -67,7 +67,7 @@ async def test_a_worker_told_to_drain_lets_its_jobs_end_and_ends(
         async def two_run() -> bool:
             return (await producer.batch(batch.id)).running == 2
 
-        await eventually(two_run, what="two running jobs")
+        await eventually(two_run, "two running jobs")
         await workers_up(producer, 1)
         (told,) = await producer.drain("mini")
         assert told.startswith("mini-")
@@ -77,7 +77,7 @@ async def test_a_worker_told_to_drain_lets_its_jobs_end_and_ends(
         async def has_ended() -> bool:
             return not (await producer.fleet()).workers
 
-        await eventually(has_ended, what="the worker having ended")
+        await eventually(has_ended, "the worker having ended")
     status = await producer.batch(batch.id)
     assert (status.completed, status.queued, status.running) == (2, 2, 0)
 
@@ -103,7 +103,7 @@ async def test_an_order_to_drain_that_nobody_heard_is_found_in_redis(
         async def has_ended() -> bool:
             return not (await producer.fleet()).workers
 
-        await eventually(has_ended, what="the worker having ended")
+        await eventually(has_ended, "the worker having ended")
 
 
 async def test_a_worker_is_resumed_by_any_of_its_names_whichever_it_was_paused_by(

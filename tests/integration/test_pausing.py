@@ -63,7 +63,7 @@ async def test_resuming_a_lane_wakes_who_waits_for_it(producer: Producer, redis:
     channel = redis.pubsub()
     await channel.subscribe(keys.CHANNEL_WAKE + LANE)
     await producer.resume("lane", "m")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await channel.get_message(ignore_subscribe_messages=True, timeout=1)) is None:
             pass
     await channel.aclose()  # type: ignore[no-untyped-call]
@@ -171,7 +171,7 @@ async def test_a_lost_lease_of_a_paused_batch_is_parked_and_its_late_result_is_s
             assert (await other.claim([LANE], 5)).claims == ()
             return await parked(redis) == 2
 
-        await eventually(both_parked, what="both lost jobs being parked")
+        await eventually(both_parked, "both lost jobs being parked")
         assert (await producer.batch("b")).queued == 2
         assert await finish(redis, late) == b"ok"
         await producer.resume("batch", "b")
@@ -192,7 +192,7 @@ async def test_the_owner_of_a_parked_job_that_was_only_late_has_it_back_by_renew
         await other.claim([LANE], 1)
         return await parked(redis) == 1
 
-    await eventually(is_parked, what="the job being parked")
+    await eventually(is_parked, "the job being parked")
     assert (await owner.renew([claim])).lost == []
     status = await producer.batch("b")
     assert (status.running, status.queued, await parked(redis)) == (1, 0, 0)
@@ -224,7 +224,7 @@ async def test_what_is_parked_expires_at_its_deadline_without_a_worker(producer:
     async def expired() -> bool:
         return (await producer.batch("b")).expired == 5
 
-    await eventually(expired, what="five expired rows")
+    await eventually(expired, "five expired rows")
     assert (await producer.batch("b")).state is BatchState.FINISHED
     assert await redis.exists(LANE, LANE + keys.HELD_SUFFIX, keys.PAUSED, keys.DEADLINES) == 0
 
@@ -327,7 +327,7 @@ async def test_pauses_and_resumptions_between_claims_lose_nothing_and_run_nothin
         async def all_done() -> bool:
             return (await producer.batch("b")).done and (await producer.batch("c")).done
 
-        await eventually(all_done, within=60, what="both batches being done")
+        await eventually(all_done, "both batches being done")
         working = False
         await asyncio.gather(*workers)
     assert len(taken) == len(set(taken)) == 1700
@@ -351,7 +351,7 @@ async def test_a_batch_that_is_paused_has_no_rate(producer: Producer, redis: Arq
     async def rate() -> float | None:
         return (await producer.batch("b")).rate
 
-    await eventually(rate, what="a rate")
+    await eventually(rate, "a rate")
     await producer.pause("batch", "b")
     assert await rate() is None
     await producer.resume("batch", "b")

@@ -339,7 +339,7 @@ async def test_wait_is_told_and_a_late_one_times_out(
     name = await producer.enqueue(request())
     with pytest.raises(WaitTimeout, match=name):
         await producer.wait(name, timeout=0.05)
-    waiting = asyncio.create_task(producer.wait(name, timeout=10))
+    waiting = asyncio.create_task(producer.wait(name, timeout=60))
     await asyncio.sleep(0.2)  # until it has subscribed, looked, and heard that it is subscribed
     (claim,) = (await claim_client(redis).claim([LANE], 1)).claims
     await finish(redis, claim, text="told")

@@ -79,7 +79,7 @@ async def test_between_the_pages_of_a_deletion_nothing_is_run_again_or_added(
         await housekeeping.Housekeeping(redis, producer._clock, 0).sweep()
         return not await keys_of(redis, "half-gone")
 
-    await eventually(gone, what="the rest of the deletion")
+    await eventually(gone, "the rest of the deletion")
     with pytest.raises(BatchCancelled, match="deleted"):
         await _add_to_a_deleted_batch(producer, redis)
 

@@ -41,7 +41,7 @@ def ledger(result: CompletionResult) -> list[tuple[str, str, str | None]]:
 
 
 async def ask(producer: Producer, **fields: Any) -> CompletionResult:
-    return await producer.wait(await producer.enqueue(request(**fields)), timeout=20)
+    return await producer.wait(await producer.enqueue(request(**fields)), timeout=60)
 
 
 async def test_a_cloud_request_runs_at_its_mapping_and_the_ledger_says_where(
@@ -93,7 +93,7 @@ async def test_local_never_leaves_whatever_fails(
         # Nor when somebody puts it by hand into a lane that the cloud serves.
         wrong = await redis.enqueue_job("complete", request(route="local"), _queue_name=keys.lane_queue("m", "cloud"))
         assert wrong is not None
-        refused = await producer.wait(wrong.job_id, timeout=10)
+        refused = await producer.wait(wrong.job_id, timeout=60)
     assert (refused.state, refused.error and refused.error.type) == (JobState.FAILED, "model_not_found")
     assert len(fault_server.seen(model)) == 1
 
@@ -103,7 +103,7 @@ async def test_a_cloud_only_worker_leaves_auto_to_a_live_mac(
 ) -> None:
     mac = WorkerSettings(models=(ModelSettings(name="m", simulate=0.2, slots=1),))
     async with worker(mac, redis_url):
-        await eventually(lambda: _live(producer, 1), what="the Mac's heartbeat")
+        await eventually(lambda: _live(producer, 1), "the Mac's heartbeat")
         async with worker(settings(fault_server, f"first:{model}"), redis_url):
             batch = await producer.enqueue_batch(requests(5))
             backends = [result.backend async for result in producer.results(batch.id)]
@@ -116,14 +116,14 @@ async def test_what_waits_too_long_for_a_mac_spills_to_the_cloud(
     mac = WorkerSettings(models=(ModelSettings(name="m", simulate=60, slots=1),), drain_timeout=0)
     helper = settings(fault_server, f"first:{model}").model_copy(update={"spill_after": 0.5})
     async with worker(mac, redis_url):
-        await eventually(lambda: _live(producer, 1), what="the Mac's heartbeat")
+        await eventually(lambda: _live(producer, 1), "the Mac's heartbeat")
         async with worker(helper, redis_url):
             names = [await producer.enqueue(request()) for _ in range(4)]
 
             async def three_done() -> bool:
-                return len([name for name in names if await producer.result(name)]) == 3
+                return len([name for name in names if await producer.result(name)]) >= 3
 
-            await eventually(three_done, what="three jobs done by the cloud")
+            await eventually(three_done, "three jobs done by the cloud")
 
 
 async def _live(producer: Producer, count: int) -> bool:
@@ -131,19 +131,24 @@ async def _live(producer: Producer, count: int) -> bool:
 
 
 async def test_a_long_running_job_is_no_reason_to_send_the_next_one_to_the_cloud(
-    producer: Producer, redis_url: str, fault_server: FaultServer, model: str
+    producer: Producer, redis: ArqRedis, redis_url: str, fault_server: FaultServer, model: str
 ) -> None:
     mac = WorkerSettings(models=(ModelSettings(name="m", simulate=2.5, slots=2),), drain_timeout=0)
     helper = settings(fault_server, f"first:{model}").model_copy(update={"spill_after": 0.2})
     async with worker(mac, redis_url):
-        await eventually(lambda: _live(producer, 1), what="the Mac's heartbeat")
+        await eventually(lambda: _live(producer, 1), "the Mac's heartbeat")
+        names = [await producer.enqueue(request()) for _ in range(2)]
+
+        async def both_run() -> bool:
+            return bool(await redis.exists(*(keys.HOLDER + name for name in names)) == 2)
+
+        await eventually(both_run, "two running jobs")
         async with worker(helper, redis_url):
-            names = [await producer.enqueue(request()) for _ in range(2)]
             await asyncio.sleep(1.5)  # both run, and for longer than `spill_after`
             later = await producer.enqueue(request())
-            await producer.wait(names[0], timeout=10)
-            assert [(await producer.wait(name, timeout=10)).backend for name in names] == ["simulated"] * 2
-            assert (await producer.wait(later, timeout=10)).ok
+            await producer.wait(names[0], timeout=60)
+            assert [(await producer.wait(name, timeout=60)).backend for name in names] == ["simulated"] * 2
+            assert (await producer.wait(later, timeout=60)).ok
     assert fault_server.hits(model) <= 1
 
 
@@ -184,7 +189,7 @@ async def test_a_job_fails_after_its_tries_and_is_kept_as_a_dead_letter(
         (letter,) = [letter async for letter in producer.dead_letters()]
         assert letter.job_id == result.job_id
         assert await producer.retry(letter.job_id) == 1
-        again = await producer.wait(letter.job_id, timeout=10)
+        again = await producer.wait(letter.job_id, timeout=60)
     assert [outcome for _, outcome, _ in ledger(again)] == ["failed", "failed", "completed"]
 
 
@@ -207,8 +212,8 @@ async def test_a_wrong_key_fails_at_once_and_is_never_quoted(
 async def test_an_unsure_outcome_fails_the_job_that_must_not_be_paid_twice(
     producer: Producer, redis_url: str, fault_server: FaultServer, model: str
 ) -> None:
-    fault_server.plan(model, then={"delay": 30})
-    async with worker(settings(fault_server, f"first:{model}", timeout=0.3), redis_url):
+    fault_server.plan(model, then={"cut": "before"})
+    async with worker(settings(fault_server, f"first:{model}"), redis_url):
         result = await ask(producer, route="cloud", on_ambiguous="fail")
     assert ledger(result) == [("first", "ambiguous", "ambiguous")]
     assert len(fault_server.seen(model)) == 1
@@ -217,8 +222,8 @@ async def test_an_unsure_outcome_fails_the_job_that_must_not_be_paid_twice(
 async def test_an_unsure_outcome_is_tried_again_by_default_and_the_ledger_shows_both(
     producer: Producer, redis_url: str, fault_server: FaultServer, model: str
 ) -> None:
-    fault_server.plan(model, {"delay": 30})
-    async with worker(settings(fault_server, f"first:{model}", timeout=0.3), redis_url):
+    fault_server.plan(model, {"cut": "before"})
+    async with worker(settings(fault_server, f"first:{model}"), redis_url):
         result = await ask(producer, route="cloud")
     assert [outcome for _, outcome, _ in ledger(result)] == ["ambiguous", "completed"]
 
@@ -227,20 +232,24 @@ async def test_an_open_breaker_stops_calls_and_the_jobs_wait_without_spending_tr
     producer: Producer, redis_url: str, fault_server: FaultServer, model: str
 ) -> None:
     fault_server.plan(model, then={"status": 500})
-    found = settings(fault_server, f"first:{model}", breaker={"fail_max": 3, "reset_timeout": 1.0})
+    client: Any = producer.redis
+    found = settings(fault_server, f"first:{model}", breaker={"fail_max": 3, "reset_timeout": 0.5})
     async with worker(found, redis_url):
         batch = await producer.enqueue_batch(requests(40, route="cloud"))
 
-        async def opened() -> bool:
-            return len(fault_server.seen(model)) >= 3
+        async def changes() -> int:
+            found = [await client.hget(key, "epoch") for key in await client.keys(keys.BREAKER + "http*" + model)]
+            return int(found[0]) if found else 0
 
-        await eventually(opened, what="three failures")
-        await asyncio.sleep(1.5)
+        async def opened_again() -> bool:
+            return await changes() >= 5  # open, half-open, open, half-open, open
+
+        await eventually(opened_again, "two probes that failed")
         during = len(fault_server.seen(model))
+        # Those under way when it opened, and single probes after; not 40 again and again.
+        assert during <= 40 + await changes()
         fault_server.plan(model, then={})
         results = [result async for result in producer.results(batch.id)]
-    # Those under way when it opened, and single probes after; not 40 again and again.
-    assert during <= 45
     assert all(result.ok for result in results)
     assert len(results) == 40
 
@@ -255,7 +264,7 @@ async def test_a_deadline_ends_a_call_and_closes_its_connection(
         async def closed() -> bool:
             return [seen["end"] for seen in fault_server.seen(model)] == ["client gone"]
 
-        await eventually(closed, what="the connection being closed")
+        await eventually(closed, "the connection being closed")
     assert result.state is JobState.EXPIRED
 
 
@@ -269,14 +278,14 @@ async def test_cancelling_a_cloud_job_closes_its_connection(
         async def asked() -> bool:
             return len(fault_server.seen(model)) == 1
 
-        await eventually(asked, what="the call")
+        await eventually(asked, "the call")
         await producer.cancel(name)
 
         async def closed() -> bool:
             return bool(fault_server.seen(model)[0]["end"] == "client gone")
 
-        await eventually(closed, what="the connection being closed")
-        assert (await producer.wait(name, timeout=10)).state is JobState.CANCELLED
+        await eventually(closed, "the connection being closed")
+        assert (await producer.wait(name, timeout=60)).state is JobState.CANCELLED
 
 
 async def test_a_missing_key_is_named_before_anything_starts(redis_url: str, fault_server: FaultServer) -> None:
@@ -295,6 +304,6 @@ async def test_a_followed_cloud_job_streams(
 ) -> None:
     async with worker(settings(fault_server, f"first:{model}"), redis_url):
         name = await producer.enqueue(request(route="cloud", stream=True))
-        result = await producer.wait(name, timeout=10)
+        result = await producer.wait(name, timeout=60)
         text = "".join([delta.content async for delta in producer.stream(name)])
     assert text == result.text == "a good answer"

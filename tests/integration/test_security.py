@@ -151,7 +151,7 @@ async def done(producer: Producer, batch_id: str) -> BatchStatus:
         status = await producer.batch(batch_id)
         return status if status.done else None
 
-    found: BatchStatus = await eventually(look, within=30, what="the end of the batch")
+    found: BatchStatus = await eventually(look, "the end of the batch")
     return found
 
 
@@ -181,7 +181,7 @@ async def test_a_whole_life_runs_under_the_documented_rights(redis_url: str, use
             found = [result async for result in producer.results(batch.id, order=order)]
             assert [result.ok for result in found] == [True] * 30
         assert [delta async for delta in producer.stream(found[0].job_id)]
-        assert (await producer.wait(await producer.enqueue(request()), timeout=30)).ok
+        assert (await producer.wait(await producer.enqueue(request()), timeout=60)).ok
         wrong = await producer.enqueue_batch(requests(2, route="cloud"), deadline=0.1)
         assert (await done(producer, wrong.id)).expired == 2
         doomed = await producer.enqueue_batch(requests(50, model="nobody"), batch_id="doomed")
@@ -202,10 +202,10 @@ async def test_failures_are_dead_letters_and_run_again_under_the_documented_righ
 ) -> None:
     async with Producer(users["producer"]) as producer, worker(simulated(), users["worker"]):
         await put(producer.redis, "evil", b"[]")
-        result = await producer.wait("evil", timeout=30)
+        result = await producer.wait("evil", timeout=60)
         assert result.state is JobState.FAILED
         assert await producer.retry("evil") == 1
-        await producer.wait("evil", timeout=30)
+        await producer.wait("evil", timeout=60)
         await producer.purge()
     assert refused(redis_url) == []
 
@@ -280,7 +280,7 @@ async def test_a_pickle_in_the_queue_ends_as_a_failed_job_and_is_never_loaded(re
         pickle.loads(pickle.dumps(Bomb()))  # noqa: S301 - it would go off
     await put(redis, "stock", pickle.dumps({"f": "complete", "a": (Bomb(),), "k": {}, "t": None, "et": 1}))
     async with Producer(redis) as producer, worker(simulated(), redis):
-        result = await producer.wait("stock", timeout=30)
+        result = await producer.wait("stock", timeout=60)
         assert result.error is not None
         assert (result.state, result.error.type) == (JobState.FAILED, "invalid_payload")
         await redis.set(keys.RESULT + "loot", pickle.dumps(Bomb()))
@@ -317,4 +317,4 @@ async def test_a_worker_outlives_whatever_lies_in_its_lane(redis: ArqRedis) -> N
         last = CompletionRequest.model_validate(
             {"model": "m", "messages": [{"role": "user", "content": "still here?"}]}
         )
-        assert (await producer.wait(await producer.enqueue(last), timeout=30)).ok
+        assert (await producer.wait(await producer.enqueue(last), timeout=60)).ok

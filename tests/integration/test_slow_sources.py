@@ -79,7 +79,7 @@ async def test_a_batch_whose_source_is_slow_is_kept_although_all_its_rows_have_e
             kept_until.append(until)
         return len(kept_until) > 2
 
-    await eventually(moved_on_twice, what="a word of its submitter, twice")
+    await eventually(moved_on_twice, "a word of its submitter, twice")
     source.go_on.set()
     assert (await submitting).total == 5
 
@@ -90,7 +90,7 @@ async def test_a_submission_that_waits_for_its_source_hears_that_its_batch_is_ca
 ) -> None:
     source = Source()
     submitting = asyncio.create_task(producer.enqueue_batch(getattr(source, kind)(), batch_id="b"))
-    await eventually(lambda: producer.redis.exists(keys.BATCH + "b"), what="the batch")
+    await eventually(lambda: producer.redis.exists(keys.BATCH + "b"), "the batch")
     await producer.cancel("b")
     with pytest.raises(BatchCancelled):
         await asyncio.wait_for(submitting, PATIENCE)
@@ -110,7 +110,7 @@ async def test_what_a_source_raises_is_raised_behind_the_rows_before_it(producer
 async def test_a_submission_is_stopped_while_its_source_is_waited_for(producer: Producer, kind: str) -> None:
     source = Source()
     submitting = asyncio.create_task(producer.enqueue_batch(getattr(source, kind)(), batch_id="b"))
-    await eventually(lambda: producer.redis.exists(keys.PAYLOAD + "b:3"), what="three rows")
+    await eventually(lambda: producer.redis.exists(keys.PAYLOAD + "b:3"), "three rows")
     submitting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await submitting

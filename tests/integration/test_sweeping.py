@@ -75,7 +75,7 @@ async def test_a_cancelled_job_whose_worker_died_ends_without_another(
         await sweeper(redis).sweep()
         return await producer.state(name) is JobState.CANCELLED
 
-    await eventually(ended, what="the end of the job")
+    await eventually(ended, "the end of the job")
 
 
 async def test_words_to_cancel_what_has_ended_do_not_gather_and_other_programs_jobs_are_left_alone(
@@ -128,7 +128,7 @@ async def test_a_lane_without_jobs_for_long_goes_and_comes_back_with_its_next_jo
         await sweeper(redis).sweep()
         return not await redis.sismember(keys.LANES, LANE)  # type: ignore[misc]
 
-    await eventually(gone, what="the end of the lane")
+    await eventually(gone, "the end of the lane")
     assert await redis.smembers(keys.LANES) == {keys.lane_queue("other", "auto").encode()}  # type: ignore[misc]
     assert await redis.zcard(keys.IDLE_LANES) == 0
     await producer.enqueue(request())
@@ -145,4 +145,4 @@ async def test_a_lane_that_was_idle_and_has_jobs_again_stays(producer: Producer,
     await producer.enqueue(request())
     assert await redis.zcard(keys.IDLE_LANES) == 0
     assert await redis.sismember(keys.LANES, LANE)  # type: ignore[misc]
-    assert await asyncio.wait_for(producer.wait(name), 10)
+    assert await asyncio.wait_for(producer.wait(name), 60)

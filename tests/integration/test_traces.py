@@ -64,7 +64,7 @@ async def test_a_job_is_one_trace_from_enqueueing_over_the_worker_to_the_backend
 ) -> None:
     async with worker(simulated(), redis_url):
         job_id = await producer.enqueue(request(PROMPT, temperature=0, max_tokens=9))
-        result = await producer.wait(job_id, timeout=10)
+        result = await producer.wait(job_id, timeout=60)
     (enqueued,), (job,), (attempt,) = named(spans, "enqueue"), named(spans, "job"), named(spans, "chat")
     assert is_child(job, enqueued)
     assert is_child(attempt, job)
@@ -93,7 +93,7 @@ async def test_all_rows_of_a_batch_are_children_of_its_submission(
         async def all_ended() -> bool:
             return len(named(spans, "job")) == 5
 
-        await eventually(all_ended, what="five spans")
+        await eventually(all_ended, "five spans")
     (enqueued,) = named(spans, "enqueue batch")
     assert all(is_child(job, enqueued) for job in named(spans, "job"))
     assert {facts(job)["windfall.batch"] for job in named(spans, "job")} == {batch.id}
@@ -128,7 +128,7 @@ async def test_an_attempt_that_fails_says_of_what_and_no_more_and_the_next_is_in
 
     monkeypatch.setattr(SimulatedBackend, "complete", once_broken)
     async with worker(simulated(), redis_url):
-        result = await producer.wait(await producer.enqueue(request(PROMPT)), timeout=20)
+        result = await producer.wait(await producer.enqueue(request(PROMPT)), timeout=60)
     assert result.ok
     failed, *_, done = named(spans, "chat")
     assert (facts(failed)["error.type"], failed.status.status_code) == ("backend_unavailable", StatusCode.ERROR)
@@ -148,7 +148,7 @@ async def test_a_trace_that_cannot_be_read_costs_the_job_nothing(
         message = json.loads(await redis.get(keys.PAYLOAD + name) or b"")
         await redis.set(keys.PAYLOAD + name, json.dumps(message | {"trace": found}))
     async with worker(simulated(), redis_url):
-        results = [await producer.wait(name, timeout=10) for name in names]
+        results = [await producer.wait(name, timeout=60) for name in names]
     assert all(result.ok for result in results)
     assert [span.parent for span in named(spans, "job")] == [None] * 4
 
@@ -184,7 +184,7 @@ async def test_a_call_of_the_cloud_is_a_clients_span_under_the_same_job_and_hold
     providers = {name: ProviderSettings.model_validate(body) for name in ("first", "second")}
     served = ModelSettings(name="m", cloud=(f"first:{model}", f"second:{model}"))
     async with worker(WorkerSettings(models=(served,), providers=providers), redis_url):
-        result = await producer.wait(await producer.enqueue(request(PROMPT, route="cloud")), timeout=20)
+        result = await producer.wait(await producer.enqueue(request(PROMPT, route="cloud")), timeout=60)
     assert result.ok
     (job,), (failed, done) = named(spans, "job"), named(spans, "chat")
     assert is_child(failed, job)

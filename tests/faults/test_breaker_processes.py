@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +67,15 @@ async def test_eight_processes_send_exactly_one_probe_per_reset_window(
             await asyncio.to_thread(heard, caller, "refused")
         (breaker,) = await list_breakers(redis)
         before = fault_server.hits(model)
+
+        async def probed_and_open(hits: int) -> bool:
+            (found,) = await list_breakers(redis)
+            return fault_server.hits(model) > hits and found.state == "open" and found.retry_after > 0
+
         for _ in range(5):
             await let_pass(redis, breaker.name, reset)
 
-            async def open_again() -> bool:
-                (found,) = await list_breakers(redis)
-                return found.state == "open" and found.retry_after > 0 and fault_server.hits(model) > before
-
-            await eventually(open_again, "the probe's end")
+            await eventually(partial(probed_and_open, before), "a probe and its end")
             before += 1
             assert fault_server.hits(model) == before  # none beside it, and none since
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from redis.asyncio.connection import parse_url
 
-from faultserver.slow_link import slow_link
+from faultserver.proxy import Proxy
 from helpers.batches import in_state
 from helpers.requests import request
 from helpers.workers import simulated, worker
@@ -22,8 +22,8 @@ async def test_large_rows_over_a_slow_link_all_complete(redis_url: str, monkeypa
     async with Producer(redis_url) as producer:
         rows = [request(f"{n} {'x' * MEBIBYTE}") for n in range(ROWS)]
         await producer.enqueue_batch(rows, batch_id="b")
-        async with slow_link(parse_url(redis_url)["port"], 8 * MEBIBYTE) as port:
-            redis = await connect(f"redis://127.0.0.1:{port}")
+        with Proxy(parse_url(redis_url)["port"], rate=8 * MEBIBYTE) as link:
+            redis = await connect(link.url)
             async with worker(simulated(0.001, slots=ROWS, lease=3), redis):
                 await in_state(producer, "b", completed=ROWS)
             await disconnect(redis)

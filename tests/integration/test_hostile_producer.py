@@ -199,6 +199,7 @@ def test_a_model_whose_lane_would_be_another_key_is_refused(model: str) -> None:
     assert keys.lane_parts(f"windfall:lane:auto:{model}") is None
 
 
+@pytest.mark.timeout(400)  # a dozen commands, each a process that takes seconds to start on a loaded machine
 def test_every_command_works_beside_a_hostile_producer(users: dict[str, str], tmp_path: Path) -> None:
     shell = Shell(tmp_path, users["producer"])
     shell.write("in.jsonl", named_rows(ROWS))

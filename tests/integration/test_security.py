@@ -210,6 +210,7 @@ async def test_failures_are_dead_letters_and_run_again_under_the_documented_righ
     assert refused(redis_url) == []
 
 
+@pytest.mark.timeout(400)  # a dozen commands, each a process that takes seconds to start on a loaded machine
 def test_the_commands_run_under_the_documented_rights(redis_url: str, users: dict[str, str], tmp_path: Path) -> None:
     shell = Shell(tmp_path)
     shell.write("in.jsonl", named_rows(10))

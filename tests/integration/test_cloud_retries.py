@@ -181,9 +181,9 @@ async def test_a_connection_that_the_server_closed_while_it_was_idle_costs_no_ca
 @pytest.mark.parametrize(
     ("headers", "least", "most"),
     [
-        ({"retry-after": "1"}, 1.0, 1.1),
-        ({"retry-after": "0.3"}, 0.3, 0.33),
-        ({"retry-after-ms": "300", "retry-after": "60"}, 0.3, 0.33),
+        ({"retry-after": "1"}, 1.0, 1.2),
+        ({"retry-after": "0.3"}, 0.3, 0.36),
+        ({"retry-after-ms": "300", "retry-after": "60"}, 0.3, 0.36),
         ({"retry-after": "soon"}, 0.0, 0.02),
         ({"retry-after": "-5"}, 0.0, 0.02),
     ],
@@ -205,7 +205,7 @@ async def test_a_date_is_obeyed_too(fault_server: FaultServer, model: str, waits
         fault_server.plan(model, {"status": 503, "headers": headers})
         assert await call(ours, model) is None
     assert len(waits) == 1
-    assert 1.0 <= waits[0] <= 1.1  # a tenth more, so that not all come back at once
+    assert 1.0 <= waits[0] <= 1.2  # up to a fifth more, so that not all come back at once
 
 
 @pytest.mark.parametrize("wait", ["86400", "60"])

@@ -14,7 +14,7 @@ from arq import ArqRedis
 from pydantic import BaseModel
 
 import windfall
-from helpers.support import request
+from helpers.requests import request
 from windfall import Producer, WindfallError
 from windfall.embedded.broker import fake_redis
 from windfall.errors import NotConnected

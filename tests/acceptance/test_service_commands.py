@@ -215,6 +215,18 @@ def test_a_redis_that_only_the_shell_knows_is_not_forgotten(machine: Machine) ->
     assert "WINDFALL_REDIS_URL is redis://:***@mini.local in this shell, which a service does not see" in done.err
 
 
+def test_trust_in_a_settings_file_that_only_the_shell_has_is_not_forgotten(machine: Machine) -> None:
+    machine.config.chmod(0o666)
+    machine.shell.environment["WINDFALL_TRUSTED_CONFIG"] = str(machine.config)
+    done = machine.shell("worker", "install", "--dry-run")
+    assert done.code == 1
+    assert f"set WINDFALL_TRUSTED_CONFIG={machine.config} if you trust what it says: as a line of" in done.err
+    with machine.env_file.open("a") as file:
+        file.write(f"WINDFALL_TRUSTED_CONFIG={machine.config}\n")
+    del machine.shell.environment["WINDFALL_TRUSTED_CONFIG"]
+    assert machine.shell("worker", "install", "--dry-run").code == 0
+
+
 def test_logs_are_followed(machine: Machine) -> None:
     machine.log.parent.mkdir(parents=True)
     machine.log.write_text("one\ntwo\nthree\n")

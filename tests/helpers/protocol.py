@@ -61,9 +61,9 @@ async def release(redis: ArqRedis, claim: Claim, delay_ms: int, fate: str, ledge
     return done
 
 
-async def claimed_again(redis: ArqRedis, by: ClaimClient) -> Claimed:
+async def claimed_again(redis: ArqRedis, by: ClaimClient, want: int = 10) -> Claimed:
     async def some() -> Claimed | None:
-        claimed = await by.claim([LANE], 10)
+        claimed = await by.claim([LANE], want)
         return claimed if claimed.claims else None
 
     found: Claimed = await eventually(some, "a second claim")

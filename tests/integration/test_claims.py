@@ -9,13 +9,14 @@ import pytest
 from arq import ArqRedis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from helpers.batches import in_state
 from helpers.protocol import LANE, SHORT, claim_client, claimed_again, finish, release
 from helpers.requests import request, requests
 from helpers.waiting import eventually
 from helpers.workers import hold_jobs, simulated, worker
 from windfall import JobState, Producer, keys
 from windfall_worker.jobs.claim import Claim
-from windfall_worker.queue.claims import ClaimClient, Renewed
+from windfall_worker.queue.claims import ClaimClient, Lease, Renewed
 
 MEBIBYTE = 2**20
 
@@ -94,6 +95,53 @@ async def test_a_claim_whose_answer_nobody_read_costs_its_job_no_delivery(produc
     assert (line.worker, line.outcome) == ("unlucky4", "lost")
     assert line.moved_on is not None
     assert "no delivery spent" in line.moved_on
+
+
+async def test_a_large_row_whose_answers_nobody_reads_comes_alone(producer: Producer, redis: ArqRedis) -> None:
+    await producer.enqueue_batch(large(1, 1), batch_id="b")
+    await claim_client(redis).renew([])
+    await claim_client(redis).claim(["windfall:lane:local:m"], 1)  # the scripts are there
+    for n in range(4):
+        await lose(redis, f"unlucky{n}", "b:1")
+
+    async def lease_has_ended() -> bool:
+        seconds, microseconds = await redis.time()
+        return bool(await redis.zscore(LANE, "b:1") < 1000 * seconds + microseconds / 1000)
+
+    await eventually(lease_has_ended, what="the end of the last lease")
+    await producer.enqueue_batch(requests(20), batch_id="small")
+    claimed = await claimed_again(redis, claim_client(redis, "alone"), 2)
+    assert ([claim.job_id for claim in claimed.claims], claimed.cut) == (["b:1"], True)
+    assert claimed.claims[0].deliveries == 1
+
+
+async def test_rows_of_an_answer_that_nobody_reads_are_taken_out_of_it(producer: Producer, redis: ArqRedis) -> None:
+    await producer.enqueue_batch(large(3, 1), batch_id="b")
+    await claim_client(redis).renew([])
+    await claim_client(redis).claim(["windfall:lane:local:m"], 1)
+    unlucky = LosesAnswers(redis, "unlucky", Lease(60_000, 18_000))
+    for _ in range(4):
+        await unlucky.claim([LANE], 3)
+    assert (await producer.batch("b")).running == 1
+    others = (await claim_client(redis, "w2").claim([LANE], 2)).claims
+    assert [(claim.job_id, claim.deliveries, claim.kept_back) for claim in others] == [("b:2", 1, 0)]
+
+
+async def test_a_row_that_no_link_brings_fails_in_the_end_with_a_sentence(producer: Producer, redis: ArqRedis) -> None:
+    await producer.enqueue_batch([*large(1, 1), *requests(20)], batch_id="b")
+    await claim_client(redis).renew([])
+    await claim_client(redis).claim(["windfall:lane:local:m"], 1)
+    unlucky = LosesAnswers(redis, "unlucky", SHORT)
+    for _ in range(21):
+        await unlucky.claim([LANE], 1)  # the same worker asks for the same answer again
+    async with worker(simulated(0.001), redis):
+        await in_state(producer, "b", completed=20, failed=1)
+    result = await producer.result("b:1")
+    assert result is not None
+    assert result.error is not None
+    assert result.error.type == "too_large_for_link"
+    assert "1,04" in result.error.message
+    assert (await producer.dead_letter("b:1")).request is not None
 
 
 async def test_a_claim_that_was_read_costs_a_delivery_though_its_worker_says_nothing_more(

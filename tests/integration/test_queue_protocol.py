@@ -50,6 +50,28 @@ async def test_rows_are_known_again_as_payloads_as_results_and_as_rejections(
     assert (await producer.enqueue_batch([*rows, request("new")], batch_id="b")).total == 5
 
 
+async def test_large_rows_are_compared_in_little_memory(
+    producer: Producer, redis: ArqRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = [1, 1, 300, 1, 1, 1, 1000, 1000, 1] + [1] * 100
+    rows = [request("x" * (size << 10), custom_id=f"c{n}") for n, size in enumerate(sizes)]
+    await producer.enqueue_batch(rows[:-1], batch_id="b")
+    for claim in (await claim_client(redis).claim([LANE], 3)).claims:
+        await finish(redis, claim)
+    answers: list[int] = []
+    mget = redis.mget
+
+    async def weighed(names: list[str]) -> list[bytes | None]:
+        found: list[bytes | None] = await mget(names)
+        answers.append(sum(map(len, filter(None, found))))
+        return found
+
+    monkeypatch.setattr(redis, "mget", weighed)
+    assert (await producer.enqueue_batch(rows, batch_id="b")).total == len(rows)
+    assert max(answers) < 1_200_000
+    assert len(answers) < 20
+
+
 @pytest.mark.parametrize("ended", [False, True])
 @pytest.mark.parametrize(
     "edited",

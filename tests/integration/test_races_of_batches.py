@@ -152,3 +152,18 @@ async def test_a_cancel_leaves_a_row_alone_that_was_submitted_anew_after_it_was_
     with pytest.raises(NotFound):
         await producer.cancel("b:1")
     assert (await producer.batch("b")).queued == 1
+
+
+async def test_a_batch_that_is_being_cancelled_is_not_run_again_until_the_cancel_has_ended(
+    producer: Producer, redis: ArqRedis
+) -> None:
+    await producer.enqueue_batch(requests(1200), batch_id="b")
+    await finish_some(redis, 3, JobState.FAILED)
+    await run(redis, Script.CANCEL_BATCH, [keys.BATCH + "b"], ["begin"])  # and then its process was killed
+    for name in ("b", "b:2"):
+        with pytest.raises(BatchCancelled, match="b is being cancelled"):
+            await producer.retry(name)
+    await cancelling.go_on_cancelling(redis, producer._clock, "b", 1000)
+    batch = await producer.batch("b")
+    assert (batch.failed, batch.cancelled, batch.queued) == (3, 1197, 0)
+    assert await producer.retry("b") == 3

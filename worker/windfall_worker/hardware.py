@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from windfall.config.child_environment import system_environment
+
 _PROCESSORS: Final = Path("/proc/cpuinfo")
 #: What vendors add to a chip's name and people leave out.
 _DECORATION: Final = re.compile(r"\((?:R|TM|r|tm)\)|\bCPU\b|\bProcessor\b|@.*$|\b\d+-Core\b")
@@ -35,9 +37,12 @@ def memory_bytes() -> int | None:
 def _sysctl(name: str) -> str:
     command = ["/usr/sbin/sysctl", "-n", name]
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout  # noqa: S603 - fixed
+        done = subprocess.run(  # noqa: S603 - fixed
+            command, env=system_environment(), capture_output=True, text=True, timeout=5, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
+    return done.stdout
 
 
 def _linux_chip() -> str:

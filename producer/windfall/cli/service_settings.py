@@ -11,6 +11,7 @@ from windfall.broker.connection import redact
 from windfall.cli.models import models_for, worker_package, worker_settings
 from windfall.config.env_file import read_env_file
 from windfall.config.settings import DEFAULT_REDIS, Settings, load_settings
+from windfall.config.trust import TRUSTED
 from windfall.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,9 +27,7 @@ def service_settings(config: Path, env_file: Path) -> WorkerSettings:
             f"a service reads its settings from {config}, which does not exist: create it, for example with {_EXAMPLE}"
         )
     keys = read_env_file(env_file) if env_file.exists() else {}
-    # A service does not see what a shell exported, only what its env file sets.
-    origins = keys.get("WINDFALL_KEY_ORIGINS", SecretStr("")).get_secret_value().split()
-    settings = load_settings(config=config).model_copy(update={"key_origins": tuple(origins)})
+    settings = _settings(config, keys, env_file)
     if not settings.models:
         raise ConfigError(f"{config} names no model to serve: add one, such as {_EXAMPLE}")
     found = worker_settings(settings, {"models": models_for([], [], [], None, settings)})
@@ -36,6 +35,15 @@ def service_settings(config: Path, env_file: Path) -> WorkerSettings:
     _require_keys(found, keys, env_file)
     _require_models(found)
     return found
+
+
+def _settings(config: Path, keys: dict[str, SecretStr], env_file: Path) -> Settings:
+    try:
+        return load_settings(config=config, service=keys)
+    except ConfigError as exc:
+        if TRUSTED not in str(exc):
+            raise
+        raise ConfigError(f"{exc}: as a line of {env_file}, since a service does not see this shell's variables") from None
 
 
 def _require_redis(settings: Settings, keys: dict[str, SecretStr], env_file: Path) -> None:

@@ -8,15 +8,16 @@ user may have written is not read (see trust.py), and no file decides where a ke
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from windfall.broker.connection import redact
 from windfall.config.private import require_private
-from windfall.config.trust import read_believed
+from windfall.config.trust import TRUSTED, read_believed
 from windfall.errors import ConfigError
 from windfall.explain import explain, vocabulary
 from windfall.limits import MAX_BATCH_ROWS, MAX_METADATA_BYTES, MAX_ROW_BYTES, Limits
@@ -83,9 +84,19 @@ class _Environment(BaseSettings):
     xdg_state_home: Path | None = Field(default=None, validation_alias="XDG_STATE_HOME")
 
 
-def load_settings(*, redis: str | None = None, config: Path | None = None) -> Settings:
-    """The settings, given the flags `--redis` and `--config`. Raises `ConfigError`."""
+def load_settings(
+    *, redis: str | None = None, config: Path | None = None, service: Mapping[str, SecretStr] | None = None
+) -> Settings:
+    """The settings, given the flags `--redis` and `--config`. Raises `ConfigError`.
+
+    `service` has the variables of a service: which files it believes and where keys may go is then for these to say,
+    since it does not see those of the shell that installs it.
+    """
     environment = _environment()
+    if service is not None:
+        trusted, origins = (_text(service, name) for name in (TRUSTED, "WINDFALL_KEY_ORIGINS"))
+        changed = {"trusted_config": Path(trusted) if trusted else None, "key_origins": origins}
+        environment = environment.model_copy(update=changed)
     path = find_config(config)
     file = _parsed(path, environment.trusted_config) if path else _File()
     if path and file.redis and redact(file.redis) != file.redis:
@@ -100,6 +111,10 @@ def load_settings(*, redis: str | None = None, config: Path | None = None) -> Se
         "key_origins": tuple(environment.key_origins.split()),
     } | {name: getattr(environment, name) or getattr(file, name) for name in _LIMITS}
     return Settings(**{name: value for name, value in found.items() if value is not None})
+
+
+def _text(variables: Mapping[str, SecretStr], name: str) -> str:
+    return variables[name].get_secret_value() if name in variables else ""
 
 
 class _Otel(BaseSettings):

@@ -9,7 +9,7 @@ from arq import ArqRedis
 
 from windfall import keys
 from windfall.broker.clock import RedisClock
-from windfall.errors import NotFound, Unfinished, WireError
+from windfall.errors import BatchCancelled, NotFound, Unfinished, WireError
 from windfall.queue import reading
 from windfall.queue.cancelling import cancel_batch, cancel_jobs
 from windfall.queue.housekeeping import delete
@@ -21,6 +21,7 @@ from windfall.scripts import Script, Step, run_all
 from windfall.wire import RETRIED, decode_job, decode_result, encode_attempts, encode_job
 
 _UNFINISHED: Final = -2  # an answer of delete.lua
+_CANCELLING: Final = -1  # an answer of retry.lua
 _PAGE: Final = 500
 
 
@@ -91,9 +92,12 @@ async def _retry_jobs(redis: ArqRedis, clock: RedisClock, ids: list[str]) -> int
             attempts = _marked(decode_result(data).attempts if data else ())
             steps.append(Step(Script.RETRY, [], [name, *_anew(payload, now_ms, attempts)]))
     given = await run_all(redis, steps)
-    for answer in given:
+    for name, answer in zip(ids, given, strict=False):
         if isinstance(answer, Exception):
             raise answer
+        if answer == _CANCELLING:
+            batch = keys.batch_of(name)
+            raise BatchCancelled(f"batch {batch} is being cancelled: run it again when windfall status {batch} shows none queued")
     return sum(given)
 
 

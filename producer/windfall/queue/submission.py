@@ -71,8 +71,9 @@ class Submission:
         self._there = Resubmission(redis, batch.id, batch.last_row)
         self._trace = carrier()
         self._chunk = _Chunk()
-        self._again: list[Row] = []  #: rows that the batch should already have, not yet compared
-        self._due = 0.0  #: when the next chunk goes out even if it is not full (event-loop time)
+        self._again: list[Row] = []  #: rows that the batch should have, not yet compared
+        self._again_size = 0  #: bytes
+        self._due = 0.0  #: when the next chunk goes out although it is not full (the event loop's time)
         self.rows = 0  #: rows read so far
         self.added = 0  #: rows that were new
 
@@ -126,12 +127,14 @@ class Submission:
             await self._take(self.rows, row)
             return
         self._again.append(row)
-        if len(self._again) == COMPARED_ROWS or self.rows == self._there.last_row:
+        self._again_size += _size(row)
+        full = len(self._again) == COMPARED_ROWS or self._again_size >= CHUNK_BYTES
+        if full or self.rows == self._there.last_row:
             await self._compare()
 
     async def _compare(self) -> None:
-        """Compare the pending rows with the batch's, and keep those that it lacks."""
-        rows, self._again = self._again, []
+        """Take those that the batch lacks of the rows that it should have."""
+        rows, self._again, self._again_size = self._again, [], 0
         first = self.rows - len(rows) + 1
         lacking = await patiently(lambda: self._lacking(first, rows)) if rows else []
         if self.rows >= self._there.last_row:
@@ -211,6 +214,11 @@ class Submission:
         if -2 in answers:
             raise BatchCancelled(f"batch {self._batch_id} no longer exists: it was deleted while rows were being added")
         return sum(answers)
+
+
+def _size(row: Row) -> int:
+    """About how many bytes it has."""
+    return len(row.model_dump_json(exclude_defaults=True)) if isinstance(row, CompletionRequest) else 0
 
 
 def rejection(name: str, row: InvalidRow, now: float) -> CompletionResult:

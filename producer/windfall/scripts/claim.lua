@@ -6,7 +6,8 @@
 -- KEYS: lanes.  ARGV: worker id, first token number, want, lease (ms), renewal period (ms), most bytes of payloads (one
 -- job is given in any case), which half goes first: 'back' or 'new'.
 -- Returns {now, when the next one is due (ms, or -1), jobs, 1 if bytes cut it short}, a job being
--- {lane, id, token, payload or '', deliveries, ledger, lost holders, 1 if it was cancelled meanwhile, turn}.
+-- {lane, id, token, payload or '', deliveries, ledger, lost holders, 1 if it was cancelled meanwhile, turn, bytes of a
+-- payload that is kept back because no answer with it was read, else 0}.
 -- A call that is made again under the same token number, because its answer was lost on the way, gets the same answer.
 -- Its worker deletes the answer when it has read it: a job whose holder never did has spent no delivery.
 although_full()
@@ -60,14 +61,44 @@ local function set_back(lane)
   redis.call('HSET', CLOCK_BACK, lane, #page < 2 * SET_BACK_MOST and 'done' or page[#page])
 end
 
+-- Answers in a row that nobody read. They cost a job no delivery, so a row that no link brings in time would go round
+-- forever, and take with it what is in one answer with it: after a few it comes alone, and in the end without its payload,
+-- for its worker to end it. A smaller row than this is not the reason why an answer is not read.
+local UNREAD_ALONE = 3
+local UNREAD_MOST = 20
+local LARGE = 262144
+
+local function unread_of(id)
+  return tonumber(redis.call('HGET', JOB .. id, 'unread') or 0)
+end
+
+local function comes_alone(id, payload)
+  return payload and #payload >= LARGE and unread_of(id) >= UNREAD_ALONE
+end
+
+-- Take a job that nobody has read out of the answer that it was in.
+local function put_back(lane, id)
+  redis.call('DEL', HOLDER .. id)
+  redis.call('HINCRBY', JOB .. id, 'deliveries', -1)
+  redis.call('HINCRBY', JOB .. id, 'turn', 1)
+  redis.call('ZADD', lane, now, id)
+  redis.call('ZADD', lane .. HELD_SUFFIX, now, id)
+  count(batch_of(id), 'running', 'queued')
+end
+
 -- Add a job that is held under this token to the answer.
 local function give(lane, id, token, payload)
+  local kept_back = 0
+  if #payload >= LARGE and unread_of(id) >= UNREAD_MOST then
+    kept_back, payload = #payload, ''
+  end
   redis.call('ZADD', lane, now + lease, id)
   redis.call('ZADD', lane .. HELD_SUFFIX, now + lease, id)
   local past = redis.call('HMGET', JOB .. id, 'deliveries', 'ledger', 'lost', 'turn')
   local aborted = redis.call('ZSCORE', ABORT, id) and 1 or 0
   jobs[#jobs + 1] = {
     lane, id, token, payload, tonumber(past[1]), past[2] or '', past[3] or '', aborted, tonumber(past[4]),
+    kept_back,
   }
   bytes = bytes + #payload
   given[#given + 1] = lane
@@ -83,7 +114,15 @@ local function given_before()
   for i = 1, #words - 1, 2 do
     local lane, id = words[i], words[i + 1]
     local token = worker .. ':' .. (number + (i - 1) / 2)
-    if redis.call('GET', HOLDER .. id) == token then give(lane, id, token, redis.call('GET', PAYLOAD .. id) or '') end
+    if redis.call('GET', HOLDER .. id) == token then
+      local payload = redis.call('GET', PAYLOAD .. id) or ''
+      redis.call('HINCRBY', JOB .. id, 'unread', 1)
+      if #jobs > 0 and comes_alone(id, payload) then
+        put_back(lane, id)
+      else
+        give(lane, id, token, payload)
+      end
+    end
   end
   return true
 end
@@ -95,7 +134,10 @@ local function lose(id, holder)
   local lost, unread = past[1] or '', past[2] and redis.call('EXISTS', past[2]) == 1
   if unread then
     redis.call('HINCRBY', JOB .. id, 'deliveries', -1)
+    redis.call('HINCRBY', JOB .. id, 'unread', 1)
     lost = string.gsub(lost, '[^ ]+%?%d+ $', '')
+  else
+    redis.call('HDEL', JOB .. id, 'unread')
   end
   redis.call('HSET', JOB .. id, 'lost', lost .. string.sub(holder, 1, 200) .. (unread and '?' or '@') .. now .. ' ')
 end
@@ -137,7 +179,8 @@ local function take(lane, id, score)
     end
     return park(lane, id, score)
   end
-  if #jobs > 0 and bytes + #(payload or '') > most_bytes then
+  local alone = comes_alone(id, payload)
+  if #jobs > 0 and (alone or bytes + #(payload or '') > most_bytes) then
     cut = true
     return
   end
@@ -151,6 +194,7 @@ local function take(lane, id, score)
   redis.call('HINCRBY', JOB .. id, 'deliveries', 1)
   redis.call('HINCRBY', JOB .. id, 'turn', 1)
   give(lane, id, token, payload or '')
+  if alone then cut = true end
 end
 
 -- The due jobs of these sorted sets, earliest first.

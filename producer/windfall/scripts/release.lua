@@ -9,7 +9,8 @@ if redis.call('GET', HOLDER .. id) ~= token then return 'held' end
 if redis.call('ZSCORE', ABORT, id) then return 'cancelled' end
 local due = clock() + delay
 redis.call('DEL', HOLDER .. id)
-redis.call('HINCRBY', JOB .. id, 'turn', 1)  -- a renewal sent earlier that arrives later finds a higher turn
+redis.call('HDEL', JOB .. id, 'unread')
+redis.call('HINCRBY', JOB .. id, 'turn', 1)  -- a renewal that was sent before, and comes after, finds a later turn
 redis.call('ZADD', lane, due, id)
 redis.call('ZADD', lane .. HELD_SUFFIX, due, id)
 if ARGV[4] ~= '' then

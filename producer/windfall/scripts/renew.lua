@@ -23,7 +23,7 @@ for i = 3, #ARGV, 5 do
   if holder == token then
     redis.call('ZADD', lane, now + lease, id)
     redis.call('ZADD', lane .. HELD_SUFFIX, now + lease, id)
-    redis.call('HDEL', JOB .. id, 'answer')  -- a worker that renews has read it
+    redis.call('HDEL', JOB .. id, 'answer', 'unread')  -- whoever renews has read it
     if redis.call('ZSCORE', ABORT, id) then aborted[#aborted + 1] = id end
   elseif digest == '' then
     -- It was released a moment ago.

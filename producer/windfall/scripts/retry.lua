@@ -1,6 +1,7 @@
 -- Retry a dead letter: its result is removed, its ledger stays.
 -- ARGV: id, priority, ledger (JSON), payload, deadline (ms; 0 = none).
--- Returns 1, or 0 if there is no dead letter with that id, or its batch is being deleted.
+-- Returns 1, 0 when there is no dead letter of that id, or its batch is being deleted, or -1 when its batch is being
+-- cancelled: that would end half-way.
 local id, deadline = ARGV[1], tonumber(ARGV[5])
 local dead = redis.call('HMGET', DEAD .. id, 'lane', 'entry', 'turn')
 if not dead[1] then return 0 end
@@ -12,6 +13,7 @@ if not is_lane(lane) or not is_job_id(id) then
   return 0
 end
 if batch and redis.call('HEXISTS', batch, 'deleted') == 1 then return 0 end
+if batch and redis.call('SISMEMBER', CANCELLING, batch_id_of(batch) or '') == 1 then return -1 end
 
 -- The time of the newest entry removed: if the entry at a reader's cursor is gone but newer than this, Redis came back
 -- without its last writes.

@@ -32,7 +32,11 @@ def _asked_anew() -> Iterator[None]:
 def test_a_mac_is_asked_by_sysctl(
     monkeypatch: pytest.MonkeyPatch, told: str, size: str, said: str, memory: int | None
 ) -> None:
-    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+
+    def run(command: list[str], *, env: dict[str, str], **_: Any) -> subprocess.CompletedProcess[str]:
+        assert "PATH" in env
+        assert "OPENAI_API_KEY" not in env
         answers = {"machdep.cpu.brand_string": told, "hw.memsize": size}
         return subprocess.CompletedProcess(command, 0, stdout=answers[command[-1]])
 

@@ -26,7 +26,8 @@ class Claim:
     `deliveries` counts the claims since the job last had an outcome, this one included. `ledger` and `lost` are its
     earlier attempts and lost leases, as stored in Redis and not yet decoded: they may be unreadable. `digest` is the
     SHA-1 of the payload: it identifies the job even if its id was used again. `turn` counts the claims and releases of
-    the job up to this one: if Redis knows of a later one, this claim has ended.
+    the job up to this one: if Redis knows of a later one, this claim has ended. `kept_back`
+    is the size in bytes of a payload that was left out because no answer with it was ever read.
     """
 
     lane: str
@@ -39,6 +40,7 @@ class Claim:
     aborted: bool
     digest: str = ""
     turn: int = 0
+    kept_back: int = 0
 
     @property
     def about(self) -> dict[str, str]:

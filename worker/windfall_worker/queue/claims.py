@@ -109,7 +109,7 @@ class ClaimClient:
 
 
 def _claim(fields: list[Any]) -> Claim:
-    lane, job_id, token, payload, deliveries, ledger, lost, aborted, turn = fields
+    lane, job_id, token, payload, deliveries, ledger, lost, aborted, turn, kept_back = fields
     return Claim(
         lane=lane.decode(),
         job_id=job_id.decode(),
@@ -121,4 +121,5 @@ def _claim(fields: list[Any]) -> Claim:
         aborted=bool(aborted),
         digest=hashlib.sha1(payload, usedforsecurity=False).hexdigest(),
         turn=turn,
+        kept_back=kept_back,
     )

@@ -134,6 +134,8 @@ class RunningJobs(Mapping[str, RunningJob]):
         claim = job.claim
         if claim.aborted:
             return job.cancelled()
+        if claim.kept_back:
+            return job.too_large_for_link()
         try:
             message = job.read()
         except UnknownContract as exc:

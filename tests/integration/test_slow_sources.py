@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from contextlib import closing
+from typing import Any
 
 import pytest
+import redis as sync_redis
 from arq import ArqRedis
 
 from helpers.batches import in_state
@@ -14,7 +18,8 @@ from helpers.protocol import finish_some
 from helpers.requests import request
 from helpers.waiting import eventually
 from windfall import BatchCancelled, BatchDiffers, CompletionRequest, Producer, keys
-from windfall.queue import submission
+from windfall.queue import incoming, submission
+from windfall.queue.incoming import in_thread
 
 PATIENCE = 30.0
 
@@ -33,6 +38,9 @@ class Source:
             raise self.error
         yield from map(request, "45")
 
+    def of(self, kind: str) -> AsyncIterable[CompletionRequest]:
+        return self.async_() if kind == "async" else in_thread(self.plain())
+
     async def async_(self) -> AsyncIterator[CompletionRequest]:
         for text in "123":
             yield request(text)
@@ -49,11 +57,11 @@ async def opened(producer: Producer) -> None:
     await producer.open_batch(batch_id="b", keep=0.2)
 
 
-@pytest.mark.parametrize("kind", ["plain", "async_"])
+@pytest.mark.parametrize("kind", ["in_thread", "async"])
 async def test_what_has_come_is_sent_while_the_source_is_waited_for(producer: Producer, kind: str) -> None:
     source = Source()
     await opened(producer)
-    submitting = asyncio.create_task(producer.enqueue_batch(getattr(source, kind)(), batch_id="b"))
+    submitting = asyncio.create_task(producer.enqueue_batch(source.of(kind), batch_id="b"))
     await in_state(producer, "b", queued=3)
     assert not submitting.done()
     source.go_on.set()
@@ -61,13 +69,13 @@ async def test_what_has_come_is_sent_while_the_source_is_waited_for(producer: Pr
     assert (batch.total, batch.sealed) == (5, True)
 
 
-@pytest.mark.parametrize("kind", ["plain", "async_"])
+@pytest.mark.parametrize("kind", ["in_thread", "async"])
 async def test_a_batch_whose_source_is_slow_is_kept_although_all_its_rows_have_ended(
     producer: Producer, redis: ArqRedis, kind: str
 ) -> None:
     source = Source()
     await opened(producer)
-    submitting = asyncio.create_task(producer.enqueue_batch(getattr(source, kind)(), batch_id="b"))
+    submitting = asyncio.create_task(producer.enqueue_batch(source.of(kind), batch_id="b"))
     await in_state(producer, "b", queued=3)
     await finish_some(redis, 3)
     kept_until = []
@@ -84,33 +92,33 @@ async def test_a_batch_whose_source_is_slow_is_kept_although_all_its_rows_have_e
     assert (await submitting).total == 5
 
 
-@pytest.mark.parametrize("kind", ["plain", "async_"])
+@pytest.mark.parametrize("kind", ["in_thread", "async"])
 async def test_a_submission_that_waits_for_its_source_hears_that_its_batch_is_cancelled(
     producer: Producer, kind: str
 ) -> None:
     source = Source()
-    submitting = asyncio.create_task(producer.enqueue_batch(getattr(source, kind)(), batch_id="b"))
-    await eventually(lambda: producer.redis.exists(keys.BATCH + "b"), "the batch")
+    submitting = asyncio.create_task(producer.enqueue_batch(source.of(kind), batch_id="b"))
+    await eventually(lambda: producer.redis.exists(keys.BATCH + "b"), what="the batch")
     await producer.cancel("b")
     with pytest.raises(BatchCancelled):
         await asyncio.wait_for(submitting, PATIENCE)
     source.go_on.set()
 
 
-@pytest.mark.parametrize("kind", ["plain", "async_"])
+@pytest.mark.parametrize("kind", ["in_thread", "async"])
 async def test_what_a_source_raises_is_raised_behind_the_rows_before_it(producer: Producer, kind: str) -> None:
     source = Source()
     source.error = RuntimeError("the laptop's battery is empty")
     source.go_on.set()
     with pytest.raises(RuntimeError, match="battery"):
-        await producer.enqueue_batch(getattr(source, kind)(), batch_id="b")
+        await producer.enqueue_batch(source.of(kind), batch_id="b")
 
 
-@pytest.mark.parametrize("kind", ["plain", "async_"])
+@pytest.mark.parametrize("kind", ["in_thread", "async"])
 async def test_a_submission_is_stopped_while_its_source_is_waited_for(producer: Producer, kind: str) -> None:
     source = Source()
-    submitting = asyncio.create_task(producer.enqueue_batch(getattr(source, kind)(), batch_id="b"))
-    await eventually(lambda: producer.redis.exists(keys.PAYLOAD + "b:3"), "three rows")
+    submitting = asyncio.create_task(producer.enqueue_batch(source.of(kind), batch_id="b"))
+    await eventually(lambda: producer.redis.exists(keys.PAYLOAD + "b:3"), what="three rows")
     submitting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await submitting
@@ -118,8 +126,34 @@ async def test_a_submission_is_stopped_while_its_source_is_waited_for(producer: 
     source.go_on.set()
 
 
-async def test_rows_come_in_their_order_through_a_thread(producer: Producer, redis: ArqRedis) -> None:
-    batch = await producer.enqueue_batch((request(str(n), custom_id=f"c{n}") for n in range(3000)), batch_id="b")
+async def test_rows_of_a_plain_source_that_takes_its_time_are_sent_before_the_next_is_waited_for(
+    producer: Producer, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incoming, "_SLOW", 0.0)
+    there = []
+    with sync_redis.Redis.from_url(redis_url) as looking:
+
+        def rows() -> Iterator[CompletionRequest]:
+            for text in "123":
+                there.append(looking.hget(keys.BATCH + "b", "queued"))
+                yield request(text)
+
+        await producer.enqueue_batch(rows(), batch_id="b")
+    assert there == [b"0", b"1", b"2"]
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+async def test_a_source_that_belongs_to_its_thread_is_read_there(producer: Producer, *, wrapped: bool) -> None:
+    with closing(sqlite3.connect(":memory:")) as database:
+        cursor = database.execute("WITH RECURSIVE t(n) AS (VALUES(1) UNION ALL SELECT n + 1 FROM t LIMIT 700) SELECT n FROM t")
+        rows = (request(str(n)) for (n,) in cursor) if wrapped else map(lambda found: request(str(found[0])), cursor)
+        assert (await producer.enqueue_batch(rows, batch_id="b")).total == 700
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+async def test_rows_come_in_their_order(producer: Producer, redis: ArqRedis, *, threaded: bool) -> None:
+    rows = (request(str(n), custom_id=f"c{n}") for n in range(3000))
+    batch = await producer.enqueue_batch(in_thread(rows) if threaded else rows, batch_id="b")
     assert batch.total == 3000
     await finish_some(redis, 1)
     for n in (1, 16, 17, 500, 501, 2999):

@@ -17,6 +17,7 @@ from windfall.embedded.broker import EmbeddedBroker
 from windfall.errors import WindfallError
 from windfall.formats import OutputFile
 from windfall.producer import Producer
+from windfall.queue.incoming import in_thread
 from windfall.result import CompletionResult
 from windfall.row import Row
 from windfall.telemetry.visible import VisibleFormatter
@@ -109,7 +110,7 @@ async def _pass_through(
 
     async def submit() -> None:
         nonlocal total
-        batch = await producer.enqueue_batch(rows, batch_id=batch_id, on_progress=lambda _: begun.set())
+        batch = await producer.enqueue_batch(in_thread(rows), batch_id=batch_id, on_progress=lambda _: begun.set())
         begun.set()
         total = before + batch.total
 

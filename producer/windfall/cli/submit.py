@@ -24,6 +24,7 @@ from windfall.formats.output_file import by_job_id
 from windfall.formats.reader import NO_MODEL
 from windfall.keys import checked_batch_id
 from windfall.producer import Producer
+from windfall.queue.incoming import in_thread
 from windfall.request import Route
 from windfall.row import InvalidRow, Row
 from windfall.telemetry.trace_export import exporting
@@ -184,7 +185,7 @@ async def _add(producer: Producer, batch: BatchStatus, rows: _Watched, terms: _T
             progress.update(done, None, rows.invalid)
 
         try:
-            filled = await producer.enqueue_batch(rows, batch_id=batch.id, on_progress=on_progress)
+            filled = await producer.enqueue_batch(in_thread(rows), batch_id=batch.id, on_progress=on_progress)
         except (asyncio.CancelledError, BrokerError):
             command = "repeat the command" if terms.remembered else f"repeat the command with --batch-id {batch.id}"
             note(f"stopped: {sent:,} rows are in batch {batch.id}; {command} to continue with the rest")

@@ -1,13 +1,17 @@
-"""Rows from a source that may be slow, without blocking their consumer.
+"""Rows as they come from their source, which may be slow.
 
-An async iterable is read by a task and a plain one by a thread, each a few rows ahead. The thread is a daemon: if its
-source blocks, as a pipe may, the program can still exit.
+An async iterable is read by a task, a few rows ahead, and never holds up who takes them. A plain one is read where it is
+taken: it may belong to its thread, as a cursor of SQLite does, or look at the context of its caller. It holds the event
+loop up for as long as it takes for a row, so it is told when that is long, for what came before to be sent first. A
+source of our own that waits, such as a pipe, is read `in_thread`. That thread is a daemon: one that is blocked in its
+source does not keep the program from ending.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -19,12 +23,19 @@ from windfall.runtime.tasks import cancel_all, wait_for
 #: Rows read ahead; each may be as large as the limit allows.
 _AHEAD: Final = 16
 
+#: Seconds that a row of a plain iterable may take before those ahead of it are sent by themselves.
+_SLOW = 0.1
+
+#: Seconds after which a reader of a thread's rows looks again.
+_LOOK_AGAIN = 60.0
+
 
 class Incoming(Protocol):
     """Rows, one after the other."""
 
     async def take(self, within: float) -> Row | None:
-        """The next row, or None if none arrived within that many seconds. Raises `StopAsyncIteration` at the end.
+        """The next row, or None where none came within so many seconds, or the next may take long; what came is then
+        to be sent. Raises `StopAsyncIteration` at the end.
 
         Exceptions of the source are raised here.
         """
@@ -40,28 +51,43 @@ async def incoming(rows: Iterable[Row] | AsyncIterable[Row]) -> AsyncIterator[In
             yield handed
         finally:
             await cancel_all([task])
-    elif isinstance(rows, list | tuple):
-        yield _Listed(rows)
     else:
-        handed = _Handed()
-        reader = threading.Thread(target=_read_in_thread, args=(rows, handed), name="windfall-rows", daemon=True)
-        reader.start()
-        try:
-            yield handed
-        finally:
-            handed.close()
+        yield _Here(rows)
 
 
-class _Listed:
-    """Rows that are already in memory."""
+class _Here:
+    """Rows that are read in the thread of the event loop."""
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self._rows = iter(rows)
+        self._slow = False  #: whether the last row was waited for
 
-    async def take(self, within: float) -> Row | None:  # noqa: ARG002 - there is nothing to wait for
+    async def take(self, within: float) -> Row | None:  # noqa: ARG002 - how long a row takes is its source's to say
+        if self._slow:
+            self._slow = False
+            return None  # the next one may be waited for as well
+        began = time.monotonic()
         for row in self._rows:
+            self._slow = time.monotonic() - began >= _SLOW
             return row
         raise StopAsyncIteration
+
+
+async def in_thread(rows: Iterable[Row]) -> AsyncIterator[Row]:
+    """The rows of a source that waits and belongs to no thread, read by a thread of its own."""
+    handed = _Handed()
+    reader = threading.Thread(target=_read_in_thread, args=(rows, handed), name="windfall-rows", daemon=True)
+    reader.start()
+    try:
+        while True:
+            try:
+                row = await handed.take(_LOOK_AGAIN)
+            except StopAsyncIteration:
+                return
+            if row is not None:
+                yield row
+    finally:
+        handed.close()
 
 
 class _Handed:

@@ -90,8 +90,8 @@ class Submission:
             async for row in self._each(source):
                 if row is not None:
                     await self._add(row)
-                if self._chunk.full or loop.time() >= self._due:
-                    # New rows wait until it is certain that the rows already in the batch are the same.
+                if row is None or self._chunk.full or loop.time() >= self._due:
+                    # What the batch lacks waits until it is known that the batch has no other rows than these.
                     held = self.rows < self._there.last_row and not self._chunk.full
                     await self._send(([] if held else self._gathered()) or [self._still_here()])
                     self._due = loop.time() + _PERIOD
@@ -104,7 +104,7 @@ class Submission:
             on_progress(self.rows)
 
     async def _each(self, source: Incoming) -> AsyncIterator[Row | None]:
-        """Every row, and None when something is due before the next row."""
+        """Every row, and None when what is gathered is to be sent before the next."""
         loop = asyncio.get_running_loop()
         while True:
             try:

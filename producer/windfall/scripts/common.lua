@@ -46,8 +46,9 @@ end
 
 -- Nothing of a batch expires by itself, or early results would go before the last one comes: the batch has one time
 -- until which it is kept as a whole, and delete.lua then removes it page by page. A batch that is being removed is not
--- moved on, or the next sweep would not go on with it. A live submitter reports every second.
-local SUBMITTER_HEARD_WITHIN = 5000
+-- moved on, or the next sweep would not go on with it. Whoever is still submitting is heard of every second, unless a
+-- source holds its thread up.
+local SUBMITTER_HEARD_WITHIN = 60000
 
 local function keep_from(batch, now)
   local h = redis.call('HMGET', batch, 'keep', 'deleted', 'sealed')

@@ -155,8 +155,8 @@ class Producer:
     ) -> BatchStatus:
         """Enqueue many requests as one batch, in constant memory, while they come.
 
-        What has come is sent at least once a second. A plain iterable is read in the event loop's thread, which it holds
-        up for as long as it takes for a row; so a source that waits (a pipe, another service) is better an async one.
+        What has come is sent at least once a second. A plain iterable is read in the event loop's thread, which it
+        holds up for as long as it takes for a row; so a source that waits (a pipe, a service) is better an async one.
 
         Row n (from 1) becomes job `<batch id>:<n>`. Submitting the same rows under the same `batch_id` again adds only
         what is missing. `metadata`, `keep` and `deadline` are as in `open_batch`. `on_progress` is called with the

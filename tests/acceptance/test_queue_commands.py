@@ -143,11 +143,65 @@ def test_submit_can_wait_and_write_the_results(windfall: Shell) -> None:
     }
 
 
+def test_what_out_answers_already_is_not_submitted_again(windfall: Shell) -> None:
+    command = ("submit", "in.jsonl", "--model", "small", "--wait", "-o", "out.jsonl")
+    with windfall.worker(*FAST):
+        first = windfall(*command).out.strip()
+        same = windfall(*command)
+        edited = named_rows(32)
+        edited[6]["body"] = chat("changed")
+        windfall.write("in.jsonl", edited)
+        again = windfall(*command)
+    assert (same.code, same.out) == (0, "")
+    assert "30 rows are already in out.jsonl; 0 changed, 0 new" in same.err
+    assert "all rows are in out.jsonl; nothing was submitted" in same.err
+    assert "29 rows are already in out.jsonl; 1 changed, 2 new" in again.err
+    second = again.out.strip()
+    assert counts(windfall, second)["total"] == 3
+    batch_of = {row["custom_id"]: row["id"].partition(":")[0] for row in windfall.rows("out.jsonl")}
+    assert len(batch_of) == len(windfall.rows("out.jsonl")) == 32
+    assert {name for name, batch in batch_of.items() if batch == second} == {"c7", "c31", "c32"}
+    assert [row["id"] for row in windfall.rows("out.jsonl.old")] == [f"{first}:7"]
+    assert windfall("results", second, "-o", "out.jsonl").code == 0
+    assert len(windfall.rows("out.jsonl")) == 32
+
+
+def test_a_stopped_submission_that_waited_is_fetched_and_not_submitted_anew(windfall: Shell) -> None:
+    command = ("submit", "in.jsonl", "--model", "small", "--wait", "-o", "out.jsonl")
+    with windfall.worker(*FAST):
+        windfall(*command)
+    windfall.write("in.jsonl", named_rows(60))
+    with windfall.started(*command) as waiting:
+        assert waiting.stdout is not None
+        second = waiting.stdout.readline().decode().strip()
+        waiting.kill()
+    with windfall.worker(*FAST):
+        again = windfall(*command)
+    assert again.code == 0, again.err
+    assert f"fetching the rest of batch {second} into out.jsonl first" in again.err
+    assert "all rows are in out.jsonl; nothing was submitted" in again.err
+    assert sorted(row["custom_id"] for row in windfall.rows("out.jsonl")) == sorted(f"c{n}" for n in range(1, 61))
+    assert not list(windfall.folder.glob(".*.batch"))
+
+
+def test_a_batch_id_that_was_used_again_does_not_pass_for_the_old_batch(windfall: Shell) -> None:
+    with windfall.worker(*FAST):
+        submitted(windfall, "--batch-id", "mine", "--wait", "-o", "out.jsonl")
+        held = (windfall.folder / "out.jsonl").read_bytes()
+        assert windfall("delete", "mine").code == 0
+        windfall.write("in.jsonl", [chat("in front"), *named_rows(29)])
+        done = windfall("submit", "in.jsonl", "--model", "small", "--batch-id", "mine", "--wait", "-o", "out.jsonl")
+    assert done.code == 1
+    assert "out.jsonl holds the answer to another request as mine:" in done.err
+    assert (windfall.folder / "out.jsonl").read_bytes() == held
+
+
 def test_results_of_one_batch_are_not_written_behind_those_of_another(windfall: Shell) -> None:
     with windfall.worker(*FAST):
         first = windfall("submit", "in.jsonl", "--model", "small", "--wait", "-o", "out.jsonl").out.strip()
         held = (windfall.folder / "out.jsonl").read_bytes()
-        again = windfall("submit", "in.jsonl", "--model", "small", "--wait", "-o", "out.jsonl")
+        windfall.write("other.jsonl", [chat("something else")])
+        again = windfall("submit", "other.jsonl", "--model", "small", "--wait", "-o", "out.jsonl")
         second = submitted(windfall)
         refused = windfall("results", second, "--follow", "-o", "out.jsonl")
     for command in (again, refused):

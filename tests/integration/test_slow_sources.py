@@ -145,8 +145,10 @@ async def test_rows_of_a_plain_source_that_takes_its_time_are_sent_before_the_ne
 @pytest.mark.parametrize("wrapped", [False, True])
 async def test_a_source_that_belongs_to_its_thread_is_read_there(producer: Producer, *, wrapped: bool) -> None:
     with closing(sqlite3.connect(":memory:")) as database:
-        cursor = database.execute("WITH RECURSIVE t(n) AS (VALUES(1) UNION ALL SELECT n + 1 FROM t LIMIT 700) SELECT n FROM t")
-        rows = (request(str(n)) for (n,) in cursor) if wrapped else map(lambda found: request(str(found[0])), cursor)
+        database.row_factory = lambda _, found: request(str(found[0]))
+        query = "WITH RECURSIVE t(n) AS (VALUES(1) UNION ALL SELECT n + 1 FROM t LIMIT 700) SELECT n FROM t"
+        cursor = database.execute(query)
+        rows = (row for row in cursor) if wrapped else cursor
         assert (await producer.enqueue_batch(rows, batch_id="b")).total == 700
 
 

@@ -14,16 +14,24 @@ from windfall.keys import job_id
 from windfall.producer import Order, Producer
 
 
-async def follow_batch(producer: Producer, batch_id: str, output: Path | None) -> int:
-    """Wait for every row, writing the results to `output` as they come; returns how many rows did not complete."""
+async def follow_batch(producer: Producer, batch_id: str, output: Path | None, *, shared: bool = False) -> int:
+    """Wait for every row, writing the results to `output` as they come; returns how many rows did not complete.
+
+    A file may be `shared` with answers of other batches.
+    """
     async with producer:
         await producer.batch(batch_id)  # before the file is touched: raises if there is no such batch
         if output is None:
             await _watch(producer, batch_id)
         else:
-            with OutputFile(output, by_job_id, again=True, batch=batch_id) as out:
-                await write_results(producer, batch_id, out, Wanted())
+            await write_all(producer, batch_id, output, shared=shared)
         return conclude(await producer.batch(batch_id), output)
+
+
+async def write_all(producer: Producer, batch_id: str, output: Path, *, shared: bool) -> None:
+    """Wait for every row and write the results to the file; rows of the batch that failed are fetched again."""
+    with OutputFile(output, by_job_id, again=True, batch=batch_id, shared=shared) as out:
+        await write_results(producer, batch_id, out, Wanted())
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +57,7 @@ async def write_results(producer: Producer, batch_id: str, out: OutputFile, want
         total = (await producer.batch(batch_id)).total
         found = producer.results_with_cursor(batch_id, after=cursor, follow=wanted.follow, order=wanted.order)
         async for cursor, result in found:  # noqa: B007 - the last one is returned
-            if not out.has(result.job_id):
+            if out.lacks(result):
                 out.write([result])
                 progress.update(out.rows, total, out.failed)
     return cursor

@@ -10,6 +10,7 @@ import typer
 
 from windfall.cli import options
 from windfall.cli.follow import Wanted, outcomes, write_results
+from windfall.cli.reuse import fetching
 from windfall.cli.screen.console import complain, note, say, say_json
 from windfall.cli.session import producer, run_async
 from windfall.errors import InvalidRequest, NotFound
@@ -42,10 +43,10 @@ def results(
 ) -> None:
     """Write the results of a batch, one JSON object per line.
 
-    Rows already in OUT are not written again, so repeat the command after a lost connection; a file with rows of
-    another batch is rejected, and left as it is. In order of completion, rows that failed and were retried replace
-    their old lines; in input order, lines are never removed, and without --follow writing stops before the first
-    unfinished row.
+    Rows that OUT has already are not written again, so that the same command goes on after a cut connection; a file
+    that holds rows of other batches and none of this one is refused, and left as it is. In the order of completion,
+    rows that failed and were run again replace their old lines; in the order of the input, lines are never taken out,
+    and without --follow the first row that is unfinished ends the file for now.
     """
     wanted = Wanted(after, order, follow=follow)
     run_async(_results(producer(redis, config), batch_id, output, wanted, as_json=as_json))
@@ -53,8 +54,10 @@ def results(
 
 async def _results(producer: Producer, batch_id: str, output: Path, wanted: Wanted, *, as_json: bool) -> None:
     async with producer:
-        await producer.batch(batch_id)  # before the file is touched: raises if there is no such batch
-        with OutputFile(output, by_job_id, again=wanted.replaces_failed, batch=batch_id) as out:
+        await producer.batch(batch_id)  # before the file is touched: is there such a batch?
+        with OutputFile(
+            output, by_job_id, again=wanted.replaces_failed, batch=batch_id, shared=fetching(output) == batch_id
+        ) as out:
             cursor = await write_results(producer, batch_id, out, wanted)
             written = out.rows
         status = await producer.batch(batch_id)

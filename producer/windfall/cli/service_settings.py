@@ -43,7 +43,8 @@ def _settings(config: Path, keys: dict[str, SecretStr], env_file: Path) -> Setti
     except ConfigError as exc:
         if TRUSTED not in str(exc):
             raise
-        raise ConfigError(f"{exc}: as a line of {env_file}, since a service does not see this shell's variables") from None
+        where = f"as a line of {env_file}, since a service does not see this shell's variables"
+        raise ConfigError(f"{exc}: {where}") from None
 
 
 def _require_redis(settings: Settings, keys: dict[str, SecretStr], env_file: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -13,8 +14,9 @@ import typer
 
 from windfall.batch import BatchStatus
 from windfall.cli import options
-from windfall.cli.files import fingerprint, refuse_same_file, rows_of
+from windfall.cli.files import InputFile, fingerprint, opened, refuse_same_file
 from windfall.cli.follow import follow_batch
+from windfall.cli.reuse import fetch_rest, note_fetching, unanswered
 from windfall.cli.screen.console import complain, note, say, say_json
 from windfall.cli.screen.progress import RowProgress
 from windfall.cli.session import Terminated, run_async, settings_told
@@ -61,30 +63,60 @@ def submit(
 ) -> None:
     """Enqueue the rows of a file as one batch, and print the batch's id.
 
-    If it is stopped half-way, repeat the command to continue with the same batch. A row that cannot run becomes a
-    failed row of the batch, with the reason; the others run. With --wait the exit code is 3 if any row failed.
+    Stopped half-way, the same command goes on with the same batch. A row that cannot run becomes a failed row of the
+    batch that says why; the others run. With --wait the exit code is 3 if any row failed. Rows whose answers
+    OUT has already, known by what they ask, are not submitted again (unless --batch-id names a batch).
     """
     if output is not None and not wait:
         raise ConfigError("--output needs --wait; or write the results later with windfall results ID -o OUT")
     if output is not None:
         refuse_same_file(source, output)
-        with OutputFile(output, by_job_id, batch=batch_id or ""):
-            pass  # report a missing file now, before the batch is in the queue
     settings = settings_told(redis, config)
     word = fingerprint(source, model, route, priority, deadline, keep)
-    terms = _Terms(checked_batch_id(batch_id) if batch_id else None, {"input": source.name}, keep, deadline, word)
+    terms = _Terms(
+        checked_batch_id(batch_id) if batch_id else None, {"input": source.name}, keep, deadline, word, output
+    )
+
+    def producer() -> Producer:
+        return Producer(settings.redis, limits=settings.limits)
+
+    reuses = output is not None and batch_id is None and output.is_file()
     with exporting("windfall-producer"):
-        with rows_of(source, Overrides(model, route, priority), settings.max_row_bytes) as rows:
-            producer = Producer(settings.redis, limits=settings.limits)
-            watched = _Watched(_checked(rows, source))
-            name = run_async(_submit(producer, watched, terms, as_json=as_json))
-        if watched.invalid == watched.seen:
+        with (
+            opened(source, Overrides(model, route, priority), settings.max_row_bytes) as given,
+            given.kept() if reuses else nullcontext(),
+        ):
+            rows = _rows(producer, given, source, terms, reuses=reuses)
+            if rows is None:
+                return
+            watched = _Watched(rows)
+            name = run_async(_submit(producer(), watched, terms, as_json=as_json))
+        if watched.invalid == watched.seen and not reuses:
             complain(f"none of the {watched.seen:,} rows can run; batch {name} holds only their errors")
             raise typer.Exit(3)
         if wait:
-            _wait(Producer(settings.redis), name, output)
+            _wait(producer(), name, output, shared=reuses)
         else:
             note(f"see windfall watch {name}; get the results with windfall results {name} -o OUT")
+
+
+def _rows(
+    producer: Callable[[], Producer], given: InputFile, source: Path, terms: _Terms, *, reuses: bool
+) -> Iterator[Row] | None:
+    """What is to be submitted; None where OUT has it all."""
+    if reuses and terms.output is not None:
+        run_async(fetch_rest(producer(), terms.output))
+        missing = unanswered(given, terms.output)
+        if missing is not None:
+            first = next(missing, None)
+            if first is None:
+                note(f"all rows are in {terms.output}; nothing was submitted")
+                return None
+            return itertools.chain([first], missing)
+    elif terms.output is not None:
+        with OutputFile(terms.output, by_job_id, batch=terms.batch_id or ""):
+            pass  # said now, and not when the batch is in the queue
+    return _checked(given.rows(), source)
 
 
 def _checked(rows: Iterator[Row], source: Path) -> Iterator[Row]:
@@ -105,14 +137,16 @@ def _checked(rows: Iterator[Row], source: Path) -> Iterator[Row]:
     return itertools.chain(first, rows)
 
 
-def _wait(producer: Producer, name: str, output: Path | None) -> None:
+def _wait(producer: Producer, name: str, output: Path | None, *, shared: bool) -> None:
     try:
-        failed = run_async(follow_batch(producer, name, output))
+        failed = run_async(follow_batch(producer, name, output, shared=shared))
     except (KeyboardInterrupt, Terminated):
         note(
             f"batch {name} is still running; get the results with windfall results {name} --follow -o {output or 'OUT'}"
         )
         raise
+    if output is not None:
+        note_fetching(output, "")
     if failed:
         raise typer.Exit(3)
 
@@ -126,6 +160,7 @@ class _Terms:
     keep: float | None
     deadline: float | None
     source: str
+    output: Path | None  #: what the results are fetched into
 
     @property
     def remembered(self) -> bool:
@@ -163,6 +198,8 @@ async def _submit(producer: Producer, rows: _Watched, terms: _Terms, *, as_json:
             deadline=terms.deadline,
             source=terms.source,
         )
+        if terms.output is not None:
+            note_fetching(terms.output, batch.id)
         batch = await _add(producer, batch, rows, terms)
         _announce(batch, as_json=as_json)
         if rows.invalid:

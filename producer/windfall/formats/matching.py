@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from windfall.errors import RequestRejected
 from windfall.fingerprint import fingerprint
 from windfall.formats.digests import Digests
+from windfall.formats.output_file import answered
 from windfall.row import InvalidRow, Row
 
 #: A row of an output file, as an object.
@@ -57,8 +57,8 @@ def key_of_row(row: Row) -> str:
 
 
 def key_of_line(line: Line) -> str:
-    """The key of any answer."""
-    return f"{line['custom_id']}\0{_answered(line)}"
+    """The key of an answer, whatever gave it."""
+    return f"{line['custom_id']}\0{answered(line)}"
 
 
 def key_of_real_line(line: Line) -> str:
@@ -121,12 +121,3 @@ def _free(left: dict[str, str]) -> dict[str, list[str]]:
 def _content(row: Row) -> str:
     """The content of an invalid row: its error, which is all that distinguishes one from another."""
     return str(row.error) if isinstance(row, InvalidRow) else fingerprint(row)
-
-
-def _answered(line: Line) -> str:
-    """What a line answers, in the form of `_content`; empty if unknown."""
-    ours, error = line.get("windfall"), line.get("error")
-    found = ours.get("fingerprint") if isinstance(ours, dict) else None
-    if not found and isinstance(error, dict) and error.get("code") == RequestRejected.type:
-        found = error.get("message")
-    return found if isinstance(found, str) else ""

@@ -15,7 +15,7 @@ from typing import IO, Any, Final, Self
 from pydantic_core import from_json
 
 from windfall.config.private import append_private, open_private, replacement
-from windfall.errors import ConfigError
+from windfall.errors import ConfigError, RequestRejected
 from windfall.formats.digests import Digests
 from windfall.formats.output_line import encode_row, output_row
 from windfall.keys import batch_of
@@ -33,17 +33,40 @@ def by_job_id(row: dict[str, Any]) -> str:
     return str(row["id"])
 
 
+def answered(row: dict[str, Any]) -> str:
+    """What a line answers: the fingerprint, or why the row was no request; empty where that cannot be told."""
+    ours, error = row.get("windfall"), row.get("error")
+    found = ours.get("fingerprint") if isinstance(ours, dict) else None
+    if not found and isinstance(error, dict) and error.get("code") == RequestRejected.type:
+        found = error.get("message")
+    return found if isinstance(found, str) else ""
+
+
+def _job_and_answer(row: dict[str, Any]) -> str:
+    return f"{row['id']}\0{answered(row)}"
+
+
 class OutputFile:
     """Output lines in a file, or on stdout (`-`).
 
-    Opening reads the existing lines: a last line cut off by a kill is removed, and the keys of the others are
-    remembered (as 64-bit hashes), so that `has` can tell what need not be written again. With `again`, failed rows are
-    removed too, so that they are written again. The file is locked while it is open; a new one is private to its owner.
-    Raises `ConfigError` if it cannot be read or written, or holds something else; with `batch`, also if it has a row of
-    another batch ("" = of any), and the file is left as it is.
+    Opening reads what is there: a last line that was cut off by a kill is removed, and the keys of the others are
+    remembered (as 64-bit hashes), so that `has` can tell what need not be written again. With `again`, rows that
+    failed are removed too, to be written again; with `batch`, only those of this batch. The file is locked for as long
+    as it is open, unless not to `lock` it is asked for; a new one is its user's alone. Raises `ConfigError` where it
+    cannot be read or written, or holds something else; with `batch`, also where it has rows of other batches and none
+    of this one ("" = of none), unless it is `shared` with those. The file is then left as it is.
     """
 
-    def __init__(self, path: Path, key: Key, *, again: bool = False, batch: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        key: Key,
+        *,
+        again: bool = False,
+        batch: str | None = None,
+        shared: bool = False,
+        lock: bool = True,
+    ) -> None:
         self.name = "stdout" if str(path) == "-" else str(path)
         self.rows = 0  #: rows in the file
         self.failed = 0  #: those of them that are errors
@@ -51,6 +74,8 @@ class OutputFile:
         self._key = key
         self._again = again
         self._batch = batch
+        self._shared = shared
+        self._lock = lock
         self._keys = Digests()
         self._file: IO[bytes] | None = None
 
@@ -90,6 +115,21 @@ class OutputFile:
             raise ConfigError(f"{reason}, and repeating the command continues after them") from exc
         for row in rows:
             self._remember(row)
+
+    def lacks(self, result: CompletionResult) -> bool:
+        """Whether the row of this result is not there. Raises `ConfigError` where the answer to another request is.
+
+        A batch was deleted then, and its id used again.
+        """
+        if result.job_id not in self._keys:
+            return True
+        row = output_row(result)
+        if _job_and_answer(row) in self._keys or f"{result.job_id}\0" in self._keys:
+            return False
+        raise ConfigError(
+            f"{self.name} holds the answer to another request as {result.job_id}: its batch was deleted, and the id "
+            "used again; name another file, or move this one away"
+        )
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """The rows currently in the file; none for a device or a pipe."""
@@ -138,6 +178,8 @@ class OutputFile:
 
     def _locked(self) -> IO[bytes]:
         file = open_private(self._path, "a+b")
+        if not self._lock:
+            return file
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -148,27 +190,30 @@ class OutputFile:
     def _repair(self, file: IO[bytes]) -> None:
         """Remove a last line only if a kill cut it off; add a missing line ending to a complete one."""
         file.seek(0)
-        end, line = 0, b"\n"
+        end, line, other, ours = 0, b"\n", "", self._batch is None or self._shared
         for number, line in enumerate(file, 1):
             row = _output_row(line)
-            if row is not None and self._batch is not None:
-                self._refuse_others(str(row["id"]), self._batch)
+            if row is not None and not ours:
+                other = other or str(row["id"])
+                ours = batch_of(str(row["id"])) == self._batch
             if row is None and line.strip():
                 if _is_cut_off(line):
+                    if other and not ours:
+                        self._refuse_others(other)
                     os.ftruncate(file.fileno(), end)
                     return
                 raise ConfigError(
                     f"line {number} of {self.name} is not an output line; name a file written by windfall, or a new one"
                 )
             end += len(line)
+        if other and not ours:
+            self._refuse_others(other)
         if not line.endswith(b"\n"):
             file.write(b"\n")
             file.flush()
 
-    def _refuse_others(self, row_id: str, batch: str) -> None:
+    def _refuse_others(self, row_id: str) -> None:
         found = batch_of(row_id)
-        if found == batch:
-            return
         if found is None:
             raise ConfigError(f"{self.name} has the row {row_id!r}, which belongs to no batch; name another file")
         other = repr(found)[1:-1]  # escapes control characters, which the file may contain
@@ -179,11 +224,15 @@ class OutputFile:
         )
 
     def _drop_failed(self) -> bool:
-        """Replace the file with a copy without the failed rows; False if there are none."""
+        """Put a copy without the failed rows in the file's place; False where none failed."""
+
+        def drops(row: dict[str, Any]) -> bool:
+            return row["error"] is not None and (self._batch is None or batch_of(str(row["id"])) == self._batch)
+
         with self._path.open("rb") as file:
-            failed = any(row and row["error"] is not None for row in map(_output_row, file))
+            failed = any(row and drops(row) for row in map(_output_row, file))
         if failed:
-            self._replace(lambda row: row if row["error"] is None else None, None)
+            self._replace(lambda row: None if drops(row) else row, None)
         return failed
 
     def _replace(self, change: Callable[[dict[str, Any]], dict[str, Any] | None], old: IO[bytes] | None) -> None:
@@ -213,6 +262,8 @@ class OutputFile:
 
     def _remember(self, row: dict[str, Any]) -> None:
         self._keys.add(self._key(row))
+        if self._batch is not None:
+            self._keys.add(_job_and_answer(row))
         self.rows += 1
         self.failed += row["error"] is not None
 

@@ -1,10 +1,10 @@
 """Rows as they come from their source, which may be slow.
 
-An async iterable is read by a task, a few rows ahead, and never holds up who takes them. A plain one is read where it is
-taken: it may belong to its thread, as a cursor of SQLite does, or look at the context of its caller. It holds the event
-loop up for as long as it takes for a row, so it is told when that is long, for what came before to be sent first. A
-source of our own that waits, such as a pipe, is read `in_thread`. That thread is a daemon: one that is blocked in its
-source does not keep the program from ending.
+An async iterable is read by a task, a few rows ahead, and never holds up who takes them. A plain one is read where it
+is taken: it may belong to its thread, as a cursor of SQLite does, or look at the context of its caller. It holds the
+event loop up for as long as it takes for a row; where that is long, what came before is sent first. A source of ours
+that waits, such as a pipe, is read `in_thread`. That thread is a daemon: one that is blocked in its source keeps
+nobody from ending the program.
 """
 
 from __future__ import annotations

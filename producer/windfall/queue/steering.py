@@ -97,7 +97,9 @@ async def _retry_jobs(redis: ArqRedis, clock: RedisClock, ids: list[str]) -> int
             raise answer
         if answer == _CANCELLING:
             batch = keys.batch_of(name)
-            raise BatchCancelled(f"batch {batch} is being cancelled: run it again when windfall status {batch} shows none queued")
+            raise BatchCancelled(
+                f"batch {batch} is being cancelled: run it again when windfall status {batch} shows none queued"
+            )
     return sum(given)
 
 

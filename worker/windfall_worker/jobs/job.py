@@ -173,13 +173,16 @@ class RunningJob:
         message = f"the workers of {self.context.max_deliveries} claims of this job died; it may be what kills them"
         return self.ended(JobState.FAILED, "worker_lost", message)
 
-    def too_large_for_link(self) -> CompletionResult:
-        """The result of a job that Redis sent again and again, and that nobody had read in time."""
-        message = (
-            f"no worker could read this row of {self.claim.kept_back:,} bytes in time: make it smaller, or run it "
-            "again when a worker has a faster connection to Redis"
-        )
-        return self.ended(JobState.FAILED, "too_large_for_link", message)
+    def unreadable(self, why: WireError) -> CompletionResult:
+        """The result of a job whose message cannot be read, or was kept back: nobody had read it in time."""
+        claim = self.claim
+        if claim.kept_back:
+            message = (
+                f"no worker could read this row of {claim.kept_back:,} bytes in time: make it smaller, or run it again "
+                "when a worker has a faster connection to Redis"
+            )
+            return self.ended(JobState.FAILED, "too_large_for_link", message)
+        return self.ended(JobState.FAILED, "invalid_payload" if claim.payload else "payload_lost", str(why))
 
     def _result(self, state: JobState, **facts: Any) -> CompletionResult:
         request: CompletionRequest | None = self._message.request if self._message else None

@@ -134,16 +134,13 @@ class RunningJobs(Mapping[str, RunningJob]):
         claim = job.claim
         if claim.aborted:
             return job.cancelled()
-        if claim.kept_back:
-            return job.too_large_for_link()
         try:
             message = job.read()
         except UnknownContract as exc:
             self._log_unread(job, exc)
             raise PutBack(Snooze(_LEAVE_TO_OTHERS)) from exc
         except WireError as exc:
-            kind = "invalid_payload" if claim.payload else "payload_lost"
-            return job.ended(JobState.FAILED, kind, str(exc))
+            return job.unreadable(exc)
         if claim.deliveries > self._context.max_deliveries:
             return job.worker_lost()
         function: Function | None = self._functions.get(message.f)

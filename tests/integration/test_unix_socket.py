@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 
@@ -12,6 +14,7 @@ from helpers.requests import requests
 from helpers.workers import simulated, worker
 from windfall import Producer
 from windfall.broker.connection import connect, disconnect
+from windfall.checks.server import check_server
 from windfall.errors import BrokerDenied, BrokerUnavailable, ConfigError
 
 
@@ -61,3 +64,26 @@ async def test_a_unix_url_without_an_absolute_path_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match=r"is not a Redis URL.*unix:///PATH") as caught:
         await connect(url)
     assert "CRET" not in str(caught.value)
+
+
+async def test_the_doctor_says_who_can_open_a_socket_that_wants_no_password(
+    redis_server_binary: Path,
+) -> None:
+    folder = Path(mkdtemp(dir="/tmp"))
+    path = folder / "redis.sock"
+    options = ["--port", "0", "--unixsocket", str(path), "--unixsocketperm", "777", "--dir", str(folder), "--save", ""]
+    server = await asyncio.create_subprocess_exec(str(redis_server_binary), *options, stdout=asyncio.subprocess.DEVNULL)
+    try:
+        while not path.exists():  # noqa: ASYNC110 - another process makes it
+            await asyncio.sleep(0.02)
+        for mode, said in (
+            (0o700, "✓ it wants no password, and only you can open its socket"),
+            (0o750, "✗ it wants no password, and its group on this machine can open its socket: "),
+            (0o755, "✗ it wants no password, and everybody on this machine can open its socket: "),
+        ):
+            folder.chmod(mode)
+            assert said in "\n".join(map(str, await check_server(f"unix://{path}")))
+    finally:
+        server.kill()
+        await server.wait()
+        shutil.rmtree(folder)

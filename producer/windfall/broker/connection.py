@@ -6,8 +6,8 @@ import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from arq import ArqRedis
 from redis.asyncio import ConnectionPool
@@ -95,7 +95,13 @@ def redact(url: str) -> str:
     if password:
         netloc = f"{parts.username or ''}:***@{netloc.rpartition('@')[2]}"
     query = re.sub(r"(?i)(password[^=&]*=)[^&]*", r"\1***", parts.query)
-    return urlunsplit(parts._replace(netloc=netloc, query=query))
+    return put_together(parts._replace(netloc=netloc, query=query))
+
+
+def put_together(parts: SplitResult) -> str:
+    """The URL of these parts. `urlunsplit` leaves out the slashes before an empty host, as in `unix:///PATH`."""
+    url = urlunsplit(parts)
+    return url if parts.netloc or not parts.path else url.replace(f"{parts.scheme}:/", f"{parts.scheme}:///", 1)
 
 
 async def connect(url: str, *, timeout: float = 5.0) -> ArqRedis:

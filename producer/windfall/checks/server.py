@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+import shlex
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 from arq import ArqRedis
 from redis.exceptions import NoPermissionError, RedisError
 
 from windfall import keys
-from windfall.broker.connection import REDIS_ERRORS, connect, disconnect, redact
+from windfall.broker.connection import connect, disconnect, put_together, redact
 from windfall.checks.finding import Finding
 from windfall.checks.holes import check_holes, server_name
 from windfall.errors import BrokerDenied, ScriptsMissing, WindfallError
@@ -106,6 +109,8 @@ async def _password(url: str) -> Finding:
     except WindfallError:
         return Finding(ok=True, what="it requires a password")
     await disconnect(stranger)
+    if urlsplit(url).scheme == "unix":
+        return _socket(Path(unquote(urlsplit(url).path)))
     here = _is_here(url)
     return Finding(
         ok=here,
@@ -114,10 +119,32 @@ async def _password(url: str) -> Finding:
     )
 
 
+def _socket(path: Path) -> Finding:
+    """Who else may enter its folder and write to the socket reaches a Redis that wants no password."""
+    try:
+        socket = path.stat().st_mode
+        folders = [folder.stat().st_mode for folder in path.resolve().parents]
+    except OSError as exc:
+        return Finding(ok=False, what=f"cannot look at {path}: {exc.strerror}")
+    open_to = [
+        who
+        for who, write, enter in (("its group", stat.S_IWGRP, stat.S_IXGRP), ("everybody", stat.S_IWOTH, stat.S_IXOTH))
+        if socket & write and all(folder & enter for folder in folders)
+    ]
+    if not open_to:
+        return Finding(ok=True, what="it wants no password, and only you can open its socket")
+    return Finding(
+        ok=False,
+        what=f"it wants no password, and {open_to[-1]} on this machine can open its socket",
+        mend="set requirepass and put the password into the URL, or unixsocketperm 700 in redis.conf, or chmod 700 "
+        f"{shlex.quote(str(path.parent))}",
+    )
+
+
 def _without_user(url: str) -> str:
     parts = urlsplit(url)
     query = re.sub(r"(?i)(^|&)(password|username)=[^&]*", "", parts.query).lstrip("&")
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=query))
+    return put_together(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=query))
 
 
 def _is_here(url: str) -> bool:

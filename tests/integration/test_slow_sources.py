@@ -20,6 +20,7 @@ from helpers.waiting import eventually
 from windfall import BatchCancelled, BatchDiffers, CompletionRequest, Producer, keys
 from windfall.queue import incoming, submission
 from windfall.queue.incoming import in_thread
+from windfall.row import Row
 
 PATIENCE = 30.0
 
@@ -38,7 +39,7 @@ class Source:
             raise self.error
         yield from map(request, "45")
 
-    def of(self, kind: str) -> AsyncIterable[CompletionRequest]:
+    def of(self, kind: str) -> AsyncIterable[Row]:
         return self.async_() if kind == "async" else in_thread(self.plain())
 
     async def async_(self) -> AsyncIterator[CompletionRequest]:

@@ -7,7 +7,6 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import closing
-from typing import Any
 
 import pytest
 import redis as sync_redis

@@ -16,7 +16,7 @@ from arq import ArqRedis
 from redis.exceptions import NoPermissionError, RedisError
 
 from windfall import keys
-from windfall.broker.connection import connect, disconnect, put_together, redact
+from windfall.broker.connection import REDIS_ERRORS, connect, disconnect, put_together, redact
 from windfall.checks.finding import Finding
 from windfall.checks.holes import check_holes, server_name
 from windfall.errors import BrokerDenied, ScriptsMissing, WindfallError

@@ -48,7 +48,7 @@ end
 -- until which it is kept as a whole, and delete.lua then removes it page by page. A batch that is being removed is not
 -- moved on, or the next sweep would not go on with it. Whoever is still submitting is heard of every second, unless a
 -- source holds its thread up.
-local SUBMITTER_HEARD_WITHIN = 60000
+local SUBMITTER_HEARD_WITHIN = 10000
 
 local function keep_from(batch, now)
   local h = redis.call('HMGET', batch, 'keep', 'deleted', 'sealed')

@@ -16,13 +16,13 @@ from windfall.result import Delta
 from windfall_worker.backends.base import Call
 from windfall_worker.backends.cloud import CloudBackend
 from windfall_worker.cloud.anthropic import AnthropicClient
-from windfall_worker.cloud.client import CloudBackendClient
 from windfall_worker.cloud.openai import OpenAIClient
+from windfall_worker.cloud.provider import ProviderClient
 
 BOTH = pytest.mark.parametrize("protocol", [OpenAIClient, AnthropicClient])
 
 
-def backend(protocol: type[CloudBackendClient], server: FaultServer, model: str) -> CloudBackend:
+def backend(protocol: type[ProviderClient], server: FaultServer, model: str) -> CloudBackend:
     client = protocol(server.url, "sk-test", max_retries=1, backoff_factor=0.01, timeout=5.0)
     return CloudBackend(client, model, name=protocol.__name__.removesuffix("Client").lower())
 
@@ -34,7 +34,7 @@ def call(on_delta: Any = None, timeout: float | None = None, **fields: Any) -> C
 
 @BOTH
 async def test_a_call_is_a_completion_with_its_usage_and_request_id(
-    protocol: type[CloudBackendClient], fault_server: FaultServer, model: str
+    protocol: type[ProviderClient], fault_server: FaultServer, model: str
 ) -> None:
     ours = backend(protocol, fault_server, model)
     await ours.start()
@@ -65,7 +65,7 @@ async def test_what_the_request_does_not_say_is_not_said_for_it(fault_server: Fa
 
 @BOTH
 async def test_a_followed_call_gets_the_pieces_and_the_same_completion(
-    protocol: type[CloudBackendClient], fault_server: FaultServer, model: str
+    protocol: type[ProviderClient], fault_server: FaultServer, model: str
 ) -> None:
     ours = backend(protocol, fault_server, model)
     pieces: list[Delta] = []
@@ -81,7 +81,7 @@ async def test_a_followed_call_gets_the_pieces_and_the_same_completion(
 @BOTH
 @pytest.mark.parametrize("followed", ["followed", "alone"])
 async def test_cancelling_a_call_closes_its_connection(
-    protocol: type[CloudBackendClient], followed: str, fault_server: FaultServer, model: str
+    protocol: type[ProviderClient], followed: str, fault_server: FaultServer, model: str
 ) -> None:
     ours = backend(protocol, fault_server, model)
     fault_server.plan(model, then={"delay": 60})
@@ -96,7 +96,7 @@ async def test_cancelling_a_call_closes_its_connection(
 
 @BOTH
 async def test_closing_ends_the_calls_under_way(
-    protocol: type[CloudBackendClient], fault_server: FaultServer, model: str
+    protocol: type[ProviderClient], fault_server: FaultServer, model: str
 ) -> None:
     ours = backend(protocol, fault_server, model)
     fault_server.plan(model, then={"delay": 60})
@@ -112,7 +112,7 @@ async def test_closing_ends_the_calls_under_way(
 
 @BOTH
 async def test_a_call_ends_at_its_deadline(
-    protocol: type[CloudBackendClient], fault_server: FaultServer, model: str
+    protocol: type[ProviderClient], fault_server: FaultServer, model: str
 ) -> None:
     ours = backend(protocol, fault_server, model)
     fault_server.plan(model, then={"delay": 60})
@@ -147,7 +147,7 @@ async def test_tools_go_out_and_calls_come_back(fault_server: FaultServer, model
     answer = {"id": "m", "type": "message", "model": model, "content": [block], "stop_reason": "tool_use", "usage": {}}
     fault_server.plan(model, {"json": answer})
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
-    made = await ours.complete(call(context=(tool,), tool_choice="required"))
+    made = await ours.complete(call(tools=(tool,), tool_choice="required"))
     assert made.finish_reason == "tool_calls"
     assert made.tool_calls[0].function.arguments == '{"x": 1}'
     assert fault_server.seen(model)[0]["body"]["tool_choice"] == {"type": "any"}

@@ -14,9 +14,9 @@ from faultserver import FaultServer
 from windfall.errors import BackendError
 from windfall.telemetry import logs
 from windfall_worker.cloud.anthropic import AnthropicClient
-from windfall_worker.cloud.client import CloudBackendClient
 from windfall_worker.cloud.openai import OpenAIClient
 from windfall_worker.cloud.options import CallOptions
+from windfall_worker.cloud.provider import ProviderClient
 
 KEY = "sk-very-secret-0123456789abcdef"
 PROMPT = "a prompt that is nobody's business"
@@ -43,7 +43,7 @@ STEPS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("protocol", [OpenAIClient, AnthropicClient])
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 async def test_the_key_and_the_prompt_are_nowhere_but_in_the_request(
-    protocol: type[CloudBackendClient],
+    protocol: type[ProviderClient],
     stream: bool,  # noqa: FBT001 - pytest hands it over by name
     fault_server: FaultServer,
     model: str,

@@ -12,20 +12,20 @@ from helpers.waiting import until
 from windfall.errors import AmbiguousOutcome, BackendError, InvalidResponse, RateLimited
 from windfall_worker.cloud.answer_limits import AnswerLimits
 from windfall_worker.cloud.anthropic import AnthropicClient
-from windfall_worker.cloud.client import CloudBackendClient
 from windfall_worker.cloud.completion import ChunkCollector
 from windfall_worker.cloud.openai import OpenAIClient
+from windfall_worker.cloud.provider import ProviderClient
 
 HI = [{"role": "user", "content": "hi"}]
 BOTH = pytest.mark.parametrize("protocol", [OpenAIClient, AnthropicClient])
 SHAPE = pytest.mark.parametrize("shape", ["whole", "stream"])
 
 
-def client(server: FaultServer, protocol: type[CloudBackendClient] = OpenAIClient, **more: Any) -> CloudBackendClient:
+def client(server: FaultServer, protocol: type[ProviderClient] = OpenAIClient, **more: Any) -> ProviderClient:
     return protocol(server.url, "sk-test", **({"max_retries": 0, "timeout": 30.0} | more))
 
 
-async def ask(ours: CloudBackendClient, model: str, *, stream: bool) -> ChunkCollector:
+async def ask(ours: ProviderClient, model: str, *, stream: bool) -> ChunkCollector:
     collector = ChunkCollector()
     answer = await ours.chat_completion(HI, model, 5, stream=stream)
     if not isinstance(answer, dict):
@@ -36,7 +36,7 @@ async def ask(ours: CloudBackendClient, model: str, *, stream: bool) -> ChunkCol
 
 @BOTH
 async def test_a_gzip_bomb_is_cut_while_it_is_decoded(
-    protocol: type[CloudBackendClient], fault_server: FaultServer, model: str
+    protocol: type[ProviderClient], fault_server: FaultServer, model: str
 ) -> None:
     fault_server.plan(model, then={"letters": 50_000_000})
     async with client(fault_server, protocol, limits=AnswerLimits(total_bytes=1 << 20)) as ours:
@@ -86,7 +86,7 @@ async def test_many_lines_are_no_long_one_and_have_a_limit_together(fault_server
 @BOTH
 @SHAPE
 async def test_bytes_that_come_one_by_one_hold_a_slot_only_so_long(
-    protocol: type[CloudBackendClient], fault_server: FaultServer, model: str, shape: str
+    protocol: type[ProviderClient], fault_server: FaultServer, model: str, shape: str
 ) -> None:
     slow = {"events": [": ping\n\n"] * 10_000, "event_delay": 0.05} if shape == "stream" else {"drip": 0.05}
     fault_server.plan(model, then=slow)

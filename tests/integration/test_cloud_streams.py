@@ -19,27 +19,27 @@ from windfall.errors import (
     RateLimited,
 )
 from windfall_worker.cloud.anthropic import AnthropicClient
-from windfall_worker.cloud.client import CloudBackendClient
 from windfall_worker.cloud.completion import ChunkCollector
 from windfall_worker.cloud.openai import OpenAIClient
 from windfall_worker.cloud.options import CallOptions
+from windfall_worker.cloud.provider import ProviderClient
 
 HI = [{"role": "user", "content": "hi"}]
 BOTH = pytest.mark.parametrize("protocol", [OpenAIClient, AnthropicClient])
 
 
-def client(protocol: type[CloudBackendClient], server: FaultServer, **more: Any) -> CloudBackendClient:
+def client(protocol: type[ProviderClient], server: FaultServer, **more: Any) -> ProviderClient:
     return protocol(server.url, "sk-test", **({"max_retries": 1, "backoff_factor": 0.01, "timeout": 5.0} | more))
 
 
 async def chunks(
-    client: CloudBackendClient, model: str, options: CallOptions | None = None
+    client: ProviderClient, model: str, options: CallOptions | None = None
 ) -> AsyncGenerator[dict[str, Any], None]:
     answer = await client.chat_completion(HI, model, 5, stream=True, options=options)
     return cast(AsyncGenerator[dict[str, Any], None], answer)
 
 
-async def collected(client: CloudBackendClient, model: str, options: CallOptions | None = None) -> ChunkCollector:
+async def collected(client: ProviderClient, model: str, options: CallOptions | None = None) -> ChunkCollector:
     collector = ChunkCollector()
     async for chunk in await chunks(client, model, options):
         collector.add(chunk)
@@ -48,7 +48,7 @@ async def collected(client: CloudBackendClient, model: str, options: CallOptions
 
 @BOTH
 async def test_a_stream_is_the_whole_answer_with_its_usage(
-    protocol: type[CloudBackendClient], fault_server: FaultServer, model: str
+    protocol: type[ProviderClient], fault_server: FaultServer, model: str
 ) -> None:
     async with client(protocol, fault_server) as ours:
         fault_server.plan(model, then={"content": "a rather long answer - with ü, \u2028 and 日本"})
@@ -63,7 +63,7 @@ async def test_a_stream_is_the_whole_answer_with_its_usage(
 @BOTH
 @pytest.mark.parametrize("size", [1, 7])
 async def test_events_that_arrive_in_pieces_are_put_together(
-    protocol: type[CloudBackendClient], fault_server: FaultServer, model: str, size: int
+    protocol: type[ProviderClient], fault_server: FaultServer, model: str, size: int
 ) -> None:
     async with client(protocol, fault_server) as ours:
         fault_server.plan(model, then={"content": "split - ü", "split": size})
@@ -73,7 +73,7 @@ async def test_events_that_arrive_in_pieces_are_put_together(
 @BOTH
 @pytest.mark.parametrize("blocks", [0, 1, 3])
 async def test_a_stream_that_is_cut_may_have_been_paid_for(
-    protocol: type[CloudBackendClient], fault_server: FaultServer, model: str, blocks: int
+    protocol: type[ProviderClient], fault_server: FaultServer, model: str, blocks: int
 ) -> None:
     async with client(protocol, fault_server, circuit_breaker_fail_max=1) as ours:
         fault_server.plan(model, then={"stop_after": blocks})
@@ -114,7 +114,7 @@ async def test_a_finish_reason_is_end_enough_for_a_server_that_sends_no_done(
     ],
 )
 async def test_an_error_inside_a_stream_is_that_error(
-    protocol: type[CloudBackendClient], event: str, expected: type[BackendError], fault_server: FaultServer, model: str
+    protocol: type[ProviderClient], event: str, expected: type[BackendError], fault_server: FaultServer, model: str
 ) -> None:
     async with client(protocol, fault_server) as ours:
         fault_server.plan(model, then={"events": [f"data: {event}\n\n"]})
@@ -124,7 +124,7 @@ async def test_an_error_inside_a_stream_is_that_error(
 
 @BOTH
 async def test_an_endpoint_that_does_not_stream_says_what_it_is(
-    protocol: type[CloudBackendClient], fault_server: FaultServer, model: str
+    protocol: type[ProviderClient], fault_server: FaultServer, model: str
 ) -> None:
     async with client(protocol, fault_server) as ours:
         fault_server.plan(model, {"text": "<html>", "headers": {"content-type": "text/html"}}, {"json": {"a": 1}})
@@ -136,7 +136,7 @@ async def test_an_endpoint_that_does_not_stream_says_what_it_is(
 
 @BOTH
 async def test_a_status_before_a_stream_is_retried_like_any_other(
-    protocol: type[CloudBackendClient], fault_server: FaultServer, model: str
+    protocol: type[ProviderClient], fault_server: FaultServer, model: str
 ) -> None:
     async with client(protocol, fault_server) as ours:
         fault_server.plan(model, {"status": 529})
@@ -149,7 +149,7 @@ async def test_a_status_before_a_stream_is_retried_like_any_other(
 
 @BOTH
 async def test_a_stream_that_falls_silent_is_ambiguous(
-    protocol: type[CloudBackendClient], fault_server: FaultServer, model: str
+    protocol: type[ProviderClient], fault_server: FaultServer, model: str
 ) -> None:
     async with client(protocol, fault_server, timeout=0.2) as ours:
         fault_server.plan(model, then={"event_delay": 60})
@@ -159,7 +159,7 @@ async def test_a_stream_that_falls_silent_is_ambiguous(
 
 @BOTH
 async def test_a_stream_ends_at_the_callers_deadline_and_counts_as_nothing(
-    protocol: type[CloudBackendClient], fault_server: FaultServer, model: str
+    protocol: type[ProviderClient], fault_server: FaultServer, model: str
 ) -> None:
     async with client(protocol, fault_server, circuit_breaker_fail_max=1) as ours:
         fault_server.plan(model, then={"event_delay": 0.1, "content": "very slow words " * 20})
@@ -171,7 +171,7 @@ async def test_a_stream_ends_at_the_callers_deadline_and_counts_as_nothing(
 
 @BOTH
 async def test_leaving_a_stream_closes_its_connection_and_counts_as_nothing(
-    protocol: type[CloudBackendClient], fault_server: FaultServer, model: str
+    protocol: type[ProviderClient], fault_server: FaultServer, model: str
 ) -> None:
     async with client(protocol, fault_server, circuit_breaker_fail_max=1) as ours:
         fault_server.plan(model, then={"event_delay": 0.2, "content": "slow words " * 20})
@@ -184,7 +184,7 @@ async def test_leaving_a_stream_closes_its_connection_and_counts_as_nothing(
 
 @BOTH
 async def test_a_finished_stream_leaves_its_connection_for_the_next(
-    protocol: type[CloudBackendClient], fault_server: FaultServer, model: str
+    protocol: type[ProviderClient], fault_server: FaultServer, model: str
 ) -> None:
     async with client(protocol, fault_server) as ours:
         for _ in range(5):
@@ -193,12 +193,10 @@ async def test_a_finished_stream_leaves_its_connection_for_the_next(
 
 
 @BOTH
-async def test_the_raw_lines_are_data_lines(
-    protocol: type[CloudBackendClient], fault_server: FaultServer, model: str
-) -> None:
+async def test_an_event_is_one_data_line(protocol: type[ProviderClient], fault_server: FaultServer, model: str) -> None:
     async with client(protocol, fault_server) as ours:
         body = {"model": model, "stream": True}
         path = "chat/completions" if protocol is OpenAIClient else "messages"
-        lines = [line async for line in ours._stream_with_circuit_breaker(path, body)]
+        lines = [line async for line in ours._events(path, body)]
         assert len(lines) > 3
         assert all(line.startswith("data: ") for line in lines)

@@ -25,8 +25,7 @@ from windfall.errors import (
     RequestRejected,
     UnsupportedParameter,
 )
-from windfall_worker.cloud.client import _FOREIGN
-from windfall_worker.cloud.mapping import LONGEST_MESSAGE, ErrorMapper, is_never_sent
+from windfall_worker.cloud.mapping import FOREIGN, LONGEST_MESSAGE, ErrorMapper, is_never_sent
 
 KEY = "sk-very-secret"
 ERRORS = ErrorMapper("https://api.example", SecretStr(KEY))
@@ -86,7 +85,7 @@ def test_the_table_names_every_exception_of_httpx() -> None:
 @pytest.mark.parametrize("name", sorted(EXCEPTIONS))
 def test_every_exception_of_httpx_becomes_what_the_table_says(name: str) -> None:
     exc = raised(httpx_exceptions()[name])
-    assert isinstance(exc, _FOREIGN), "the client would let it through untranslated"
+    assert isinstance(exc, FOREIGN), "the client would let it through untranslated"
     for (sent, begun), expected in zip(((False, False), (True, False), (True, True)), EXCEPTIONS[name], strict=True):
         error = ERRORS.from_exception(exc, sent=sent, begun=begun)
         assert type(error) is expected
@@ -95,7 +94,7 @@ def test_every_exception_of_httpx_becomes_what_the_table_says(name: str) -> None
 
 def test_an_event_stream_that_is_none_is_an_invalid_response() -> None:
     assert type(ERRORS.from_exception(httpx_sse.SSEError("x"), sent=True)) is InvalidResponse
-    assert isinstance(httpx_sse.SSEError("x"), _FOREIGN)
+    assert isinstance(httpx_sse.SSEError("x"), FOREIGN)
 
 
 def by_status(status: int) -> type[BackendError]:

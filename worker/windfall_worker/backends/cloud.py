@@ -10,9 +10,10 @@ from windfall.errors import BackendUnavailable
 from windfall.request import CompletionRequest
 from windfall.result import Completion
 from windfall_worker.backends.base import Backend, Call
-from windfall_worker.cloud.client import CloudBackendClient, Endpoint
+from windfall_worker.cloud.client import Endpoint
 from windfall_worker.cloud.completion import ChunkCollector, completion_of
 from windfall_worker.cloud.options import CallOptions
+from windfall_worker.cloud.provider import ProviderClient
 
 #: Fields that the queue handles itself: the result carries `metadata`, and a stream is used if the job has a follower.
 _OURS: Final = ("messages", "model", "metadata", "stream", "stream_options")
@@ -26,7 +27,7 @@ class CloudBackend(Backend):
     """
 
     def __init__(
-        self, client: CloudBackendClient, model: str, *, name: str, slots: int = 64, owns_client: bool = True
+        self, client: ProviderClient, model: str, *, name: str, slots: int = 64, owns_client: bool = True
     ) -> None:
         self.client = client
         self.model = self.model_name = model

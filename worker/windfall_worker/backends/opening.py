@@ -21,7 +21,7 @@ from windfall_worker.guards.breaker import Breaker, RedisLink
 from windfall_worker.settings import BUILT_IN, ModelSettings, ProviderSettings, WorkerSettings
 
 if TYPE_CHECKING:
-    from windfall_worker.cloud.client import CloudBackendClient
+    from windfall_worker.cloud.provider import ProviderClient
 
 #: Seconds that an engine which has just died is left alone. Then one job goes first, so that an engine that dies of
 #: everything does not go through a whole lane. sharing.py finds out which job kills engines.
@@ -89,7 +89,7 @@ def _local(model: str, backend: Backend) -> GuardedBackend:
     return GuardedBackend(backend, capacity, limit, guard, breaker, Isolation(backend.slots).enter)
 
 
-def _clients(settings: WorkerSettings, redis: ArqRedis, stack: AsyncExitStack) -> dict[str, CloudBackendClient]:
+def _clients(settings: WorkerSettings, redis: ArqRedis, stack: AsyncExitStack) -> dict[str, ProviderClient]:
     """One client per provider, however many models use it: they share its connections, and the fleet its breakers."""
     names = {name for model in settings.models for name, _ in model.mappings()}
     link = RedisLink(redis)
@@ -100,7 +100,7 @@ def _clients(settings: WorkerSettings, redis: ArqRedis, stack: AsyncExitStack) -
     return clients
 
 
-def _client(provider: ProviderSettings, link: RedisLink) -> CloudBackendClient:
+def _client(provider: ProviderSettings, link: RedisLink) -> ProviderClient:
     from windfall_worker.cloud.answer_limits import AnswerLimits  # noqa: PLC0415 - only where a mapping needs it
     from windfall_worker.cloud.anthropic import AnthropicClient  # noqa: PLC0415 - the same
     from windfall_worker.cloud.openai import OpenAIClient  # noqa: PLC0415 - the same
@@ -121,7 +121,7 @@ def _client(provider: ProviderSettings, link: RedisLink) -> CloudBackendClient:
 
 
 def _cloud(
-    client: CloudBackendClient, name: str, model: str, settings: WorkerSettings, capacity: Capacity
+    client: ProviderClient, name: str, model: str, settings: WorkerSettings, capacity: Capacity
 ) -> GuardedBackend:
     from windfall_worker.backends.cloud import CloudBackend  # noqa: PLC0415 - only where a mapping needs it
 

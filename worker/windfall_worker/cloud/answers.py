@@ -15,6 +15,7 @@ from httpx_sse import EventSource
 from windfall.errors import AmbiguousOutcome, BackendError, InvalidResponse
 from windfall_worker.cloud.faults import fault_in
 from windfall_worker.cloud.mapping import ErrorMapper, request_id_of
+from windfall_worker.cloud.trip import OutOfTime
 
 #: Seconds for the end of a body whose last event has come: with it the connection can be used again.
 _END_OF_BODY: Final = 1.0
@@ -26,10 +27,6 @@ class Progress(IntEnum):
     MORE = 0  #: its end has not been seen yet
     ENOUGH = 1  #: the completion is whole, but something (its usage) may follow
     LAST = 2  #: nothing follows
-
-
-class OutOfTime(Exception):
-    """The caller's deadline passed inside a stream. It passes the breaker's guard without counting as anything."""
 
 
 def decoded(response: httpx.Response, errors: ErrorMapper) -> dict[str, Any]:

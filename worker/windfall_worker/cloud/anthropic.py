@@ -10,18 +10,19 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from windfall.errors import InvalidResponse
 from windfall_worker.cloud.answers import Progress, event_of
 from windfall_worker.cloud.anthropic_request import messages_body
 from windfall_worker.cloud.anthropic_response import StreamTranslator, chat_completion
-from windfall_worker.cloud.client import CloudBackendClient
 from windfall_worker.cloud.options import CallOptions
+from windfall_worker.cloud.provider import ProviderClient
 
 VERSION: Final = "2023-06-01"
 
 
-class AnthropicClient(CloudBackendClient):
+class AnthropicClient(ProviderClient):
     """Calls `/v1/messages`; `base_url` may end in `/v1` or not."""
 
     @property
@@ -30,8 +31,7 @@ class AnthropicClient(CloudBackendClient):
         return frozenset({"user", "thinking"})
 
     def _build_headers(self) -> dict[str, str]:
-        key = self._api_key.get_secret_value()
-        return {"anthropic-version": VERSION} | ({"x-api-key": key} if key else {})
+        return {"anthropic-version": VERSION} | ({"x-api-key": self._api_key} if self._api_key else {})
 
     async def chat_completion(
         self,
@@ -49,16 +49,16 @@ class AnthropicClient(CloudBackendClient):
             {"model": model, "messages": list(messages), "max_tokens": max_tokens, "temperature": temperature} | kwargs
         )
         if not stream:
-            return chat_completion(await self._post_with_circuit_breaker(self._path, body, options=options))
+            return chat_completion(await self._answer(self._path, body, options))
         return self._chunks(body | {"stream": True}, options)
 
     @property
     def _path(self) -> str:
-        return "messages" if self.base_url.endswith("/v1") else "v1/messages"
+        return "messages" if urlsplit(self.base_url).path.rstrip("/").endswith("/v1") else "v1/messages"
 
     async def _chunks(self, body: dict[str, Any], options: CallOptions | None) -> AsyncGenerator[dict[str, Any], None]:
         translator = StreamTranslator()
-        async with aclosing(self._stream_with_circuit_breaker(self._path, body, options=options)) as lines:
+        async with aclosing(self._events(self._path, body, options)) as lines:
             async for line in lines:
                 for chunk in translator.chunks(event_of(line, self._errors)):
                     yield chunk

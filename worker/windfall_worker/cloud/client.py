@@ -1,44 +1,37 @@
-"""The base of every cloud protocol: one HTTP client with retries, the breaker, cool-downs and one kind of errors."""
+"""The base of every cloud client: one HTTP client with retries and a circuit breaker, and httpx's own errors.
+
+`provider.py` builds on it what the queue's own clients need besides: a breaker for each model, cool-downs, our errors.
+"""
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Self
+from typing import Any, Final, NoReturn, Self
 from urllib.parse import urlsplit
 
 import httpx
-import httpx_sse
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from windfall.errors import AmbiguousOutcome, BackendUnavailable, ConfigError, RateLimited, RequestRejected
+from windfall.errors import ConfigError
 from windfall_worker.cloud.answer_limits import ACCEPT_ENCODING, DEFAULT_LIMITS, AnswerLimits
-from windfall_worker.cloud.answers import OutOfTime, Progress, decoded, drain, sse_lines
-from windfall_worker.cloud.mapping import ErrorMapper, request_id_of
+from windfall_worker.cloud.key import checked_key, private_headers
+from windfall_worker.cloud.mapping import FOREIGN, ErrorMapper
 from windfall_worker.cloud.options import CallOptions
 from windfall_worker.cloud.proxy import proxy_for
 from windfall_worker.cloud.transport import TripRetry, retrying_transport
 from windfall_worker.cloud.trip import Trip
 from windfall_worker.guards.breaker import Breaker, RedisLink
-from windfall_worker.guards.cooldown import UNNAMED, Cooldown
+from windfall_worker.guards.cooldown import Cooldown
 from windfall_worker.guards.retry_budget import RetryBudget
 
-#: Everything that httpx and httpx-sse raise; `mapping.py` says what becomes of each.
-_FOREIGN: Final = (
-    httpx.HTTPError,
-    httpx.InvalidURL,
-    httpx.CookieConflict,
-    httpx.StreamError,
-    httpx_sse.SSEError,
-)
-
-#: Seconds to connect, or to get a connection: waiting longer would only hide that nothing answers.
+#: Seconds to connect.
 _CONNECT: Final = 10.0
+_OURS: Final = {b"user-agent": b"windfall", b"accept-encoding": ACCEPT_ENCODING.encode()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +44,20 @@ class Endpoint:
 
 
 class CloudBackendClient(ABC):
-    """Calls one cloud API.
+    """Calls one cloud API. A subclass says which headers go out (`_build_headers`) and how a completion is asked for.
 
-    `timeout`: seconds without a byte from the endpoint (connecting has at most 10). `max_retries` and
-    `backoff_factor` are the transport's: it sends again after a failure to connect, a connection closed before any
-    answer, and 408, 409, 429, 500, 502, 503, 504 and 529, and never after a timeout. The breaker (one for each model at
-    this address) opens for `circuit_breaker_reset_timeout` seconds after `circuit_breaker_fail_max` failed calls within
-    `circuit_breaker_window` seconds. With `redis` the breaker, the cool-downs and the retry budget are the fleet's;
-    without, they are this object's own. `limits` bound each answer's size and each call's time as a whole. The proxy is
-    that of the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY).
+    `timeout`: seconds without a byte from the endpoint; connecting has 10. `max_retries` and `backoff_factor` are the
+    transport's: it sends again after a failure to connect, a connection closed before any answer, and 408, 409, 429,
+    500, 502, 503, 504 and 529, and never after a timeout. The breaker opens for `circuit_breaker_reset_timeout` seconds
+    after `circuit_breaker_fail_max` failed calls; a refusal of the request itself (400, 401, 404, 429, ...) is not a
+    failure. With `redis` the breaker and the retry budget are the fleet's; without, they are this object's own.
+    `limits` bound each answer's size and each call's time as a whole. The proxy is that of the environment (HTTP_PROXY,
+    HTTPS_PROXY, ALL_PROXY, NO_PROXY).
 
-    The key is private: it is in no repr, log or error. Without a key (a server of one's own) none is sent.
-    Every failure is a `windfall.errors.BackendError`; `mapping.py` has the table. Raises `ConfigError` for a `base_url`
-    or key that no request can be made with.
+    `self._api_key` is a `str`, empty without a key. It is private: it is in no repr, log, error or pickle, and neither
+    are the headers that `_build_headers` made with it. Raises `ConfigError` for a `base_url` or key that no request can
+    be made with.
     """
-
-    @property
-    def known_fields(self) -> frozenset[str]:
-        """Which fields of `windfall.fields.PASSED_OVER`, and whether `thinking`, it has a use for."""
-        return frozenset()
 
     def __init__(  # noqa: PLR0913 - the published signature; the breaker's window and the fleet's Redis
         self,
@@ -86,9 +74,7 @@ class CloudBackendClient(ABC):
         limits: AnswerLimits = DEFAULT_LIMITS,
     ) -> None:
         self.base_url = _checked_url(base_url)
-        self._api_key = _checked_key(api_key)
-        self._max_retries = max_retries
-        self._backoff_factor = backoff_factor
+        self._api_key: str = checked_key(api_key)
         self._limits = limits
         self._link = RedisLink(redis) if isinstance(redis, Redis) else redis
         self._new_breaker = partial(
@@ -100,17 +86,22 @@ class CloudBackendClient(ABC):
         )
         url = urlsplit(self.base_url)
         self._origin = f"{url.scheme}://{url.netloc}"
-        self._errors = ErrorMapper(self._origin, self._api_key)
+        self._errors = ErrorMapper(self._origin, SecretStr(self._api_key))
         self._budget = RetryBudget(self._origin, self._link)
         self._endpoints: dict[str, Endpoint] = {}
-        self._http = httpx.AsyncClient(
-            transport=retrying_transport(limits, proxy_for(self.base_url)),
-            headers={"user-agent": "windfall", "accept-encoding": ACCEPT_ENCODING},
-            timeout=httpx.Timeout(timeout, connect=min(_CONNECT, timeout), pool=min(_CONNECT, timeout)),
+        self._circuit_breaker = self.endpoint("").breaker.machine
+        self._retry = TripRetry.of(max_retries, backoff_factor)
+        self._client = httpx.AsyncClient(
+            transport=retrying_transport(limits, proxy_for(self.base_url), self._retry),
+            headers=_OURS | private_headers(self._build_headers(), self._api_key),
+            timeout=httpx.Timeout(timeout, connect=_CONNECT),
         )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base_url!r})"
+
+    def __reduce_ex__(self, _: Any) -> NoReturn:
+        raise TypeError("a client holds a key and connections: it cannot be pickled or copied")
 
     async def __aenter__(self) -> Self:
         return self
@@ -120,25 +111,19 @@ class CloudBackendClient(ABC):
 
     @abstractmethod
     def _build_headers(self) -> dict[str, str]:
-        """The headers of every request, with the key in them. Never keep what this returns."""
+        """The headers of every request, with the key in them. Called once, when the client is made."""
 
     @abstractmethod
     async def chat_completion(
         self,
-        messages: Sequence[dict[str, Any]],
+        messages: list[dict[str, Any]],
         model: str,
-        max_tokens: int | None = None,
-        temperature: float | None = 1.0,
+        max_tokens: int,
+        temperature: float = 1.0,
         stream: bool = False,  # noqa: FBT001, FBT002 - the published signature
-        *,
-        options: CallOptions | None = None,
         **kwargs: Any,
-    ) -> dict[str, Any] | AsyncGenerator[dict[str, Any], None]:
-        """One completion of OpenAI-shaped `messages`: a `chat.completion` dict, or with `stream` its chunks.
-
-        `kwargs` are further fields of OpenAI's body; one that the protocol cannot honour raises
-        `UnsupportedParameter`, and None means not given. A None `max_tokens` or `temperature` is left to the endpoint.
-        """
+    ) -> dict[str, Any] | AsyncGenerator[Any, None]:
+        """One completion: the decoded answer, or with `stream` what comes of it, piece by piece."""
 
     @property
     def is_circuit_open(self) -> bool:
@@ -146,7 +131,7 @@ class CloudBackendClient(ABC):
         return any(endpoint.breaker.is_open for endpoint in self._endpoints.values())
 
     def endpoint(self, model: str) -> Endpoint:
-        """What is known of one model at this address: its breaker and its cool-down."""
+        """What is known of one model at this address, or (with no name) of the address: its breaker, its cool-down."""
         known = self._endpoints.get(model)
         if known is None:
             name = f"{self._origin}/{model}" if model else self._origin
@@ -155,130 +140,98 @@ class CloudBackendClient(ABC):
 
     async def close(self) -> None:
         """Close every connection; calls still under way end. May be called twice."""
-        await self._http.aclose()
+        await self._client.aclose()
 
     async def _post_with_circuit_breaker(
-        self, endpoint: str, json_data: dict[str, Any], *, options: CallOptions | None = None
-    ) -> dict[str, Any]:
-        """POST, and return the decoded answer. Raises `BackendError`."""
-        target = self.endpoint(json_data.get("model", ""))
-        trip = self._trip(target, options)
-        try:
-            async with asyncio.timeout_at(trip.deadline), self._passage(target, trip), trip.in_time():
-                response = await self._http.send(self._request(endpoint, json_data, trip))
-                self._check_status(response, trip)
-                answer = decoded(response, self._errors)
-                self._check_answer(answer)
-                return answer
-        except TimeoutError as exc:
-            raise trip.out_of_time() from exc
+        self, endpoint: str, json_data: dict[str, Any], *, trip: Trip | None = None
+    ) -> httpx.Response:
+        """POST to `endpoint` (a path below `base_url`).
+
+        Raises `pybreaker.CircuitBreakerError` when the breaker is open, and sends nothing then; `httpx.HTTPStatusError`
+        for an answer whose status is an error; what httpx raises where there is no answer.
+        """
+        target = self._endpoint_of(json_data)
+        trip = trip or self._trip(target)
+        request = self._request(endpoint, json_data, trip)
+        async with self._guarded(target, trip), trip.in_time():
+            response = await self._client.send(request)
+            self._check_response(response, trip)
+            return response
 
     async def _stream_with_circuit_breaker(
-        self, endpoint: str, json_data: dict[str, Any], *, options: CallOptions | None = None
+        self, endpoint: str, json_data: dict[str, Any], *, trip: Trip | None = None
     ) -> AsyncGenerator[str, None]:
-        """POST, and yield a line `data: …` for each server-sent event. Raises `BackendError`.
+        """POST, and yield each line of the answer, blank ones too. Raises like `_post_with_circuit_breaker`.
 
-        The whole stream is one guarded call: it succeeds only when its end was seen. One that is closed before
+        The whole stream is one guarded call: it succeeds when its last line was read. One that is left before
         (`aclose`) counts as nothing, and closes the connection.
         """
-        target = self.endpoint(json_data.get("model", ""))
-        trip = self._trip(target, options)
-        try:
-            async with self._passage(target, trip):
-                response = await self._opened(endpoint, json_data, trip)
-                try:
-                    self._check_status(response, trip)
-                    progress = Progress.MORE
-                    async with aclosing(sse_lines(response, self._errors, partial(_in_time, trip))) as lines:
-                        async for line in lines:
-                            progress = max(progress, self._progress(line))
-                            yield line
-                            if progress is Progress.LAST:
-                                await drain(lines)
-                    if progress is Progress.MORE:
-                        raise AmbiguousOutcome(
-                            f"the stream of {self._origin} ended before its end; it may have been paid for",
-                            request_id=request_id_of(response),
-                        )
-                finally:
-                    await response.aclose()
-        except OutOfTime as exc:
-            raise trip.out_of_time() from exc
+        target = self._endpoint_of(json_data)
+        trip = trip or self._trip(target)
+        request = self._request(endpoint, json_data, trip)
+        async with self._guarded(target, trip):
+            async with trip.in_time():
+                response = await self._client.send(request, stream=True)
+            try:
+                self._check_status(response, trip)
+                async with aclosing(self._lines(response, trip)) as lines:
+                    async for line in lines:
+                        yield line
+            finally:
+                await response.aclose()
 
-    def _check_answer(self, answer: dict[str, Any]) -> None:  # noqa: B027 - most of a new protocol works without
-        """Raise `InvalidResponse` for a decoded answer that is not a completion."""
+    def _endpoint_of(self, json_data: dict[str, Any]) -> Endpoint:  # noqa: ARG002 - for clients that know models apart
+        """Whose breaker a call passes: the one of the whole address."""
+        return self.endpoint("")
 
-    def _progress(self, line: str) -> Progress:  # noqa: ARG002 - for protocols that tell their end
-        """How far a stream is with this line. Raises `BackendError` for a line that is an error."""
-        return Progress.ENOUGH
+    def _check_response(self, response: httpx.Response, trip: Trip) -> None:
+        """Raise for an answer that is a failure, whatever it looks like."""
+        self._check_status(response, trip)
 
-    async def _opened(self, endpoint: str, json_data: dict[str, Any], trip: Trip) -> httpx.Response:
-        async with _in_time(trip):
-            return await self._http.send(self._request(endpoint, json_data, trip), stream=True)
+    async def _lines(self, response: httpx.Response, trip: Trip) -> AsyncGenerator[str, None]:
+        """The lines of a stream; each is waited for as long as the call may take."""
+        lines = response.aiter_lines()
+        while True:
+            try:
+                async with trip.in_time():
+                    line = await anext(lines)
+            except StopAsyncIteration:
+                return
+            yield line
+
+    def _check_status(self, response: httpx.Response, trip: Trip) -> None:
+        trip.note_request_id(response)
+        if not response.is_success:
+            response.raise_for_status()
 
     @asynccontextmanager
-    async def _passage(self, target: Endpoint, trip: Trip) -> AsyncIterator[None]:
-        """Cool-down and breaker; whatever fails inside comes out as one of our errors."""
-        if self._http.is_closed:
-            raise BackendUnavailable(f"the client of {self._origin} is closed")
-        left = await target.cooldown.left()
-        if left:
-            raise RateLimited(f"{target.name} asked to be left alone for {left:.1f} s more", retry_after=left)
+    async def _guarded(self, target: Endpoint, trip: Trip) -> AsyncIterator[None]:
         self._budget.count_call()
         try:
-            async with target.breaker.guard():
-                try:
-                    yield
-                except _FOREIGN as exc:
-                    raise trip.error_of(exc) from exc
-        except RateLimited as exc:
-            if exc.retry_after is None:
-                exc.retry_after = UNNAMED
-            await target.cooldown.start(exc.retry_after)
+            async with target.breaker.guard(trip.reading):
+                yield
+        except FOREIGN as exc:
+            self._errors.scrub_causes(exc)
             raise
 
-    def _trip(self, target: Endpoint, options: CallOptions | None) -> Trip:
+    def _trip(self, target: Endpoint, options: CallOptions | None = None) -> Trip:
         async def may_resend() -> bool:
             # A resending is a call like any other: none while the breaker is not closed, none in a cool-down.
-            if self._http.is_closed or await target.cooldown.left():
+            if self._client.is_closed or await target.cooldown.left():
                 return False
             return (await target.breaker.status()).state == "closed"
 
         return Trip(options or CallOptions(), self._errors, self._budget, may_resend, self._limits)
 
     def _request(self, endpoint: str, json_data: dict[str, Any], trip: Trip) -> httpx.Request:
-        retry = TripRetry.for_trip(trip, max_retries=self._max_retries, backoff_factor=self._backoff_factor)
-        try:
-            request = self._http.build_request(
-                "POST",
-                f"{self.base_url}/{endpoint.lstrip('/')}",
-                json=json_data,
-                extensions={"retry": retry, "trace": trip.trace},
-            )
-        except ValueError as exc:  # half of a surrogate pair, or a number that JSON does not know
-            raise RequestRejected(f"the request cannot be sent as JSON ({type(exc).__name__})") from exc
-        request.headers["idempotency-key"] = trip.options.idempotency_key
-        request.headers.update(self._build_headers())
-        return request
-
-    def _check_status(self, response: httpx.Response, trip: Trip) -> None:
-        request_id = request_id_of(response)
-        if request_id and trip.options.on_request_id:
-            trip.options.on_request_id(request_id)
-        if not response.is_success:
-            raise trip.error or self._errors.from_response(response)
-
-
-@asynccontextmanager
-async def _in_time(trip: Trip) -> AsyncIterator[None]:
-    """Around one wait inside a stream. Raises `OutOfTime` at the job's deadline, `BackendError` at the call's end."""
-    try:
-        async with asyncio.timeout_at(trip.deadline) as limit, trip.in_time():
-            yield
-    except TimeoutError as exc:
-        if not limit.expired():
-            raise
-        raise OutOfTime from exc
+        base = httpx.URL(self.base_url)
+        return self._client.build_request(
+            "POST",
+            base.copy_with(path=f"{base.path.rstrip('/')}/{endpoint.lstrip('/')}"),
+            json=json_data,
+            headers={"idempotency-key": trip.options.idempotency_key},
+            extensions={"retry": self._retry.for_trip(trip), "trace": trip.trace},
+        )
 
 
 def _checked_url(base_url: str) -> str:
@@ -287,12 +240,4 @@ def _checked_url(base_url: str) -> str:
         raise ConfigError(f"base_url must be an http or https address, not {base_url!r}")
     if url.username or url.password:
         raise ConfigError(f"base_url for {url.hostname} must not hold a password; give it as the key")
-    return base_url.rstrip("/")
-
-
-def _checked_key(api_key: str | SecretStr | None) -> SecretStr:
-    secret = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key or ""
-    secret = secret.strip()  # keys are pasted, and read from files, with a newline at their end
-    if not secret.isascii() or not secret.isprintable() or " " in secret:
-        raise ConfigError("the key holds a character that no key has: a blank, a control character or a non-ASCII one")
-    return SecretStr(secret)
+    return base_url

@@ -64,7 +64,16 @@ LONGEST_MESSAGE: Final = 300
 #: Characters of an endpoint's id of a request that are kept.
 LONGEST_ID: Final = 256
 
-_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.WriteTimeout)
+#: Everything that httpx and httpx-sse raise; the table above says what becomes of each.
+FOREIGN: Final = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    httpx.CookieConflict,
+    httpx.StreamError,
+    httpx_sse.SSEError,
+)
+#: Failures of sendings that the endpoint cannot have got.
+NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.WriteTimeout)
 _OUR_FAULT = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL, httpx.CookieConflict)
 _NO_ANSWER = (httpx.DecodingError, httpx.TooManyRedirects, httpx_sse.SSEError)
 
@@ -138,11 +147,11 @@ class ErrorMapper:
 
     def from_exception(self, exc: Exception, *, sent: bool, begun: bool = False) -> BackendError:
         """The error of an exception of httpx. `sent`: the request was on its way; `begun`: the answer was."""
-        self._scrub_causes(exc)
+        self.scrub_causes(exc)
         what = f"{type(exc).__name__}: {self.scrub(str(exc))}".rstrip(": ")
         broken_off = isinstance(exc, httpx.TransportError)
         readings: tuple[tuple[bool, type[BackendError], str], ...] = (
-            (isinstance(exc, _NEVER_SENT), BackendUnavailable, f"could not be reached: {_cause(exc) or what}"),
+            (isinstance(exc, NEVER_SENT), BackendUnavailable, f"could not be reached: {_cause(exc) or what}"),
             (isinstance(exc, _OUR_FAULT), RequestRejected, f"cannot be called this way ({what}); check base_url"),
             (
                 isinstance(exc, httpx.TimeoutException),
@@ -164,8 +173,8 @@ class ErrorMapper:
                 return kind(f"{self.name} {sentence}")
         return BackendUnavailable(f"the call to {self.name} failed ({what})")
 
-    def _scrub_causes(self, exc: Exception) -> None:
-        # They stay behind our error as its cause, and h11 quotes what it could not read, which may hold the key.
+    def scrub_causes(self, exc: Exception) -> None:
+        """Cut the key out of an exception of httpx and of those behind it: h11 quotes what it could not read."""
         secret = self._key.get_secret_value()
         for link in _chain(exc):
             if secret and secret in str(link):
@@ -187,7 +196,7 @@ def is_closed_unanswered(exc: Exception) -> bool:
 
 def is_never_sent(exc: Exception) -> bool:
     """Whether the endpoint cannot have got the request, and trying again may help."""
-    return isinstance(exc, _NEVER_SENT) and not _is_tls(exc)
+    return isinstance(exc, NEVER_SENT) and not _is_tls(exc)
 
 
 def _meaning(status: int, fault: Fault | None, wait: float | None) -> type[BackendError]:

@@ -15,15 +15,15 @@ from urllib.parse import urlsplit
 from windfall.errors import InvalidResponse
 from windfall.fields import PASSED_OVER
 from windfall_worker.cloud.answers import Progress, event_of
-from windfall_worker.cloud.client import CloudBackendClient
 from windfall_worker.cloud.options import CallOptions
+from windfall_worker.cloud.provider import ProviderClient
 
 _ENDPOINT: Final = "chat/completions"
 _OPENAI: Final = "api.openai.com"
 _DONE: Final = "data: [DONE]"
 
 
-class OpenAIClient(CloudBackendClient):
+class OpenAIClient(ProviderClient):
     """Calls `{base_url}/chat/completions`; `base_url` ends in `/v1` for OpenAI itself."""
 
     @property
@@ -34,8 +34,7 @@ class OpenAIClient(CloudBackendClient):
         return frozenset({"ignore_eos", "user", "verbosity"})
 
     def _build_headers(self) -> dict[str, str]:
-        key = self._api_key.get_secret_value()
-        return {"authorization": f"Bearer {key}"} if key else {}
+        return {"authorization": f"Bearer {self._api_key}"} if self._api_key else {}
 
     async def chat_completion(
         self,
@@ -52,13 +51,13 @@ class OpenAIClient(CloudBackendClient):
         given = {"model": model, "messages": list(messages), "max_tokens": max_tokens, "temperature": temperature}
         body: dict[str, Any] = {name: value for name, value in (given | kwargs).items() if value is not None}
         if not stream:
-            return await self._post_with_circuit_breaker(_ENDPOINT, body, options=options)
+            return await self._answer(_ENDPOINT, body, options)
         body["stream"] = True
         body["stream_options"] = body.get("stream_options", {}) | {"include_usage": True}
         return self._chunks(body, options)
 
     async def _chunks(self, body: dict[str, Any], options: CallOptions | None) -> AsyncGenerator[dict[str, Any], None]:
-        async with aclosing(self._stream_with_circuit_breaker(_ENDPOINT, body, options=options)) as lines:
+        async with aclosing(self._events(_ENDPOINT, body, options)) as lines:
             async for line in lines:
                 if line != _DONE:
                     yield event_of(line, self._errors)

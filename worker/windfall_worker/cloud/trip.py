@@ -13,7 +13,7 @@ import httpx
 
 from windfall.errors import AmbiguousOutcome, BackendError, BackendUnavailable, QuotaExhausted
 from windfall_worker.cloud.answer_limits import AnswerLimits
-from windfall_worker.cloud.mapping import ErrorMapper, is_closed_unanswered, is_never_sent
+from windfall_worker.cloud.mapping import FOREIGN, ErrorMapper, is_closed_unanswered, is_never_sent, request_id_of
 from windfall_worker.cloud.options import CallOptions
 from windfall_worker.guards.retry_budget import RetryBudget
 
@@ -23,6 +23,14 @@ logger = logging.getLogger(__name__)
 RETRIED: Final = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 #: Seconds. An endpoint that asks for a longer wait gets its call back later, from the queue, not from a sleeping task.
 LONGEST_WAIT: Final = 20.0
+
+
+class OutOfTime(Exception):
+    """The caller's deadline has passed. It passes the breaker's guard without counting as anything."""
+
+
+class CallTooLong(httpx.ReadTimeout):
+    """The call took longer than any may, though bytes may have come all the time."""
 
 
 class Trip:
@@ -48,6 +56,7 @@ class Trip:
         self.again = False  #: whether it is to be sent once more
         self.wait: float | None = None  #: seconds that the endpoint asked for
         self.error: BackendError | None = None  #: how the last sending ended
+        self._ended: httpx.Response | Exception | None = None  # the same, as httpx has it
         self._unsure = False  # whether an earlier sending may have been completed
         self._budget = budget
         self._may_resend = may_resend
@@ -57,34 +66,55 @@ class Trip:
         if event.endswith("send_request_body.started"):
             self.sent = True
 
-    async def begin(self) -> None:
-        """The request is about to be sent. Raises what ended the last sending if the fleet has closed the way since."""
-        if self.sends and self.error and not await self._may_resend():
+    async def begin(self) -> httpx.Response | None:
+        """The request is about to be sent. If the fleet has closed the way since the last sending, that one's end.
+
+        Raises it where it was an exception.
+        """
+        if self._ended is not None and not await self._may_resend():
             self.again = False
-            raise self.error
+            if isinstance(self._ended, Exception):
+                raise self._ended
+            return self._ended
         self.sends += 1
         self.sent = self.again = False
         self.wait = None
+        return None
+
+    def note_request_id(self, response: httpx.Response) -> None:
+        """An answer came, which may name the endpoint's id of the request."""
+        request_id = request_id_of(response)
+        if request_id and self.options.on_request_id:
+            self.options.on_request_id(request_id)
 
     def answered(self) -> None:
         """An answer came whose status is a success; its body is still to come."""
-        self.error = None
+        self.error = self._ended = None
         self.begun = True
 
     def error_of(self, exc: Exception) -> BackendError:
         """What an exception of httpx, raised anywhere in this call, means."""
+        if isinstance(exc, CallTooLong):
+            return self.too_slow()
+        if isinstance(exc, httpx.HTTPStatusError):
+            return self.error or self.errors.from_response(exc.response)
         return self.error or self.errors.from_exception(exc, sent=self.sent, begun=self.begun)
+
+    def reading(self, exc: Exception) -> Exception:
+        """What an exception means to the breaker, which knows our errors alone."""
+        return self.error_of(exc) if isinstance(exc, FOREIGN) else exc
 
     async def failed(self, exc: Exception, *, retries: int) -> None:
         """No answer came."""
         self.error = self._noted(self.errors.from_exception(exc, sent=self.sent))
-        self.error.__cause__ = exc
+        self.error.__cause__ = self._ended = exc
         safe = is_never_sent(exc) or (is_closed_unanswered(exc) and (self.options.resend_unsure or not self.sent))
         await self._decide(safe, retries)
 
     async def refused(self, response: httpx.Response, *, retries: int) -> None:
         """An answer came with an error status."""
         self.error = error = self._noted(self.errors.from_response(response))
+        self._ended = response
         self.wait = error.retry_after
         advice = response.headers.get("x-should-retry")
         wanted = response.status_code in RETRIED if advice not in ("true", "false") else advice == "true"
@@ -103,14 +133,17 @@ class Trip:
 
     @asynccontextmanager
     async def in_time(self) -> AsyncIterator[None]:
-        """Around what must not take longer than a call may. Raises `BackendError`."""
+        """Around one wait. Raises `OutOfTime` at the caller's deadline, `CallTooLong` when the call took too long."""
+        first = self.until if self.deadline is None else min(self.deadline, self.until)
         try:
-            async with asyncio.timeout_at(self.until) as limit:
+            async with asyncio.timeout_at(first) as limit:
                 yield
         except TimeoutError as exc:
             if not limit.expired():
                 raise
-            raise self.too_slow() from exc
+            if first == self.deadline:
+                raise OutOfTime from exc
+            raise CallTooLong(f"not done within {self._limits.seconds:g} s") from exc
 
     def out_of_time(self) -> BackendError:
         """The caller's deadline has passed."""

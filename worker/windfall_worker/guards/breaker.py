@@ -155,6 +155,11 @@ class Breaker:
         return f"Breaker({self.name!r}, {self._mirror.state})"
 
     @property
+    def machine(self) -> pb.CircuitBreaker:
+        """pybreaker's view of it. What is done to it by hand holds in this process until Redis says otherwise."""
+        return self._machine
+
+    @property
     def state(self) -> State:
         """`closed`, `open` or `half-open`, as far as this process knows."""
         return self._mirror.state
@@ -174,14 +179,17 @@ class Breaker:
         return BreakerStatus(self.name, mirror.state, mirror.counter, left)
 
     @asynccontextmanager
-    async def guard(self) -> AsyncIterator[None]:
-        """Let the call in the block through, and learn from how it ends. Raises `CircuitOpen` in its place."""
+    async def guard(self, reading: Callable[[Exception], Exception] | None = None) -> AsyncIterator[None]:
+        """Let the call in the block through, and learn from how it ends. Raises `CircuitOpen` in its place.
+
+        `reading` says what an exception that is not one of ours means; the exception itself goes on as it is.
+        """
         permit = await self._admit()
         renewal = asyncio.create_task(self._renew(permit)) if permit.probe and not permit.local else None
         try:
             yield
         except Exception as exc:
-            await self._to_the_end(self._settle(permit, exc))
+            await self._to_the_end(self._settle(permit, reading(exc) if reading else exc))
             raise
         except BaseException:
             if permit.probe:

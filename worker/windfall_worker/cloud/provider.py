@@ -1,0 +1,129 @@
+"""What the queue's own clients have in common: a breaker and a cool-down for each model, and one kind of errors.
+
+`CloudBackendClient` sends, retries and guards, and raises what httpx and pybreaker raise; here, above it and nowhere
+else, that becomes `windfall.errors.BackendError`. `mapping.py` has the table.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import httpx
+
+from windfall.errors import AmbiguousOutcome, BackendUnavailable, RateLimited, RequestRejected
+from windfall_worker.cloud.answers import Progress, decoded, drain, sse_lines
+from windfall_worker.cloud.client import CloudBackendClient, Endpoint
+from windfall_worker.cloud.mapping import FOREIGN, request_id_of
+from windfall_worker.cloud.options import CallOptions
+from windfall_worker.cloud.trip import OutOfTime, Trip
+from windfall_worker.guards.cooldown import UNNAMED
+
+
+class ProviderClient(CloudBackendClient):
+    """Calls a provider whose protocol we know. Every failure is a `windfall.errors.BackendError`.
+
+    Without a key (a server of one's own) none is sent.
+    """
+
+    @property
+    def known_fields(self) -> frozenset[str]:
+        """Which fields of `windfall.fields.PASSED_OVER`, and whether `thinking`, it has a use for."""
+        return frozenset()
+
+    @abstractmethod
+    async def chat_completion(
+        self,
+        messages: Sequence[dict[str, Any]],
+        model: str,
+        max_tokens: int | None = None,
+        temperature: float | None = 1.0,
+        stream: bool = False,  # noqa: FBT001, FBT002 - the published signature
+        *,
+        options: CallOptions | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any] | AsyncGenerator[dict[str, Any], None]:
+        """One completion of OpenAI-shaped `messages`: a `chat.completion` dict, or with `stream` its chunks.
+
+        `kwargs` are further fields of OpenAI's body; one that the protocol cannot honour raises
+        `UnsupportedParameter`, and None means not given. A None `max_tokens` or `temperature` is left to the endpoint.
+        """
+
+    async def _answer(self, path: str, body: dict[str, Any], options: CallOptions | None) -> dict[str, Any]:
+        """POST, and return the decoded answer. Raises `BackendError`."""
+        target = self._endpoint_of(body)
+        trip = self._trip(target, options)
+        async with self._translated(target, trip):
+            return decoded(await self._post_with_circuit_breaker(path, body, trip=trip), self._errors)
+
+    async def _events(
+        self, path: str, body: dict[str, Any], options: CallOptions | None = None
+    ) -> AsyncGenerator[str, None]:
+        """POST, and yield a line `data: ...` for each server-sent event. Raises `BackendError`."""
+        target = self._endpoint_of(body)
+        trip = self._trip(target, options)
+        async with (
+            self._translated(target, trip),
+            aclosing(self._stream_with_circuit_breaker(path, body, trip=trip)) as lines,
+        ):
+            async for line in lines:
+                yield line
+
+    def _check_answer(self, answer: dict[str, Any]) -> None:
+        """Raise `InvalidResponse` for a decoded answer that is no completion."""
+
+    def _progress(self, line: str) -> Progress:  # noqa: ARG002 - for protocols that tell their end
+        """How far a stream is with this line. Raises `BackendError` for a line that is an error."""
+        return Progress.ENOUGH
+
+    def _endpoint_of(self, json_data: dict[str, Any]) -> Endpoint:
+        """One breaker for each model: one that is overloaded says nothing about the others."""
+        return self.endpoint(json_data.get("model", ""))
+
+    def _check_response(self, response: httpx.Response, trip: Trip) -> None:
+        super()._check_response(response, trip)
+        self._check_answer(decoded(response, self._errors))
+
+    async def _lines(self, response: httpx.Response, trip: Trip) -> AsyncGenerator[str, None]:
+        """Events, not lines: httpx also ends a line at characters that JSON may hold as they are."""
+        progress = Progress.MORE
+        async with aclosing(sse_lines(response, self._errors, trip.in_time)) as lines:
+            async for line in lines:
+                progress = max(progress, self._progress(line))
+                yield line
+                if progress is Progress.LAST:
+                    await drain(lines)
+        if progress is Progress.MORE:
+            raise AmbiguousOutcome(
+                f"the stream of {self._origin} ended before its end; it may have been paid for",
+                request_id=request_id_of(response),
+            )
+
+    @asynccontextmanager
+    async def _translated(self, target: Endpoint, trip: Trip) -> AsyncIterator[None]:
+        """The cool-down before a call; after it, whatever failed inside comes out as one of our errors."""
+        if self._client.is_closed:
+            raise BackendUnavailable(f"the client of {self._origin} is closed")
+        left = await target.cooldown.left()
+        if left:
+            raise RateLimited(f"{target.name} asked to be left alone for {left:.1f} s more", retry_after=left)
+        try:
+            try:
+                yield
+            except FOREIGN as exc:
+                raise trip.error_of(exc) from exc
+            except OutOfTime as exc:
+                raise trip.out_of_time() from exc
+        except RateLimited as exc:
+            if exc.retry_after is None:
+                exc.retry_after = UNNAMED
+            await target.cooldown.start(exc.retry_after)
+            raise
+
+    def _request(self, endpoint: str, json_data: dict[str, Any], trip: Trip) -> httpx.Request:
+        try:
+            return super()._request(endpoint, json_data, trip)
+        except ValueError as exc:  # half of a surrogate pair, or a number that JSON does not know
+            raise RequestRejected(f"the request cannot be sent as JSON ({type(exc).__name__})") from exc

@@ -43,10 +43,10 @@ def results(
 ) -> None:
     """Write the results of a batch, one JSON object per line.
 
-    Rows that OUT has already are not written again, so that the same command goes on after a cut connection; a file
-    that holds rows of other batches and none of this one is refused, and left as it is. In the order of completion,
-    rows that failed and were run again replace their old lines; in the order of the input, lines are never taken out,
-    and without --follow the first row that is unfinished ends the file for now.
+    Rows already in OUT are not written again, so repeat the command after a lost connection; a file with rows of other
+    batches and none of this one is rejected, and left as it is. In order of completion, rows that failed and were
+    retried replace their old lines; in input order, lines are never removed, and without --follow writing stops before
+    the first unfinished row.
     """
     wanted = Wanted(after, order, follow=follow)
     run_async(_results(producer(redis, config), batch_id, output, wanted, as_json=as_json))
@@ -54,7 +54,7 @@ def results(
 
 async def _results(producer: Producer, batch_id: str, output: Path, wanted: Wanted, *, as_json: bool) -> None:
     async with producer:
-        await producer.batch(batch_id)  # before the file is touched: is there such a batch?
+        await producer.batch(batch_id)  # before the file is touched: raises if there is no such batch
         with OutputFile(
             output, by_job_id, again=wanted.replaces_failed, batch=batch_id, shared=fetching(output) == batch_id
         ) as out:

@@ -63,9 +63,9 @@ def submit(
 ) -> None:
     """Enqueue the rows of a file as one batch, and print the batch's id.
 
-    Stopped half-way, the same command goes on with the same batch. A row that cannot run becomes a failed row of the
-    batch that says why; the others run. With --wait the exit code is 3 if any row failed. Rows whose answers
-    OUT has already, known by what they ask, are not submitted again (unless --batch-id names a batch).
+    If it is stopped half-way, repeat the command to continue with the same batch. A row that cannot run becomes a
+    failed row of the batch, with the reason; the others run. With --wait the exit code is 3 if any row failed. Rows
+    that OUT already answers are recognised by their content and not submitted again, unless --batch-id names a batch.
     """
     if output is not None and not wait:
         raise ConfigError("--output needs --wait; or write the results later with windfall results ID -o OUT")

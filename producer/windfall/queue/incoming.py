@@ -1,10 +1,10 @@
-"""Rows as they come from their source, which may be slow.
+"""Rows as they arrive from their source, which may be slow.
 
-An async iterable is read by a task, a few rows ahead, and never holds up who takes them. A plain one is read where it
-is taken: it may belong to its thread, as a cursor of SQLite does, or look at the context of its caller. It holds the
-event loop up for as long as it takes for a row; where that is long, what came before is sent first. A source of ours
-that waits, such as a pipe, is read `in_thread`. That thread is a daemon: one that is blocked in its source keeps
-nobody from ending the program.
+An async iterable is read by a task, a few rows ahead, and never blocks the consumer. A plain one is read in the
+consumer's thread: it may belong to that thread, as a SQLite cursor does, or depend on the caller's context. It blocks
+the event loop for as long as a row takes; if that is long, earlier rows are sent first. A source of our own that
+blocks, such as a pipe, is read by `in_thread`. That thread is a daemon: if its source blocks, the program can still
+exit.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from windfall.runtime.tasks import cancel_all, wait_for
 #: Rows read ahead; each may be as large as the limit allows.
 _AHEAD: Final = 16
 
-#: Seconds that a row of a plain iterable may take before those ahead of it are sent by themselves.
-_SLOW = 0.1
+#: Seconds that a row of a plain iterable may take before the rows ahead of it are sent on their own.
+_SLOW: Final = 0.1
 
-#: Seconds after which a reader of a thread's rows looks again.
-_LOOK_AGAIN = 60.0
+#: Seconds after which the consumer of a thread's rows looks again.
+_LOOK_AGAIN: Final = 60.0
 
 
 class Incoming(Protocol):
     """Rows, one after the other."""
 
     async def take(self, within: float) -> Row | None:
-        """The next row, or None where none came within so many seconds, or the next may take long; what came is then
-        to be sent. Raises `StopAsyncIteration` at the end.
+        """The next row, or None if none arrived within that many seconds or the next may take long: time to send what
+        has arrived. Raises `StopAsyncIteration` at the end.
 
         Exceptions of the source are raised here.
         """
@@ -74,7 +74,7 @@ class _Here:
 
 
 async def in_thread(rows: Iterable[Row]) -> AsyncIterator[Row]:
-    """The rows of a source that waits and belongs to no thread, read by a thread of its own."""
+    """The rows of a source that blocks and is bound to no thread, read by a separate thread."""
     handed = _Handed()
     reader = threading.Thread(target=_read_in_thread, args=(rows, handed), name="windfall-rows", daemon=True)
     reader.start()

@@ -23,7 +23,7 @@ from windfall.wire import decode_job, decode_result
 #: Bytes from which on a job is read by itself: a hundred smaller ones are about 4 MiB, as much as a claim reads.
 _LARGE: Final = 40 * 1024
 
-#: A row's name and what tells it from others; None for a row that nobody can have an answer to.
+#: A row's name and what identifies its content; None for a row that cannot have an answer.
 _Identity = tuple[str | None, str | None] | None
 
 

@@ -61,7 +61,7 @@ local function set_back(lane)
   redis.call('HSET', CLOCK_BACK, lane, #page < 2 * SET_BACK_MOST and 'done' or page[#page])
 end
 
--- Answers in a row that nobody read. They cost a job no delivery, so a row that no link brings in time would go round
+-- Consecutive unread answers. They cost a job no delivery, so a row that no link brings in time would go round
 -- forever, and take with it what is in one answer with it: after a few it comes alone, and in the end without its payload,
 -- for its worker to end it. A smaller row than this is not the reason why an answer is not read.
 local UNREAD_ALONE = 3

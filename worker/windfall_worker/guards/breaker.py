@@ -3,7 +3,7 @@
 pybreaker gives the configuration, `is_system_error`, the states, the listeners, the error type and, while Redis is
 away or for a breaker that has no Redis, the state machine. It cannot give more: around an `await` it counts a
 cancellation as a failure, lets every waiting task through when half-open, and with its own Redis storage every process
-sends a probe of its own. So each step that the fleet must agree on is one Lua script (`breaker_scripts/`), and this
+sends a probe of its own. So each step that the fleet must agree on is one Lua script (`scripts/`), and this
 module joins the two: what Redis says is mirrored into the storage that pybreaker's machine reads.
 
 What a call's end means:

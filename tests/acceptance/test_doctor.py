@@ -149,7 +149,7 @@ def test_a_port_that_is_taken_is_told_of(windfall: Shell) -> None:
         configure(windfall, f"[worker]\nmetrics_port = {port}\n[models.m]\nsimulate = 0.0\n")
         (wrong,) = ills(windfall)
     assert f"the metrics port 127.0.0.1:{port} cannot be opened" in wrong
-    assert f"127.0.0.1:{port}, is free" in windfall("doctor").out
+    assert f"127.0.0.1:{port} is free" in windfall("doctor").out
 
 
 @pytest.mark.parametrize(("pid", "ok"), [(os.getpid(), True), (None, False)], ids=["runs", "stopped"])

@@ -104,10 +104,10 @@ def test_what_is_paused_and_drained_from_afar_is_seen_on_the_page(fleet: Shell) 
         shown.until(lambda: "is taking no new jobs: paused by windfall pause" in shown.text, "why it is")
         assert fleet("pause", "lane", "small", "--route", "auto").out.startswith("lane small (auto) is paused; ")
         shown.until(lambda: shown.line("small").endswith("paused"), "the paused lane")
-        assert fleet("resume", "lane", "small").out == "lane small (auto) goes on\n"
+        assert fleet("resume", "lane", "small").out == "lane small (auto) is resumed\n"
         assert fleet("pause", "batch", "invoices").out.startswith("batch invoices is paused; ")
         shown.until(lambda: shown.line("invoices").endswith("paused"), "the paused batch")
-        assert fleet("resume", "batch", "invoices").out == "batch invoices goes on\n"
+        assert fleet("resume", "batch", "invoices").out == "batch invoices is resumed\n"
         assert fleet("resume", "batch", "invoices").out == "batch invoices was not paused\n"
         shown.until(lambda: not shown.line("invoices").endswith("paused"), "the batch going on")
         drained = fleet("drain", "studio", "--wait")
@@ -115,7 +115,7 @@ def test_what_is_paused_and_drained_from_afar_is_seen_on_the_page(fleet: Shell) 
         assert drained.out.startswith("worker studio-")
         assert drained.out.endswith(" has ended\n")
         shown.until(lambda: not shown.line("studio"), "the drained worker being gone")
-        assert fleet("resume", "worker", "mini").out == "worker mini goes on\n"
+        assert fleet("resume", "worker", "mini").out == "worker mini is resumed\n"
         shown.until(lambda: "running" in shown.line("mini"), "the worker going on")
 
 

@@ -93,7 +93,7 @@ def test_an_edited_file_under_the_same_id_is_refused_and_adds_nothing(windfall: 
     assert again.code == 1
     assert "batch mine was submitted with different rows: 0 of its rows are the same, 30 are not" in again.err
     other = windfall("submit", "in.jsonl", "--model", "large", "--batch-id", "mine")
-    assert "row 1 is the first of them" in other.err
+    assert "the first being row 1" in other.err
     assert counts(windfall, "mine")["total"] == 30
 
 

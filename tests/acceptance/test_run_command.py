@@ -178,7 +178,7 @@ def test_what_was_simulated_is_no_answer_of_the_model(windfall: Shell) -> None:
     command = ("run", "in.jsonl", "-o", "out.jsonl", "--model", "demo")
     assert windfall(*command, "--simulate", "0").code == 0
     done = windfall(*command)
-    assert "1 of them were simulated or are of an earlier version of windfall" in done.err
+    assert "1 of them were simulated or written by an earlier version of windfall" in done.err
     assert [row["windfall"]["backend"] for row in windfall.rows("out.jsonl")] == ["mlx"]
 
 
@@ -191,7 +191,7 @@ def test_answers_of_an_earlier_version_are_kept_aside_and_their_rows_run_again(w
         del row["windfall"]
     windfall.write("out.jsonl", rows)
     again = windfall(*command)
-    assert (again.code, "2 of them were simulated or are of an earlier version" in again.err) == (0, True)
+    assert (again.code, "2 of them were simulated or written by an earlier version" in again.err) == (0, True)
     assert windfall.rows("out.jsonl.old") == rows
     assert not {row["id"] for row in rows} & {row["id"] for row in windfall.rows("out.jsonl")}
 

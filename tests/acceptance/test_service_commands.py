@@ -197,12 +197,12 @@ def test_nothing_is_written_where_the_service_could_not_run(
 
 def test_files_with_secrets_that_others_can_read_are_refused(machine: Machine) -> None:
     machine.env_file.chmod(0o640)
-    assert f"type: chmod 600 {machine.env_file}" in machine.shell("worker", "install").err
+    assert f"run: chmod 600 {machine.env_file}" in machine.shell("worker", "install").err
     machine.env_file.chmod(0o600)
     machine.config.write_text(f'redis = "redis://:s3cret@h"\n{SETTINGS}')
     machine.config.chmod(0o644)
     done = machine.shell("worker", "install")
-    assert f"type: chmod 600 {machine.config}" in done.err
+    assert f"run: chmod 600 {machine.config}" in done.err
     assert "s3cret" not in done.err
     assert not machine.unit.exists()
 

@@ -34,5 +34,5 @@ def test_a_port_in_use_is_one_sentence_before_the_model_is_loaded(tmp_path: Path
         port = taken.getsockname()[1]
         done = windfall("worker", "--model", "no/such-model", "--metrics-port", str(port))
     assert done.code == 1
-    assert done.err.startswith(f"windfall: port {port} of 127.0.0.1 is in use")
+    assert done.err.startswith(f"windfall: port {port} on 127.0.0.1 is in use")
     assert len(done.err.splitlines()) == 1

@@ -170,7 +170,7 @@ async def test_a_server_that_does_not_start_is_told_of_with_its_last_words(
     server.write_text("#!/bin/sh\necho 'FATAL CONFIG FILE ERROR: too old' >&2\nexit 1\n")
     server.chmod(0o755)
     monkeypatch.setattr(broker, "find_redis_server", lambda: server)
-    with pytest.raises(BrokerUnavailable, match="it said last: FATAL CONFIG FILE ERROR: too old"):
+    with pytest.raises(BrokerUnavailable, match="its last words: FATAL CONFIG FILE ERROR: too old"):
         await EmbeddedBroker.start(folder).__aenter__()
 
 

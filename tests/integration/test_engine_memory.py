@@ -71,5 +71,5 @@ def test_a_model_is_loaded_where_it_fits_beside_the_others_and_refused_where_it_
         return loading.load_model(Load(model=str(MODEL_PATH), name="demo", slots=1, settings=settings)).needed_bytes
 
     assert load(1_000_000_000 - needed) == needed
-    with pytest.raises(ConfigError, match=r"^demo needs about .* beside the 9[0-9][0-9] MB of the models before it"):
+    with pytest.raises(ConfigError, match=r"^demo needs about .* beside the 9[0-9][0-9] MiB of the models before it"):
         load(1_000_000_001 - needed)

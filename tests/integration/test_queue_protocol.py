@@ -59,14 +59,14 @@ async def test_large_rows_are_compared_in_little_memory(
     for claim in (await claim_client(redis).claim([LANE], 3)).claims:
         await finish(redis, claim)
     answers: list[int] = []
-    mget = redis.mget
+    mget = producer.redis.mget
 
     async def weighed(names: list[str]) -> list[bytes | None]:
         found: list[bytes | None] = await mget(names)
         answers.append(sum(map(len, filter(None, found))))
         return found
 
-    monkeypatch.setattr(redis, "mget", weighed)
+    monkeypatch.setattr(producer.redis, "mget", weighed)
     assert (await producer.enqueue_batch(rows, batch_id="b")).total == len(rows)
     assert max(answers) < 1_200_000
     assert len(answers) < 20

@@ -78,9 +78,9 @@ class Resubmission:
         """Raises `BatchDiffers` if a row was found to differ."""
         if self.different:
             raise BatchDiffers(
-                f"batch {self.batch_id} was submitted from other rows: {self.same:,} of those that it has are the "
-                f"same, {self.different:,} are not, row {self.first_different:,} is the first of them. The rows of a "
-                "batch do not change, so nothing was added: submit these under another --batch-id, or without one"
+                f"batch {self.batch_id} was submitted with different rows: {self.same:,} of its rows are the same, "
+                f"{self.different:,} are not, the first being row {self.first_different:,}. The rows of a batch "
+                "cannot change, so nothing was added: submit these under another --batch-id, or without one"
             )
 
 

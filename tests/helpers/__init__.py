@@ -10,6 +10,7 @@ models        a tiny model on disk, made anew, with a tokenizer of known ids
 otlp          a collector of traces
 processes     Windfall's programs as processes
 protocol      the queue protocol, one step at a time: claim, finish, release
+queue_time    time going by for the queue in Redis
 requests      requests of which only the text matters
 scraping      asking a metrics endpoint as Prometheus does
 users         the Redis users of docs/operations.md

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from arq import ArqRedis
 
-from helpers.protocol import LANE, SHORT, claim_client, claimed_again, finish
+from helpers.protocol import LANE, claim_client, finish
+from helpers.queue_time import let_pass
 from helpers.requests import request, requests
 from windfall import (
     BatchCancelled,
@@ -32,9 +33,10 @@ async def test_cancelling_a_batch_ends_queued_rows_and_tells_the_worker_of_runni
 
 async def test_a_cancelled_job_of_a_dead_worker_is_handed_out_as_cancelled(producer: Producer, redis: ArqRedis) -> None:
     name = await producer.enqueue(request())
-    await claim_client(redis, "w1", SHORT).claim([LANE], 1)
+    await claim_client(redis, "w1").claim([LANE], 1)
     assert await producer.cancel(name) == 1
-    (claim,) = (await claimed_again(redis, claim_client(redis, "w2"))).claims
+    await let_pass(redis, 60)
+    (claim,) = (await claim_client(redis, "w2").claim([LANE], 1)).claims
     assert claim.aborted
 
 

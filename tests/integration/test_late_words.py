@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from arq import ArqRedis
 
 from helpers.protocol import LANE, claim_client, finish, release
+from helpers.queue_time import let_pass
 from helpers.requests import request, requests
 from windfall import Producer, keys
 from windfall.batch import BatchState
@@ -42,8 +41,8 @@ async def test_a_completion_is_not_given_to_another_job_that_has_its_id_now(
 
 async def test_a_cancelled_job_whose_worker_is_gone_ends_without_another(producer: Producer, redis: ArqRedis) -> None:
     batch = await producer.enqueue_batch(requests(1))
-    await claim_client(redis, "w1", Lease(50, 10_000)).claim([LANE], 1)
-    await asyncio.sleep(0.1)
+    await claim_client(redis, "w1").claim([LANE], 1)
+    await let_pass(redis, 60)
     assert await producer.cancel(batch.id) == 1
     assert (await producer.batch(batch.id)).state is BatchState.CANCELLED
 
@@ -52,10 +51,10 @@ async def test_while_owners_have_time_to_come_back_nobody_is_told_to_ask_again_a
     producer: Producer, redis: ArqRedis
 ) -> None:
     await producer.enqueue(request())
-    beat = Lease(100, 1000)
+    beat = Lease(60_000, 120_000)
     await claim_client(redis, "w1", beat).claim([LANE], 1)
-    await asyncio.sleep(1.7)  # longer than one and a half renewal periods
+    await let_pass(redis, 181, outage=True)  # longer than one and a half renewal periods
     claimed = await claim_client(redis, "w2", beat).claim([LANE], 1)
     assert claimed.claims == ()
     assert claimed.next_due is not None
-    assert claimed.next_due - claimed.now > 1
+    assert claimed.next_due - claimed.now > 120

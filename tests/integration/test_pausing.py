@@ -9,17 +9,16 @@ from arq import ArqRedis
 
 from faults.invariants import watched
 from helpers.protocol import LANE, SHORT, claim_client, claimed_again, finish, release
+from helpers.queue_time import let_pass
 from helpers.requests import request, requests
 from helpers.waiting import eventually
 from windfall import JobState, NotFound, Producer, Route, keys
 from windfall.batch import BatchState
 from windfall.queue.housekeeping import Housekeeping
 from windfall.scripts import Script, run
-from windfall_worker.queue.claims import Lease
 
 LOCAL = keys.lane_queue("m", "local")
 #: Ends within a test, and not before the test has come to what is to happen under it.
-NOT_SO_SHORT = Lease(2_000, 10_000)
 
 
 async def parked(redis: ArqRedis) -> int:
@@ -73,9 +72,10 @@ async def test_what_was_cancelled_and_lost_with_its_worker_is_ended_though_its_l
     producer: Producer, redis: ArqRedis
 ) -> None:
     await producer.enqueue_batch(requests(3), batch_id="b")
-    cancelled, _lost = (await claim_client(redis, "w1", NOT_SO_SHORT).claim([LANE], 2)).claims
+    cancelled, _lost = (await claim_client(redis, "w1").claim([LANE], 2)).claims
     await producer.pause("lane", "m")
     assert await producer.cancel(cancelled.job_id) == 1
+    await let_pass(redis, 60)
     (ending,) = (await claimed_again(redis, claim_client(redis, "w2"))).claims
     assert (ending.job_id, ending.aborted) == (cancelled.job_id, True)
 
@@ -203,10 +203,11 @@ async def test_a_paused_batch_is_cancelled_with_what_is_parked(
 ) -> None:
     await producer.enqueue_batch(requests(30), batch_id="b")
     async with watched(redis_url, "b"):
-        (running,) = (await claim_client(redis, "w1", NOT_SO_SHORT).claim([LANE], 1)).claims
+        (running,) = (await claim_client(redis, "w1").claim([LANE], 1)).claims
         await producer.pause("batch", "b")
         await ids(redis, 5)
         assert await producer.cancel("b") == 30
+    await let_pass(redis, 60)
     # The worker of the one that ran died: it goes to another in spite of the pause, and is ended there.
     (ending,) = (await claimed_again(redis, claim_client(redis, "w2"))).claims
     assert (ending.job_id, ending.aborted) == (running.job_id, True)

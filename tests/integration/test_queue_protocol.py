@@ -12,9 +12,10 @@ from arq import ArqRedis
 from arq.jobs import Job as ArqJob
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from helpers.protocol import LANE, SHORT, claim_client, claimed_again, finish, release
+from helpers.protocol import LANE, claim_client, claimed_again, finish, release
+from helpers.queue_time import let_pass
 from helpers.requests import request, requests
-from helpers.waiting import eventually
+from helpers.waiting import PATIENCE, eventually
 from windfall import (
     InvalidRequest,
     InvalidRow,
@@ -25,9 +26,10 @@ from windfall import (
     keys,
 )
 from windfall.batch import BatchState
+from windfall.queue import reading
 from windfall.wire import job_deserializer
 from windfall_worker.jobs.claim import Claim
-from windfall_worker.queue.claims import Lease, Renewed
+from windfall_worker.queue.claims import Renewed
 
 
 async def test_rows_are_claimed_in_the_order_of_the_file(producer: Producer, redis: ArqRedis) -> None:
@@ -50,10 +52,11 @@ async def test_a_claimed_job_is_invisible_until_its_lease_ends_and_then_tells_wh
     producer: Producer, redis: ArqRedis
 ) -> None:
     name = await producer.enqueue(request())
-    (first,) = (await claim_client(redis, "w1", SHORT).claim([LANE], 5)).claims
-    second = claim_client(redis, "w2", SHORT)
+    (first,) = (await claim_client(redis, "w1").claim([LANE], 5)).claims
+    second = claim_client(redis, "w2")
     assert (await second.claim([LANE], 5)).claims == ()
-    (again,) = (await claimed_again(redis, second)).claims
+    await let_pass(redis, 60)
+    (again,) = (await second.claim([LANE], 5)).claims
     assert (again.job_id, again.deliveries) == (name, 2)
     assert [(lost.worker, lost.outcome) for lost in again.attempts()] == [("w1", "lost")]
     assert first.token != again.token
@@ -92,9 +95,9 @@ async def test_a_claim_whose_answer_was_lost_on_the_way_is_answered_again_with_t
 
 async def test_a_lost_lease_is_reclaimed_before_a_long_backlog(producer: Producer, redis: ArqRedis) -> None:
     first = await producer.enqueue(request())
-    await claim_client(redis, "w1", SHORT).claim([LANE], 1)
+    await claim_client(redis, "w1").claim([LANE], 1)
     await producer.enqueue_batch(requests(50))
-    await asyncio.sleep(0.2)
+    await let_pass(redis, 60)
     (claim,) = (await claim_client(redis, "w2").claim([LANE], 1)).claims
     assert claim.job_id == first
 
@@ -103,8 +106,9 @@ async def test_a_result_under_another_token_is_refused_and_the_holders_is_taken_
     producer: Producer, redis: ArqRedis
 ) -> None:
     batch = await producer.enqueue_batch(requests(1))
-    (late,) = (await claim_client(redis, "w1", SHORT).claim([LANE], 1)).claims
-    (holder,) = (await claimed_again(redis, claim_client(redis, "w2"))).claims
+    (late,) = (await claim_client(redis, "w1").claim([LANE], 1)).claims
+    await let_pass(redis, 60)
+    (holder,) = (await claim_client(redis, "w2").claim([LANE], 1)).claims
     assert await finish(redis, late, text="late") == b"held"
     assert await finish(redis, holder, text="held") == b"ok"
     assert await finish(redis, late, text="late") == b"finished"
@@ -127,11 +131,14 @@ async def test_a_result_for_a_job_that_is_not_there_is_refused(redis: ArqRedis) 
 
 async def test_a_renewed_lease_holds_and_a_lost_one_is_reported(producer: Producer, redis: ArqRedis) -> None:
     await producer.enqueue(request())
-    owner = claim_client(redis, "w1", SHORT)
+    owner, other = claim_client(redis, "w1"), claim_client(redis, "w2")
     (claim,) = (await owner.claim([LANE], 1)).claims
+    await let_pass(redis, 59)
     assert await owner.renew([claim]) == Renewed([], [], [])
-    other = claim_client(redis, "w2", SHORT)
-    await claimed_again(redis, other)
+    await let_pass(redis, 30)
+    assert (await other.claim([LANE], 1)).claims == ()
+    await let_pass(redis, 30)
+    assert (await other.claim([LANE], 1)).claims
     assert await owner.renew([claim]) == Renewed([claim.job_id], [], [])
 
 
@@ -153,12 +160,10 @@ async def test_after_an_outage_nobody_reclaims_before_the_owner_had_a_renewal_pe
     producer: Producer, redis: ArqRedis
 ) -> None:
     await producer.enqueue(request())
-    beat = Lease(200, 400)
-    (claim,) = (await claim_client(redis, "w1", beat).claim([LANE], 1)).claims
-    await asyncio.sleep(0.8)  # nobody calls: longer than one and a half renewal periods
-    other = claim_client(redis, "w2", beat)
-    assert (await other.claim([LANE], 1)).claims == ()
-    assert await claim_client(redis, "w1", beat).renew([claim]) == Renewed([], [], [])
+    (claim,) = (await claim_client(redis, "w1").claim([LANE], 1)).claims
+    await let_pass(redis, 61, outage=True)  # longer than the lease, and than one and a half renewal periods
+    assert (await claim_client(redis, "w2").claim([LANE], 1)).claims == ()
+    assert await claim_client(redis, "w1").renew([claim]) == Renewed([], [], [])
 
 
 async def test_put_back_jobs_return_after_their_delay_and_pay_as_the_reason_says(
@@ -167,8 +172,9 @@ async def test_put_back_jobs_return_after_their_delay_and_pay_as_the_reason_says
     await producer.enqueue(request())
     worker = claim_client(redis)
     (claim,) = (await worker.claim([LANE], 1)).claims
-    assert await release(redis, claim, 100, "undo") == b"ok"
+    assert await release(redis, claim, 60_000, "undo") == b"ok"
     assert (await worker.claim([LANE], 1)).claims == ()
+    await let_pass(redis, 60)
     (claim,) = (await claimed_again(redis, worker)).claims
     assert claim.deliveries == 1
     await release(redis, claim, 0, "keep")
@@ -183,10 +189,10 @@ async def test_the_claim_says_when_the_next_job_is_due(producer: Producer, redis
     await producer.enqueue(request())
     worker = claim_client(redis)
     (claim,) = (await worker.claim([LANE], 1)).claims
-    await release(redis, claim, 5_000, "undo")
+    await release(redis, claim, 600_000, "undo")
     claimed = await worker.claim([LANE], 1)
     assert claimed.next_due is not None
-    assert 4 < claimed.next_due - claimed.now <= 5
+    assert 600 - PATIENCE < claimed.next_due - claimed.now <= 600
 
 
 async def test_retry_runs_again_only_what_failed_and_reports_each_row_once(producer: Producer, redis: ArqRedis) -> None:
@@ -262,8 +268,16 @@ async def test_wait_is_told_and_a_late_one_times_out(
     name = await producer.enqueue(request())
     with pytest.raises(WaitTimeout, match=name):
         await producer.wait(name, timeout=0.05)
+    look, looks = reading.result, []
+
+    async def counted(*args: Any) -> Any:
+        looks.append(await look(*args))
+        return looks[-1]
+
+    monkeypatch.setattr(reading, "result", counted)
     waiting = asyncio.create_task(producer.wait(name, timeout=60))
-    await asyncio.sleep(0.2)  # until it has subscribed, looked, and heard that it is subscribed
+    # It looks when it has subscribed, and again when it hears that it has.
+    await eventually(lambda: len(looks) == 2, "two looks")
     (claim,) = (await claim_client(redis).claim([LANE], 1)).claims
     await finish(redis, claim, text="told")
     assert (await waiting).text == "told"

@@ -6,6 +6,7 @@ A third is counted: the waste, completions that a backend was asked for beyond o
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -77,6 +78,14 @@ async def through_outages(url: str, ask: Callable[[Producer], Awaitable[Any]], *
                 await asyncio.sleep(0.1)
 
 
+async def command_rate(redis: Any) -> float:
+    """The commands that Redis is asked a second, however long the look takes."""
+    before, began = (await redis.info("stats"))["total_commands_processed"], time.monotonic()
+    await asyncio.sleep(2)
+    after, ended = (await redis.info("stats"))["total_commands_processed"], time.monotonic()
+    return float((after - before) / (ended - began))
+
+
 async def finished(url: str, batch_id: str, *, within: float = 60.0) -> None:
     """Wait until a batch is done, whatever happens to Redis meanwhile."""
 
@@ -113,6 +122,8 @@ class Tally:
     def __init__(self, folder: Path) -> None:
         self.file = folder / "tally"
         self.file.touch()
+        #: Completions asked for that Redis knows nothing of any more.
+        self.forgotten = 0
 
     @property
     def asked(self) -> Counter[str]:

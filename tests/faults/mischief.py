@@ -15,8 +15,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from faults.invariants import Tally
-from faults.programs import program
 from faultserver.redis_process import RedisProcess
+from helpers.processes import program
 from windfall import BrokerUnavailable, NotFound, Producer
 from windfall.broker.connection import OUTAGE
 

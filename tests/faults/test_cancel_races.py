@@ -7,8 +7,7 @@ import random
 from pathlib import Path
 
 from faults.invariants import Tally, each_row_once, finished, watched
-from faults.programs import program
-from helpers.processes import workers_up
+from helpers.processes import program, workers_up
 from helpers.requests import requests
 from windfall import NotFound, Producer, keys
 

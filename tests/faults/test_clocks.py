@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from faults.invariants import Tally, each_row_once, finished, watched
-from faults.programs import program
-from helpers.processes import kill, workers_up
+from helpers.processes import kill, program, workers_up
 from helpers.requests import request
 from windfall import Producer
 

@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 
 from faults.invariants import Tally, each_row_once, finished, watched
-from faults.programs import program
 from helpers.models import build_model
-from helpers.processes import children, worker_process
+from helpers.processes import children, program, worker_process
 from helpers.requests import request, requests
 from helpers.waiting import eventually
 from windfall import CompletionRequest, Producer

@@ -9,10 +9,9 @@ from typing import Any
 import redis as sync_redis
 
 from faults.invariants import Tally, each_row_once, finished
-from faults.programs import program
 from faultserver.proxy import Proxy
 from faultserver.redis_process import RedisProcess
-from helpers.processes import workers_up
+from helpers.processes import program, workers_up
 from helpers.requests import requests
 from helpers.waiting import eventually, until
 from windfall import Producer

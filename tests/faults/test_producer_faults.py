@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from faults.invariants import Tally, each_row_once, finished, watched
-from faults.programs import program
-from helpers.processes import workers_up
+from helpers.processes import program, workers_up
 from windfall import Producer
 
 ROWS = 230

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from faults.invariants import Tally, each_row_once, finished
-from faults.programs import program
 from faults.sentinels import PASSWORD, SentinelFleet
-from helpers.processes import workers_up
+from helpers.processes import program, workers_up
 from helpers.requests import requests
 from helpers.waiting import eventually
 from windfall import BrokerUnavailable, ConfigError, Producer

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from faults.invariants import Tally, each_row_once, finished, watched
-from faults.programs import program
-from helpers.processes import workers_up
+from helpers.processes import program, workers_up
 from helpers.requests import requests
 from windfall import Producer
 from windfall.result import Attempt

@@ -13,6 +13,8 @@ from pathlib import Path
 from helpers.waiting import eventually
 from windfall import Producer
 
+_FAULTS = Path(__file__).parents[1] / "faults"
+
 
 def environment() -> dict[str, str]:
     """The environment without what would reach into the programs under test."""
@@ -23,7 +25,20 @@ def environment() -> dict[str, str]:
 @contextmanager
 def worker_process(redis_url: str, *flags: str, log: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """`windfall worker` as a process; killed at the end if it still runs."""
-    command = [sys.executable, "-m", "windfall", "worker", "--redis", redis_url, *flags]
+    with _process("-m", "windfall", "worker", "--redis", redis_url, *flags, log=log) as process:
+        yield process
+
+
+@contextmanager
+def program(name: str, *flags: object, log: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A script of tests/faults as a process; killed at the end if it still runs."""
+    with _process(str(_FAULTS / f"{name}.py"), *map(str, flags), log=log) as process:
+        yield process
+
+
+@contextmanager
+def _process(*words: str, log: Path | None) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, *words]
     with (log or Path(os.devnull)).open("ab") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env=environment())
         try:

@@ -5,6 +5,7 @@ The Redis is emptied before each test that asks for it.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
 import tempfile
@@ -22,6 +23,7 @@ from helpers.waiting import until
 from windfall import Producer
 from windfall.broker.connection import connect, disconnect
 from windfall.embedded.broker import HOW_TO_INSTALL, find_redis_server, free_port
+from windfall.runtime.tasks import cancel_all
 
 # How long an example takes says how busy the machine is, and nothing about the code.
 settings.register_profile("windfall", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -65,6 +67,8 @@ async def redis(redis_url: str) -> AsyncIterator[ArqRedis]:
     """A connection to an empty Redis."""
     pool = await connect(redis_url)
     yield pool
+    # Claim clients that a test made and did not close: they would open the connection again.
+    await cancel_all(task for task in asyncio.all_tasks() if task.get_name() == "claim confirmation")
     await disconnect(pool)
 
 

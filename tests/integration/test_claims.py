@@ -176,6 +176,22 @@ async def test_a_renewal_says_that_the_answer_was_read_where_that_word_was_lost(
     assert claim.deliveries == 2
 
 
+async def test_a_worker_that_ends_leaves_no_confirmation_under_way(
+    producer: Producer, redis: ArqRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = asyncio.Event()
+
+    async def slow(*_: Any) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(ClaimClient, "_confirm_read", slow)
+    async with worker(simulated(), redis):
+        assert (await producer.wait(await producer.enqueue(request()), timeout=60)).ok
+        assert begun.is_set()
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == "claim confirmation"]
+
+
 async def put_back(producer: Producer, redis: ArqRedis, count: int) -> None:
     batch = await producer.enqueue_batch(requests(count), batch_id="back")
     for claim in (await claim_client(redis).claim([LANE], batch.total)).claims:

@@ -83,6 +83,7 @@ async def run_worker(
         groups = make_lane_groups(backends, spill)
         lease = Lease(round(settings.lease * 1000), round(settings.renewal * 1000))
         client, outbox = parts.claim_client(pool, worker_id, lease), parts.outbox(pool, record)
+        stack.push_async_callback(client.close)
         worker = FleetWorker(pool, groups, settings, context, client, outbox, handle_signals=handle_signals)
         metrics.watch(worker, groups, backends)
         watching = await watch_machine(worker, settings.rules, parts.machine or this_machine())

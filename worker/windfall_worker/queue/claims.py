@@ -13,6 +13,7 @@ from arq import ArqRedis
 
 from windfall.broker.connection import REDIS_ERRORS
 from windfall.keys import ANSWER
+from windfall.runtime.tasks import cancel_all
 from windfall.scripts import Arg, Script, run
 from windfall_worker.jobs.claim import Claim
 
@@ -86,7 +87,8 @@ class ClaimClient:
         del self._unanswered[lanes[0]]
         self._new_first[lanes[0]] = not new_first
         if jobs:
-            confirmation = asyncio.create_task(self._confirm_read(f"{ANSWER}{self._worker_id}:{first}"))
+            confirming = self._confirm_read(f"{ANSWER}{self._worker_id}:{first}")
+            confirmation = asyncio.create_task(confirming, name="claim confirmation")
             self._confirmations.add(confirmation)
             confirmation.add_done_callback(self._confirmations.discard)
         return Claimed(now / 1000, None if next_due < 0 else next_due / 1000, tuple(map(_claim, jobs)), bool(cut))
@@ -96,6 +98,10 @@ class ClaimClient:
             await self._redis.delete(answer)
         except REDIS_ERRORS as exc:
             logger.debug("could not confirm a claim (%s); the next renewal does", exc)
+
+    async def close(self) -> None:
+        """Stop confirming: a call under way would open a connection again that the end of the worker has closed."""
+        await cancel_all(self._confirmations)
 
     async def renew(self, claims: Iterable[Claim], releasing: Iterable[Claim] = ()) -> Renewed:
         """Renew these claims, and those being released for as long as Redis still holds them for this worker."""

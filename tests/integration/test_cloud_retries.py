@@ -31,7 +31,7 @@ HI = [{"role": "user", "content": "hi"}]
 
 
 def client(server: FaultServer, **more: Any) -> OpenAIClient:
-    return OpenAIClient(server.url, "sk-test", **({"max_retries": 2, "backoff_factor": 0.01, "timeout": 5.0} | more))
+    return OpenAIClient(server.url, "sk-test", **({"max_retries": 2, "backoff_factor": 0.01, "timeout": 30.0} | more))
 
 
 async def call(client: OpenAIClient, model: str, options: CallOptions | None = None) -> BackendError | None:

@@ -29,7 +29,7 @@ BOTH = pytest.mark.parametrize("protocol", [OpenAIClient, AnthropicClient])
 
 
 def client(protocol: type[ProviderClient], server: FaultServer, **more: Any) -> ProviderClient:
-    return protocol(server.url, "sk-test", **({"max_retries": 1, "backoff_factor": 0.01, "timeout": 5.0} | more))
+    return protocol(server.url, "sk-test", **({"max_retries": 1, "backoff_factor": 0.01, "timeout": 30.0} | more))
 
 
 async def chunks(
@@ -163,7 +163,7 @@ async def test_a_stream_ends_at_the_callers_deadline_and_counts_as_nothing(
 ) -> None:
     async with client(protocol, fault_server, circuit_breaker_fail_max=1) as ours:
         fault_server.plan(model, then={"event_delay": 0.1, "content": "very slow words " * 20})
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             with pytest.raises(AmbiguousOutcome, match="deadline"):
                 await collected(ours, model, CallOptions(timeout=0.4))
         assert not ours.is_circuit_open

@@ -15,12 +15,14 @@ from arq.jobs import JobStatus
 
 from helpers.requests import request, requests
 from helpers.waiting import eventually
-from helpers.workers import let_jobs_wait_behind_one, simulated, worker
+from helpers.workers import hold_jobs, let_jobs_wait_behind_one, simulated, worker
 from windfall import BrokerFull, CompletionFailed, CompletionResult, JobState, Producer, keys
 from windfall.batch import BatchState
 from windfall.embedded.broker import free_port, redis_server
+from windfall.result import Completion
 from windfall.runtime.tasks import cancel_all
 from windfall.wire import JobMessage, decode_job, encode_job, job_deserializer, job_serializer
+from windfall_worker.backends.base import Call
 from windfall_worker.backends.simulated import SimulatedBackend
 from windfall_worker.main import run_worker
 
@@ -78,11 +80,11 @@ async def test_a_job_of_stock_arq_runs_and_stock_arq_reads_status_and_result_of_
                 return await ours.status() is JobStatus.in_progress
 
             await eventually(in_progress, "our job being in progress for stock arq")
-            result = await ours.result(timeout=10, poll_delay=0.05)
+            result = await ours.result(timeout=60, poll_delay=0.05)
             assert isinstance(result, CompletionResult)
             assert result.ok
             assert await ours.status() is JobStatus.complete
-            assert (await theirs.result(timeout=10, poll_delay=0.05)).ok
+            assert (await theirs.result(timeout=60, poll_delay=0.05)).ok
         info = await ours.result_info()
         assert info is not None
         assert (info.function, list(info.args), info.success) == ("complete", [], True)
@@ -97,7 +99,7 @@ async def test_stock_arq_raises_what_a_failed_job_failed_of(
         job = await redis.enqueue_job("complete", request(model="other"), _queue_name=LANE)
         assert job is not None
         with pytest.raises(CompletionFailed, match="does not serve model 'other'"):
-            await job.result(timeout=10, poll_delay=0.05)
+            await job.result(timeout=60, poll_delay=0.05)
 
 
 async def test_draining_hands_back_at_once_and_spends_no_try(producer: Producer, redis_url: str) -> None:
@@ -238,7 +240,24 @@ async def test_a_job_that_was_lost_too_often_fails_as_worker_lost(
     assert (result.state, result.error and result.error.type) == (JobState.FAILED, "worker_lost")
 
 
-async def test_results_wait_out_an_outage_of_redis(redis_server_binary: Path, tmp_path: Path) -> None:
+def count_endings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ids of the jobs that a backend has completed, so far and from now on."""
+    ended: list[str] = []
+    complete = SimulatedBackend.complete
+
+    async def counted(self: SimulatedBackend, call: Call) -> Completion:
+        completion = await complete(self, call)
+        ended.append(call.job_id)
+        return completion
+
+    monkeypatch.setattr(SimulatedBackend, "complete", counted)
+    return ended
+
+
+async def test_results_wait_out_an_outage_of_redis(
+    redis_server_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = count_endings(monkeypatch)
     port = free_port()
     async with redis_server(redis_server_binary, tmp_path, "--appendfsync", "always", port=port) as url:
         async with Producer(url) as producer:
@@ -247,7 +266,7 @@ async def test_results_wait_out_an_outage_of_redis(redis_server_binary: Path, tm
         settings = simulated(latency=1.0, slots=4)
         running = asyncio.create_task(run_worker(settings, url, ready=ready, stop=stop, handle_signals=False))
         await ready.wait()
-    await asyncio.sleep(1.2)  # the running jobs end while Redis is away
+    await eventually(lambda: ended, "the end of running jobs while Redis is away")
     async with redis_server(redis_server_binary, tmp_path, "--appendfsync", "always", port=port) as url:
         async with Producer(url) as producer:
             results = await asyncio.wait_for(collect(producer, "b"), 60)
@@ -315,9 +334,10 @@ async def test_no_prompt_reaches_a_log(producer: Producer, redis_url: str, caplo
 
 
 async def test_what_redis_does_not_take_now_is_kept_and_delivered_later(
-    producer: Producer, redis: ArqRedis, redis_url: str
+    producer: Producer, redis: ArqRedis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with worker(simulated(latency=0.3, slots=4), redis_url):
+    held, ended = hold_jobs(monkeypatch), count_endings(monkeypatch)
+    async with worker(simulated(latency=0.01, slots=4), redis_url):
         batch = await producer.enqueue_batch(requests(4))
 
         async def four_running() -> bool:
@@ -327,7 +347,8 @@ async def test_what_redis_does_not_take_now_is_kept_and_delivered_later(
         # A replica that follows nobody yet refuses every write, as in the middle of a failover.
         await redis.replicaof("127.0.0.1", 1)
         try:
-            await asyncio.sleep(0.8)
+            held.set()
+            await eventually(lambda: len(ended) == 4, "the end of all four")
             assert (await producer.batch(batch.id)).running == 4
         finally:
             await redis.replicaof("NO", "ONE")

@@ -46,7 +46,7 @@ def test_idle_connections_have_a_bound_and_a_scrape_gets_in(running: BoundedServ
 def test_a_connection_ends_after_a_while_whatever_comes_over_it(running: BoundedServer, port: int) -> None:
     running.seconds = 0.0
     with socket.create_connection(("127.0.0.1", port)) as slow:
-        slow.settimeout(20)
+        slow.settimeout(60)
         slow.sendall(b"GET /metrics HTTP/1.1\r\nX-Slow: ")
         assert slow.recv(1) == b"", "it was ended from the other side"
     until(lambda: threads() == 0)

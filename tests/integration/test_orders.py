@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
+from functools import partial
 
 import pytest
 from arq import ArqRedis
@@ -38,11 +38,18 @@ async def test_a_worker_paused_by_its_name_takes_nothing_says_why_and_stays_so_w
     batch = await producer.enqueue_batch(requests(5))
     async with worker(simulated(name="mini"), redis_url):
         await workers_up(producer, 1)
-        await asyncio.sleep(0.3)  # what it would need to claim, many times over
+        enqueued = (await producer.batch(batch.id)).created_at
+        await eventually(partial(_heard_since, producer, enqueued), "two heartbeats")
         assert (await producer.batch(batch.id)).queued == 5
         assert await producer.resume("worker", "mini") == ("mini",)
         assert [result.ok async for result in producer.results(batch.id)] == [True] * 5
         await becomes(producer, "mini", "running")
+
+
+async def _heard_since(producer: Producer, moment: float) -> bool:
+    """Whether the one worker has told of itself a whole period after this moment."""
+    (found,) = (await producer.fleet()).workers
+    return found.seen_at > moment + 2
 
 
 async def test_a_paused_worker_leaves_the_jobs_to_the_others(producer: Producer, redis_url: str) -> None:

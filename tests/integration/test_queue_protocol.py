@@ -296,7 +296,7 @@ async def test_stock_abort_does_not_expose_a_running_job_to_a_second_worker(
     owner = claim_client(redis)
     (claim,) = (await owner.claim([LANE], 1)).claims
     job = ArqJob(name, redis, LANE, job_deserializer)
-    aborting = asyncio.create_task(job.abort(timeout=5, poll_delay=0.02))
+    aborting = asyncio.create_task(job.abort(timeout=60, poll_delay=0.02))
     await eventually(lambda: redis.zscore(keys.ABORT, name))
     assert (await claim_client(redis, "w2").claim([LANE], 1)).claims == ()
     assert (await owner.renew([claim])).aborted == [name]

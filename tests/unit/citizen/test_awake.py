@@ -207,7 +207,7 @@ async def test_one_that_does_not_stay_is_said_and_left_at_that(
     tmp_path: Path, caffeinate: Caffeinate, caplog: pytest.LogCaptureFixture, script: str, said: str
 ) -> None:
     (tmp_path / "caffeinate").write_text(script)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await Awake(COMMAND, lambda: True, period=0.02).run()
     (warning,) = [record.message for record in caplog.records if record.levelno == logging.WARNING]
     assert warning.startswith(said)
@@ -215,7 +215,7 @@ async def test_one_that_does_not_stay_is_said_and_left_at_that(
 
 @pytest.mark.parametrize("command", [None, ["no-such-caffeinate"]])
 async def test_where_there_is_none_a_worker_works_without(command: list[str] | None) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await Awake(command, lambda: True, period=0.02).run()
 
 

@@ -26,7 +26,7 @@ async def test_what_a_process_prints_comes_line_by_line_up_to_its_last_word(capl
     command = (sys.executable, "-u", "-c", program)
     process = await asyncio.create_subprocess_exec(*command, stdout=words.file, stderr=words.file)
     os.close(words.file)
-    assert await wait_for(words.ended, within=20)
+    assert await wait_for(words.ended, within=60)
     assert await process.wait() != 0
     said = [record.getMessage() for record in caplog.records if record.name == "windfall.engine.words"]
     assert said == ["libc++abi: 100 % gone", "30%", "\N{REPLACEMENT CHARACTER} Insufficient Memory"]
@@ -43,9 +43,9 @@ async def test_an_engine_that_left_somebody_behind_with_its_pipe_has_ended(monke
     engine = EngineLink(process, Load(model="m", name="m", slots=1, settings=EngineSettings()), words)
     try:
         engine.connection_lost(None)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert await engine.ended() == "ended with status 3"
-        assert await wait_for(words.ended, within=20)  # closed here, though the other end is held
+        assert await wait_for(words.ended, within=60)  # closed here, though the other end is held
     finally:
         os.killpg(process.pid, signal.SIGKILL)
 
@@ -56,5 +56,5 @@ async def test_a_line_without_an_end_is_cut_and_not_kept(caplog: pytest.LogCaptu
     words.data_received(b"x" * 20_000)
     words.data_received(b"y\n")
     assert [len(record.getMessage()) for record in caplog.records] == [20_000, 1]
-    assert await wait_for(words.ended, within=20)
+    assert await wait_for(words.ended, within=60)
     words.close()

@@ -51,7 +51,7 @@ def short() -> CompletionRequest:
 
 def link(backend: MLXBackend) -> EngineLink:
     """The backend's engine process of the moment."""
-    found = backend._engine._link
+    found = backend._engine and backend._engine._link
     assert found
     return found
 

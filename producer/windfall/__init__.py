@@ -1,5 +1,6 @@
 """Windfall: a queue for LLM completions. The public names; no logic."""
 
+from windfall.anthropic_body import AnthropicBody
 from windfall.batch import BatchState, BatchStatus
 from windfall.errors import (
     BatchCancelled,
@@ -20,22 +21,33 @@ from windfall.errors import (
     WindfallError,
 )
 from windfall.limits import Limits
-from windfall.producer import Producer
-from windfall.queue.dead import DeadLetter
-from windfall.queue.fleet import FleetStatus, LaneStatus, ServedModel, WorkerStatus
-from windfall.request import (
-    CompletionRequest,
+from windfall.message import (
+    AudioAnswer,
+    AudioPart,
+    CacheBreakpoint,
+    CacheControl,
+    CustomCall,
+    CustomToolCall,
+    File,
+    FilePart,
     FunctionCall,
     ImagePart,
     ImageURL,
+    InputAudio,
     Message,
-    Route,
-    StreamOptions,
+    RedactedThinkingBlock,
+    RefusalPart,
     TextPart,
+    ThinkingBlock,
     ToolCall,
 )
+from windfall.producer import Producer
+from windfall.queue.dead import DeadLetter
+from windfall.queue.fleet import FleetStatus, LaneStatus, ServedModel, WorkerStatus
+from windfall.request import CompletionRequest, Route, StreamOptions
 from windfall.result import (
     Attempt,
+    Choice,
     Completion,
     CompletionResult,
     Delta,
@@ -49,7 +61,10 @@ from windfall.result import (
 from windfall.row import InvalidRow
 
 __all__ = [
+    "AnthropicBody",
     "Attempt",
+    "AudioAnswer",
+    "AudioPart",
     "BatchCancelled",
     "BatchDiffers",
     "BatchFull",
@@ -59,19 +74,27 @@ __all__ = [
     "BrokerError",
     "BrokerFull",
     "BrokerUnavailable",
+    "CacheBreakpoint",
+    "CacheControl",
+    "Choice",
     "Completion",
     "CompletionFailed",
     "CompletionRequest",
     "CompletionResult",
     "ConfigError",
+    "CustomCall",
+    "CustomToolCall",
     "DeadLetter",
     "Delta",
     "ErrorInfo",
+    "File",
+    "FilePart",
     "FleetStatus",
     "FunctionCall",
     "IdTaken",
     "ImagePart",
     "ImageURL",
+    "InputAudio",
     "InvalidRequest",
     "InvalidRow",
     "JobState",
@@ -81,10 +104,13 @@ __all__ = [
     "NotConnected",
     "NotFound",
     "Producer",
+    "RedactedThinkingBlock",
+    "RefusalPart",
     "Route",
     "ServedModel",
     "StreamOptions",
     "TextPart",
+    "ThinkingBlock",
     "Timings",
     "TokenLogprob",
     "ToolCall",

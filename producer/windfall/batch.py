@@ -6,8 +6,8 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from windfall.request import Record
 from windfall.result import Usage
+from windfall.shapes import Record
 
 
 class BatchState(StrEnum):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Final
+from typing import Any, Final
 
 from windfall.fields import PASSED_OVER
 from windfall.request import CompletionRequest
@@ -28,10 +28,14 @@ _BESIDE: Final = (PASSED_OVER - {"verbosity", "ignore_eos"}) | {
     "stream",
     "stream_options",
 }
+#: The same, as pydantic takes it; within Anthropic's body those that only say how it is served, and for whom.
+_LEFT_OUT: Final[dict[str, Any]] = dict.fromkeys(_BESIDE, True) | {
+    "anthropic": {"diagnostics", "metadata", "service_tier", "speed"}
+}
 
 
 def fingerprint(request: CompletionRequest) -> str:
     """The fingerprint of a request, as 64 hexadecimal digits. Requests with the same one ask for the same answer."""
-    said = request.model_dump(mode="json", exclude=set(_BESIDE), exclude_defaults=True)
+    said = request.model_dump(mode="json", exclude=_LEFT_OUT, exclude_defaults=True)
     text = json.dumps(said, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

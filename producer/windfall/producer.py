@@ -108,7 +108,10 @@ class Producer:
         return self._session.housekeeping
 
     async def enqueue(self, request: CompletionRequest) -> str:
-        """Enqueue one request; returns its job id. Raises `InvalidRequest` if it is larger than the limit."""
+        """Enqueue one request; returns its job id.
+
+        Raises `InvalidRequest` if it is larger than the limit, or has the route `local` and needs the cloud.
+        """
         name = secrets.token_hex(8)
         with enqueueing(request.model, **{"messaging.message.id": name}), translated():
             await enqueue_one(self._redis, self._clock, request, name, self._limits)

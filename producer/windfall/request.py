@@ -9,18 +9,36 @@ would be different without it; otherwise the result's `ignored` names it (`windf
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticKnownError
 
+from windfall.anthropic_body import AnthropicBody
 from windfall.fields import PASSED_OVER
+from windfall.message import FunctionCall, ImagePart, ImageURL, Message, TextPart, ToolCall
 from windfall.request_limits import check_logit_bias, check_stop
+from windfall.shapes import Contract, Record, StrictBool, StrictFloat, StrictInt
 
-StrictFloat = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-StrictInt = Annotated[int, Field(strict=True)]
-StrictBool = Annotated[bool, Field(strict=True)]
+# Message and its parts may be imported from here as well.
+__all__ = [
+    "CompletionRequest",
+    "Contract",
+    "FunctionCall",
+    "ImagePart",
+    "ImageURL",
+    "Message",
+    "ModelName",
+    "Record",
+    "Route",
+    "StreamOptions",
+    "TextPart",
+    "ToolCall",
+    "anthropic_row",
+    "is_model_name",
+]
 
 #: The suffix of the key of a lane's held jobs: no model's name may end with it.
 _HELD: Final = ":held"
@@ -40,96 +58,12 @@ def _checked_model(name: str) -> str:
 ModelName = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_checked_model)]
 
 
-class Contract(BaseModel):
-    """The base of every request type: frozen, and rejects unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-class Record(Contract):
-    """The base of everything Windfall reports: frozen, but ignores fields that a newer version adds."""
-
-    model_config = ConfigDict(extra="ignore")
-
-
 class Route(StrEnum):
     """Where a request may run."""
 
     LOCAL = "local"  #: only on the user's own machines, whatever fails
     AUTO = "auto"  #: on the user's machines first, in the cloud if they cannot
     CLOUD = "cloud"  #: straight to the cloud
-
-
-class TextPart(Contract):
-    """A part of a message that is text."""
-
-    type: Literal["text"]
-    text: str
-
-
-class ImageURL(Contract):
-    """The address (or `data:` URL) of an image."""
-
-    url: str
-    detail: Literal["auto", "low", "high"] | None = None
-
-
-class ImagePart(Contract):
-    """A part of a message that is an image; only some cloud backends take it."""
-
-    type: Literal["image_url"]
-    image_url: ImageURL
-
-
-Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
-
-
-class FunctionCall(Contract):
-    """The function that a tool call names; `arguments` is JSON text, as OpenAI has it."""
-
-    name: str
-    arguments: str
-
-
-class ToolCall(Contract):
-    """A call that the model made."""
-
-    id: str
-    type: Literal["function"] = "function"
-    function: FunctionCall
-
-
-class Message(Contract):
-    """One message of the conversation."""
-
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | tuple[Part, ...] | None = None
-    # Fields that the SDKs add to answers, which users send back as turns. They are dropped.
-    audio: None = Field(default=None, exclude=True)
-    function_call: None = Field(default=None, exclude=True)
-    annotations: tuple[JsonValue, ...] | None = Field(default=None, exclude=True)
-    name: str | None = None
-    tool_calls: tuple[ToolCall, ...] | None = None
-    tool_call_id: str | None = None
-    refusal: str | None = None
-    reasoning: str | None = None
-    reasoning_content: str | None = None
-
-    @model_validator(mode="after")
-    def _has_content(self) -> Self:
-        if self.content is None and not self.tool_calls and self.refusal is None:
-            raise ValueError(f"a message of role {self.role!r} needs content")
-        if self.role == "tool" and not self.tool_call_id:
-            raise ValueError("a message of role 'tool' needs tool_call_id")
-        return self
-
-    def text(self) -> str:
-        """All text of the message, parts joined; images contribute nothing."""
-        if self.content is None:
-            return ""
-        if isinstance(self.content, str):
-            return self.content
-        return "".join(part.text for part in self.content if isinstance(part, TextPart))
 
 
 class StreamOptions(Contract):
@@ -143,6 +77,9 @@ class StreamOptions(Contract):
 PLACEMENT_FIELDS: Final = frozenset({"route", "priority", "deadline", "custom_id", "on_ambiguous", "ignored"})
 
 
+#: The fields that a request whose body is Anthropic's may have.
+BESIDE_ANTHROPIC: Final = PLACEMENT_FIELDS | {"model", "anthropic", "stream", "stream_options", "metadata"}
+
 #: What `thinking.type` may be.
 THINKING: Final = frozenset({"enabled", "adaptive", "between_tools", "disabled"})
 
@@ -151,7 +88,9 @@ class CompletionRequest(Contract):
     """One completion that a user asks for. See the module's docstring for where each field comes from."""
 
     model: ModelName
-    messages: tuple[Message, ...] = Field(min_length=1)
+    #: the whole body in the words of Anthropic's API instead of the fields below
+    anthropic: AnthropicBody | None = None
+    messages: tuple[Message, ...] = Field(default=(), validate_default=True)
 
     max_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
@@ -161,7 +100,7 @@ class CompletionRequest(Contract):
     min_p: Annotated[StrictFloat, Field(ge=0, le=1)] | None = None
     stop: str | tuple[str, ...] | None = None
     seed: StrictInt | None = None
-    n: Literal[1] | None = None
+    n: Annotated[StrictInt, Field(ge=1, le=128)] | None = None
     logprobs: StrictBool | None = None
     top_logprobs: Annotated[StrictInt, Field(ge=0, le=20)] | None = None
     presence_penalty: Annotated[StrictFloat, Field(ge=-2, le=2)] | None = None
@@ -174,7 +113,7 @@ class CompletionRequest(Contract):
     response_format: dict[str, JsonValue] | None = None
     reasoning_effort: str | None = None
     chat_template_kwargs: dict[str, JsonValue] | None = None
-    stream: StrictBool = False
+    stream: Annotated[StrictBool, BeforeValidator(lambda said: False if said is None else said)] = False
     stream_options: StreamOptions | None = None
     thinking: dict[str, JsonValue] | None = None  #: Anthropic's: {"type": "enabled" | "adaptive" | "disabled", …}
     user: str | None = None
@@ -188,6 +127,7 @@ class CompletionRequest(Contract):
     prompt_cache_options: dict[str, JsonValue] | None = None
     prompt_cache_retention: str | None = None
     ignore_eos: StrictBool | None = None
+    web_search_options: dict[str, JsonValue] | None = None
     metadata: dict[str, str] | None = None
 
     route: Route = Route.AUTO
@@ -198,8 +138,22 @@ class CompletionRequest(Contract):
     ignored: tuple[Annotated[str, Field(max_length=64)], ...] = Field(default=(), max_length=32)
     #: fields of another protocol's body that were left out when it was translated
 
+    @field_validator("messages", mode="before")
+    @classmethod
+    def _has_messages(cls, given: object, info: ValidationInfo) -> object:
+        # The default is a tuple, so that a list without any is told from no list; without `anthropic` in the data, its
+        # own error says what is wrong.
+        if given == () and info.data.get("anthropic", ...) is None:
+            raise PydanticKnownError("missing")
+        if given == []:
+            raise PydanticKnownError("too_short", {"field_type": "Tuple", "min_length": 1, "actual_length": 0})
+        return given
+
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
+        beside = sorted(self.model_fields_set - BESIDE_ANTHROPIC) if self.anthropic else []
+        if beside:
+            raise ValueError(f"anthropic holds the whole body; {beside[0]} cannot be given beside it")
         if None not in (self.max_tokens, self.max_completion_tokens) and self.max_tokens != self.max_completion_tokens:
             raise ValueError("max_tokens and max_completion_tokens differ; give one of them")
         if self.thinking is not None and self.thinking.get("type") not in THINKING:
@@ -214,6 +168,8 @@ class CompletionRequest(Contract):
     @property
     def token_limit(self) -> int | None:
         """The most tokens the completion may have, or None if the request does not say."""
+        if self.anthropic:
+            return self.anthropic.max_tokens
         return self.max_completion_tokens if self.max_tokens is None else self.max_tokens
 
     @property
@@ -235,6 +191,34 @@ class CompletionRequest(Contract):
         """The fields set here that a backend ignores if it knows only the `known` ones of `PASSED_OVER`."""
         return tuple(sorted(name for name in PASSED_OVER.difference(known) if getattr(self, name) is not None))
 
+    def hints(self) -> frozenset[str]:
+        """The fields of `windfall.fields.HINTS` that are set in its messages and tools."""
+        found = {name for message in self.messages for name in message.hints()}
+        marked = any(
+            "cache_control" in tool or "cache_control" in (tool.get("function") or ()) for tool in self.tools or ()
+        )
+        return frozenset(found | ({"cache_control"} if marked else set()))
+
     def body(self) -> dict[str, Any]:
         """The OpenAI body of this request: what the user set, without the fields that only place the job."""
-        return self.model_dump(mode="json", exclude=set(PLACEMENT_FIELDS), exclude_none=True, exclude_unset=True)
+        body = self.model_dump(
+            mode="json", exclude={*PLACEMENT_FIELDS, "anthropic"}, exclude_none=True, exclude_unset=True
+        )
+        if biases := body.get("logit_bias"):
+            # Servers with strict types take no -100.0.
+            body["logit_bias"] = {token: int(bias) if bias.is_integer() else bias for token, bias in biases.items()}
+        return body
+
+    @classmethod
+    def from_anthropic(cls, params: Mapping[str, Any], **placement: Any) -> Self:
+        """The request for the params of Anthropic's `messages.create`. Raises `pydantic.ValidationError`.
+
+        `placement` are further fields of a request, such as `route` and `custom_id`.
+        """
+        return cls.model_validate(anthropic_row(params) | placement)
+
+
+def anthropic_row(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a request for the params of Anthropic's `messages.create`, not validated yet."""
+    beside = {name: params[name] for name in ("model", "stream") if params.get(name) is not None}
+    return beside | {"anthropic": {name: value for name, value in params.items() if name not in ("model", "stream")}}

@@ -16,15 +16,15 @@ _ID_DIGITS: Final = 9
 _LONGEST_SHOWN: Final = 32
 
 
-def check_stop(stop: Sequence[str]) -> None:
-    """Raise `ValueError` for stop strings beyond the limits."""
+def check_stop(stop: Sequence[str], name: str = "stop") -> None:
+    """Raise `ValueError`, which calls the field `name`, for stop strings beyond the limits."""
     if len(stop) > STOP_STRINGS:
-        raise ValueError(f"stop holds {len(stop):,} strings; the limit is {STOP_STRINGS}")
+        raise ValueError(f"{name} holds {len(stop):,} strings; the limit is {STOP_STRINGS}")
     for text in stop:
         if not text:
-            raise ValueError("stop holds an empty string")
+            raise ValueError(f"{name} holds an empty string")
         if len(text) > STOP_CHARACTERS:
-            raise ValueError(f"stop holds a string of {len(text):,} characters; the limit is {STOP_CHARACTERS}")
+            raise ValueError(f"{name} holds a string of {len(text):,} characters; the limit is {STOP_CHARACTERS}")
 
 
 def check_logit_bias(biases: Mapping[str, float]) -> None:

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue
 
-from windfall.request import FunctionCall, Record, ToolCall
+from windfall.message import FunctionCall, ToolCall
+from windfall.shapes import Record
 
 
 class JobState(StrEnum):
@@ -75,8 +76,8 @@ def _known(call: Any) -> Any:
     return known
 
 
-class Completion(Record):
-    """What a backend answered."""
+class Choice(Record):
+    """One answer to a request."""
 
     content: str | None = None
     reasoning: str | None = None
@@ -84,6 +85,15 @@ class Completion(Record):
     refusal: str | None = None
     finish_reason: Literal["stop", "length", "tool_calls", "content_filter"] = "stop"
     logprobs: tuple[TokenLogprob, ...] | None = None
+
+
+class Completion(Choice):
+    """What a backend answered. If the request asked for several choices (`n`), `more` are those after the first.
+
+    The usage is that of all choices together.
+    """
+
+    more: tuple[Choice, ...] = ()
     usage: Usage = Usage()
     model: str | None = None  #: the model's name as the backend gives it
     request_id: str | None = None  #: the backend's own id of the request, if it gives one
@@ -183,23 +193,13 @@ def openai_body(result: CompletionResult) -> dict[str, Any]:
     completion = result.completion
     if completion is None:
         raise ValueError(f"job {result.job_id} has no completion")
-    message: dict[str, Any] = {"role": "assistant", "content": completion.content, "refusal": completion.refusal}
-    if completion.reasoning is not None:
-        message["reasoning"] = completion.reasoning
-    if completion.tool_calls:
-        message["tool_calls"] = [call.model_dump() for call in completion.tool_calls]
-    logprobs = None
-    if completion.logprobs is not None:
-        logprobs = {"content": [token.model_dump() for token in completion.logprobs], "refusal": None}
     usage = completion.usage
     return {
         "id": f"chatcmpl-{result.job_id}",
         "object": "chat.completion",
         "created": int(result.timings.finished_at),
         "model": completion.model or result.model,
-        "choices": [
-            {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": completion.finish_reason},
-        ],
+        "choices": [_choice(index, choice) for index, choice in enumerate((completion, *completion.more))],
         "usage": {
             "prompt_tokens": usage.prompt_tokens,
             "completion_tokens": usage.completion_tokens,
@@ -208,3 +208,15 @@ def openai_body(result: CompletionResult) -> dict[str, Any]:
             "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
         },
     }
+
+
+def _choice(index: int, choice: Choice) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": choice.content, "refusal": choice.refusal}
+    if choice.reasoning is not None:
+        message["reasoning"] = choice.reasoning
+    if choice.tool_calls:
+        message["tool_calls"] = [call.model_dump() for call in choice.tool_calls]
+    logprobs = None
+    if choice.logprobs is not None:
+        logprobs = {"content": [token.model_dump() for token in choice.logprobs], "refusal": None}
+    return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": choice.finish_reason}

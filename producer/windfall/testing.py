@@ -25,6 +25,7 @@ from windfall.request import CompletionRequest
 from windfall.result import Attempt, Completion, CompletionResult, ErrorInfo, JobState, Timings
 from windfall.runtime.tasks import cancel_all
 from windfall.scripts import Arg, Script, run
+from windfall.translation import in_openai_words
 from windfall.wire import decode_job, encode_result
 
 Answer = Callable[[CompletionRequest], "str | Completion"]
@@ -35,7 +36,7 @@ _LOOK: Final = 0.005
 
 def echo(request: CompletionRequest) -> str:
     """Answer with the text of the last message."""
-    return request.messages[-1].text()
+    return in_openai_words(request).messages[-1].text()
 
 
 @asynccontextmanager

@@ -213,9 +213,9 @@ def _check_version(data: bytes) -> dict[str, Any]:
 
 
 def _check_fields(exc: ValidationError, data: bytes) -> None:
-    """An unknown field was added by a newer producer: its meaning is not guessed."""
+    """An unknown field, or kind of part, was added by a newer producer: its meaning is not guessed."""
     for error in exc.errors(include_input=False, include_url=False, include_context=False):
-        if error["type"] == "extra_forbidden":
+        if error["type"] in ("extra_forbidden", "union_tag_invalid"):
             field = ".".join(str(part) for part in error["loc"][2:])[:_FIELD_LENGTH]
             raise UnknownContract(
                 f"a job of contract {CONTRACT} with the field {field!r}, which this program does not know: upgrade it",

@@ -25,6 +25,7 @@ from windfall.formats import OutputFile, Overrides
 from windfall.formats.output_file import by_job_id
 from windfall.formats.reader import NO_MODEL
 from windfall.keys import checked_batch_id
+from windfall.placement import lane_route
 from windfall.producer import Producer
 from windfall.queue.incoming import in_thread
 from windfall.request import Route
@@ -185,7 +186,7 @@ class _Watched:
                 self.invalid += 1
                 self.first_error = self.first_error or str(row.error)
             elif len(self.lanes) < _LANES_WATCHED:
-                self.lanes.add((row.model, row.route))
+                self.lanes.add((row.model, lane_route(row)))
             yield row
 
 

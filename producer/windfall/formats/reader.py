@@ -20,6 +20,7 @@ from windfall.formats.lines import split_lines
 from windfall.formats.looks_like import HEAD_BYTES, looks_like
 from windfall.formats.overrides import NO_OVERRIDES, Overrides
 from windfall.limits import MAX_ROW_BYTES, size
+from windfall.placement import check_placement
 from windfall.request import CompletionRequest
 from windfall.row import InvalidRow, Row
 
@@ -195,12 +196,22 @@ def _request(row: dict[str, Any], custom_id: str, overrides: Overrides) -> Compl
     if body.get("model") is None:
         body.pop("model", None)
     try:
-        return CompletionRequest.model_validate(body)
+        request = CompletionRequest.model_validate(body)
     except ValidationError as exc:
         error = explain(exc, body, _WORDS, prefix)
+    else:
+        _check_placement(request, prefix)
+        return request
     if error.field == f"{prefix}model" and "model" not in body:
         error = InvalidRequest(NO_MODEL, field=error.field)
     raise error
+
+
+def _check_placement(request: CompletionRequest, prefix: str) -> None:
+    try:
+        check_placement(request)
+    except InvalidRequest as exc:
+        raise InvalidRequest(exc.reason, field=prefix + (exc.field or "").removeprefix("anthropic.")) from None
 
 
 def _short(custom_id: str) -> str:

@@ -11,8 +11,9 @@ from windfall import keys
 from windfall.errors import NotFound, WireError
 from windfall.queue import reading
 from windfall.queue.quarantine import answers, readable
-from windfall.request import CompletionRequest, Record
+from windfall.request import CompletionRequest
 from windfall.result import CompletionResult
+from windfall.shapes import Record
 from windfall.wire import decode_job
 
 _PAGE: Final = 200

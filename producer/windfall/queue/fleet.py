@@ -11,7 +11,8 @@ from pydantic import Field, ValidationError
 
 from windfall import keys
 from windfall.queue.quarantine import MOST, answers, put_aside, readable
-from windfall.request import Record, Route
+from windfall.request import Route
+from windfall.shapes import Record
 from windfall.wire import HEAD_BYTES, enqueued_at
 
 #: What a worker's id adds to its name: its process id, and a random part.

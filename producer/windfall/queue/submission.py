@@ -12,9 +12,10 @@ from arq import ArqRedis
 from windfall.batch import BatchStatus
 from windfall.broker.clock import RedisClock
 from windfall.broker.connection import translated
-from windfall.errors import BatchCancelled, BatchFull, IdTaken
+from windfall.errors import BatchCancelled, BatchFull, IdTaken, InvalidRequest
 from windfall.keys import LANES, job_id, lane_queue
 from windfall.limits import Limits
+from windfall.placement import check_placement, lane_route
 from windfall.queue.incoming import Incoming, incoming
 from windfall.queue.patience import patiently
 from windfall.queue.resubmission import Resubmission
@@ -123,6 +124,7 @@ class Submission:
                 "these run; submit the rest as another batch"
             )
         self.rows += 1
+        row = _placeable(row, self.rows)
         if self.rows > self._there.last_row:
             await self._take(self.rows, row)
             return
@@ -166,7 +168,7 @@ class Submission:
             error = self._limits.too_large(len(payload))
             if error is None:
                 job = (name, row.priority, deadline_of(row, now_ms), payload)
-                chunk.jobs.setdefault(lane_queue(row.model, row.route), []).extend(job)
+                chunk.jobs.setdefault(lane_queue(row.model, lane_route(row)), []).extend(job)
                 chunk.size += len(payload)
                 chunk.rows += 1
                 return
@@ -216,6 +218,16 @@ class Submission:
         return sum(answers)
 
 
+def _placeable(row: Row, number: int) -> Row:
+    """The row, or why no route may take it."""
+    if isinstance(row, CompletionRequest):
+        try:
+            check_placement(row)
+        except InvalidRequest as exc:
+            return InvalidRow(row.custom_id, number, exc)
+    return row
+
+
 def _size(row: Row) -> int:
     """About how many bytes it has."""
     return len(row.model_dump_json(exclude_defaults=True)) if isinstance(row, CompletionRequest) else 0
@@ -241,13 +253,17 @@ def deadline_of(request: CompletionRequest, enqueued_ms: int) -> int:
 async def enqueue_one(
     redis: ArqRedis, clock: RedisClock, request: CompletionRequest, name: str, limits: Limits
 ) -> None:
-    """Add a single job, without a batch, to its lane. Raises `InvalidRequest` if it is too large."""
+    """Add a single job, without a batch, to its lane.
+
+    Raises `InvalidRequest` if it is too large, or has the route `local` and no Mac can run it.
+    """
+    check_placement(request)
     now_ms = await clock.now_ms()
     payload = encode_job(request, now_ms, carrier())
     error = limits.too_large(len(payload))
     if error is not None:
         raise error
     job: list[Arg] = ["", name, request.priority, deadline_of(request, now_ms), payload]
-    (answer,) = await run_all(redis, [Step(Script.ENQUEUE, [lane_queue(request.model, request.route)], job)])
+    (answer,) = await run_all(redis, [Step(Script.ENQUEUE, [lane_queue(request.model, lane_route(request))], job)])
     if isinstance(answer, Exception):
         raise answer

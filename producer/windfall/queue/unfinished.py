@@ -12,6 +12,7 @@ from arq import ArqRedis
 from windfall import keys
 from windfall.errors import WireError
 from windfall.fingerprint import fingerprint
+from windfall.placement import lane_route
 from windfall.queue.quarantine import answers
 from windfall.result import Attempt, CompletionResult, ErrorInfo, JobState, Timings
 from windfall.wire import JobMessage, decode_attempts, decode_job
@@ -33,7 +34,7 @@ class Unended:
     def lane(self) -> str:
         """The lane of its request, or an empty string."""
         request = self.message.request if self.message else None
-        return keys.lane_queue(request.model, request.route) if request else ""
+        return keys.lane_queue(request.model, lane_route(request)) if request else ""
 
     @property
     def lanes(self) -> list[str]:

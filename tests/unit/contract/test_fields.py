@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from helpers.requests import request
-from windfall.fields import ANTHROPIC, OPENAI, Verdict, as_markdown
+from windfall.anthropic_body import AnthropicBody
+from windfall.fields import ANTHROPIC, OPENAI, PARTS, Verdict, as_markdown
 from windfall.formats import output_line, read_rows
-from windfall.formats.anthropic_params import AnthropicParams
 from windfall.request import PLACEMENT_FIELDS, CompletionRequest
 from windfall.result import Completion, CompletionResult, JobState, Timings
 from windfall.row import InvalidRow, Row
@@ -42,15 +42,16 @@ def read(**fields: Any) -> Row:
 
 def test_the_table_is_what_the_contract_takes() -> None:
     taken = {name for name, (verdict, _) in OPENAI.items() if verdict is not Verdict.REFUSED}
-    assert taken == CompletionRequest.model_fields.keys() - PLACEMENT_FIELDS
+    assert taken == CompletionRequest.model_fields.keys() - PLACEMENT_FIELDS - {"anthropic"}
     taken = {name for name, (verdict, _) in ANTHROPIC.items() if verdict is not Verdict.REFUSED}
-    assert taken == AnthropicParams.model_fields.keys()
+    assert taken == AnthropicBody.model_fields.keys() | {"model", "stream"}
 
 
 def test_the_docs_have_the_same_table() -> None:
     text = DOCS.read_text(encoding="utf-8")
     assert as_markdown(OPENAI) in text
     assert as_markdown(ANTHROPIC) in text
+    assert as_markdown(PARTS) in text
 
 
 @pytest.mark.parametrize("name", sorted(HARMLESS))

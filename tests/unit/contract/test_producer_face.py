@@ -53,7 +53,9 @@ def test_every_type_that_a_public_method_takes_or_gives_is_exported() -> None:
         kind = todo.pop()
         if kind not in seen:
             seen.add(kind)
-            todo += [inner for hint in fields_of(kind) for inner in classes_in(hint)]
+            # Anthropic's body is made of a plain object: `CompletionRequest.from_anthropic`.
+            hints = fields_of(kind) if kind is not windfall.AnthropicBody else ()
+            todo += [inner for hint in hints for inner in classes_in(hint)]
     assert sorted(kind.__name__ for kind in seen if getattr(windfall, kind.__name__, None) is not kind) == []
     assert windfall.ServedModel in seen  # deep inside of what `fleet` gives
 

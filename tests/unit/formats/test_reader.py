@@ -88,7 +88,7 @@ def test_a_file_without_any_row_is_empty(data: bytes) -> None:
         ({"temperature": 3}, "temperature", "less than or equal to 2"),
         ({"temperature": PROMPT}, "temperature", "valid number"),
         ({"max_tokens": 0}, "max_tokens", "greater than or equal to 1"),
-        ({"n": 2}, "n", "must be 1, not 2"),
+        ({"n": 0}, "n", "greater than or equal to 1"),
         ({"route": "moon"}, "route", "'local', 'auto' or 'cloud', not 'moon'"),
         ({"priority": 10}, "priority", "less than or equal to 9"),
         ({"metadata": {"a": 1}}, "metadata.a", "valid string"),

@@ -6,8 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from windfall.fields import HINTS
 from windfall.request import CompletionRequest
 from windfall.result import Completion, Delta
+from windfall.translation import left_out
 from windfall_worker.engine.protocol import Beat
 
 
@@ -64,9 +66,15 @@ class Backend(ABC):
         """Free everything; calls still running end with `BackendUnavailable`. May be called twice."""
 
     def ignored(self, request: CompletionRequest) -> tuple[str, ...]:
-        """The fields of the request that this backend leaves out because they cannot change its answer."""
-        limits = {"budget_tokens", "display"} & set(request.thinking or ())
-        return request.passed_over() + tuple(sorted(f"thinking.{name}" for name in limits))
+        """The fields of the request that this backend leaves out because they cannot change its answer.
+
+        Here those that a model on this machine has no use for. Marks for a cache are not among them: prefixes that
+        requests share are computed once.
+        """
+        thinking = request.anthropic.thinking if request.anthropic else None
+        asked = thinking.model_dump(exclude_none=True) if thinking else request.thinking
+        limits = {"budget_tokens", "display"} & set(asked or ())
+        return left_out(request, HINTS) + tuple(sorted(f"thinking.{name}" for name in limits))
 
     @property
     def available(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from typing import Final
 
 from windfall.errors import BackendUnavailable
 from windfall.request import CompletionRequest
@@ -14,9 +13,6 @@ from windfall_worker.cloud.client import Endpoint
 from windfall_worker.cloud.completion import ChunkCollector, completion_of
 from windfall_worker.cloud.options import CallOptions
 from windfall_worker.cloud.provider import ProviderClient
-
-#: Fields that the queue handles itself: the result carries `metadata`, and a stream is used if the job has a follower.
-_OURS: Final = ("messages", "model", "metadata", "stream", "stream_options")
 
 
 class CloudBackend(Backend):
@@ -49,8 +45,7 @@ class CloudBackend(Backend):
 
     def ignored(self, request: CompletionRequest) -> tuple[str, ...]:
         """The fields that this provider does not know."""
-        known = self.client.known_fields
-        return request.passed_over(known) + (("thinking",) if request.thinking and "thinking" not in known else ())
+        return self.client.ignored(request)
 
     async def start(self) -> None:
         """Do nothing: connections are opened when they are needed."""
@@ -90,16 +85,8 @@ class CloudBackend(Backend):
             resend_unsure=call.request.on_ambiguous == "retry",
             on_request_id=request_ids.append,
         )
-        body = call.request.body()
-        messages = body["messages"]
-        left_out = {*_OURS, *self.ignored(call.request)}
-        fields = {name: value for name, value in body.items() if name not in left_out}
-        # What the request does not set is left to the endpoint, not to the client's default.
-        fields.setdefault("temperature", None)
         stream = call.on_delta is not None
-        answer = await self.client.chat_completion(
-            messages, self.model, fields.pop("max_tokens", None), stream=stream, options=options, **fields
-        )
+        answer = await self.client.completion(call.request, self.model, stream=stream, options=options)
         if isinstance(answer, dict):
             return completion_of(answer, request_id=_last(request_ids))
         collector = ChunkCollector()

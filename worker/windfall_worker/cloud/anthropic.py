@@ -13,8 +13,9 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from windfall.errors import InvalidResponse
+from windfall.request import CompletionRequest
 from windfall_worker.cloud.answers import Progress, event_of
-from windfall_worker.cloud.anthropic_request import messages_body
+from windfall_worker.cloud.anthropic_request import messages_body, room_for_answer
 from windfall_worker.cloud.anthropic_response import StreamTranslator, chat_completion
 from windfall_worker.cloud.options import CallOptions
 from windfall_worker.cloud.provider import ProviderClient
@@ -27,11 +28,26 @@ class AnthropicClient(ProviderClient):
 
     @property
     def known_fields(self) -> frozenset[str]:
-        """The user's id, and how the model should think."""
-        return frozenset({"user", "thinking"})
+        """The user's id, how the model should think and has thought, and what it should cache."""
+        return frozenset({"user", "thinking", "cache_control", "thinking_blocks"})
 
     def _build_headers(self) -> dict[str, str]:
         return {"anthropic-version": VERSION} | ({"x-api-key": self._api_key} if self._api_key else {})
+
+    def ignored(self, request: CompletionRequest) -> tuple[str, ...]:
+        """Nothing of a body in Anthropic's own words; of OpenAI's, see the base."""
+        return () if request.anthropic else super().ignored(request)
+
+    async def completion(
+        self, request: CompletionRequest, model: str, *, stream: bool, options: CallOptions | None = None
+    ) -> dict[str, Any] | AsyncGenerator[dict[str, Any], None]:
+        """See the base. A body in Anthropic's own words goes as it is."""
+        given = request.anthropic
+        if given is None:
+            return await super().completion(request, model, stream=stream, options=options)
+        body = given.body()
+        body.setdefault("max_tokens", room_for_answer(body.get("thinking")))
+        return await self._message({"model": model} | body, options, stream=stream)
 
     async def chat_completion(
         self,
@@ -48,6 +64,11 @@ class AnthropicClient(ProviderClient):
         body = messages_body(
             {"model": model, "messages": list(messages), "max_tokens": max_tokens, "temperature": temperature} | kwargs
         )
+        return await self._message(body, options, stream=stream)
+
+    async def _message(
+        self, body: dict[str, Any], options: CallOptions | None, *, stream: bool
+    ) -> dict[str, Any] | AsyncGenerator[dict[str, Any], None]:
         if not stream:
             return chat_completion(await self._answer(self._path, body, options))
         return self._chunks(body | {"stream": True}, options)

@@ -5,15 +5,19 @@ What is translated:
 
     system, developer messages   all of them, wherever they are, become the top-level `system`, joined by newlines
     consecutive same roles       one turn; a tool's result is part of the user's turn
-    reasoning of earlier turns   left out: the API accepts only thinking that it signed itself
-    max_tokens                   required: `max_completion_tokens`, or `DEFAULT_MAX_TOKENS` if neither is given
+    reasoning of earlier turns   left out: the API accepts only thinking that it signed itself, which is thinking_blocks
+    cache_control                of a part, a message or a tool; the system text is then a list of blocks
+    files                        documents: PDF, and plain text
+    max_tokens                   required: `max_completion_tokens`, or `DEFAULT_MAX_TOKENS` besides the budget for
+                                   thinking if neither is given
     temperature                  0 to 1; above 1 it is refused, not clamped; 1 (its default) is left out
     stop                         `stop_sequences`
-    tools, tool_choice           `required` is `any`; `parallel_tool_calls=false` is `disable_parallel_tool_use`
+    tools, tool_choice           `required` is `any`; `parallel_tool_calls=false` is `disable_parallel_tool_use`; a tool
+                                   of Anthropic's own stays as it is
     response_format              a `json_schema` is `output_config.format`; `json_object` has no counterpart
     reasoning_effort             adaptive thinking with `output_config.effort`; a thinking budget for older models
     user                         `metadata.user_id`
-    thinking                     Anthropic's own field, unchanged
+    thinking                     Anthropic's own field, unchanged; an effort beside it is `output_config.effort`
 """
 
 from __future__ import annotations
@@ -96,7 +100,13 @@ def _neutral(name: str, value: Any) -> bool:
 
 def _max_tokens(body: dict[str, Any]) -> int:
     limits = [body[name] for name in ("max_completion_tokens", "max_tokens") if name in body]
-    return int(limits[0]) if limits else DEFAULT_MAX_TOKENS
+    return int(limits[0]) if limits else room_for_answer(body.get("thinking"))
+
+
+def room_for_answer(thinking: dict[str, Any] | None) -> int:
+    """The limit of a request that sets none: thinking counts towards it, so its budget is added."""
+    budget = (thinking or {}).get("budget_tokens")
+    return DEFAULT_MAX_TOKENS + (budget if isinstance(budget, int) else 0)
 
 
 def _temperature(value: float) -> float:
@@ -118,6 +128,8 @@ def _tools(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tool(at: int, tool: dict[str, Any]) -> dict[str, Any]:
+    if tool.get("type") not in ("function", "custom") and isinstance(tool.get("name"), str):
+        return tool
     if tool.get("type") != "function" or not isinstance(tool.get("function"), dict):
         raise UnsupportedParameter(f"tools[{at}] is a {tool.get('type')!r}; only functions can be translated")
     function = tool["function"]
@@ -125,7 +137,9 @@ def _tool(at: int, tool: dict[str, Any]) -> dict[str, Any]:
         "name": function.get("name"),
         "input_schema": function.get("parameters") or {"type": "object", "properties": {}},
     }
-    return made | {name: function[name] for name in ("description", "strict") if function.get(name)}
+    mark = tool.get("cache_control") or function.get("cache_control")
+    made |= {name: function[name] for name in ("description", "strict") if function.get(name)}
+    return made | ({"cache_control": mark} if mark else {})
 
 
 def _tool_choice(choice: str | dict[str, Any]) -> dict[str, Any]:
@@ -147,8 +161,10 @@ def _output(body: dict[str, Any], max_tokens: int) -> dict[str, Any]:
         raise UnsupportedParameter(f"response_format {wanted.get('type')!r} has no counterpart in Anthropic's API")
     effort = body.get("reasoning_effort")
     if effort and "thinking" in body:
-        raise RequestRejected("reasoning_effort and thinking both set how the model thinks; give only one")
-    if effort == "none":
+        if effort in ("none", "minimal") or body["thinking"].get("type") == "disabled":
+            raise RequestRejected(f"reasoning_effort {effort!r} and thinking contradict each other; give only one")
+        config["effort"] = effort
+    elif effort == "none":
         made["thinking"] = {"type": "disabled"}
     elif effort and _BUDGET_MODELS.search(body["model"]):
         made["thinking"] = {"type": "enabled", "budget_tokens": _budget(effort, max_tokens)}

@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from windfall.errors import InvalidResponse
-from windfall.fields import PASSED_OVER
+from windfall.fields import HINTS, PASSED_OVER
 from windfall_worker.cloud.answers import Progress, event_of
 from windfall_worker.cloud.options import CallOptions
 from windfall_worker.cloud.provider import ProviderClient
@@ -28,10 +28,13 @@ class OpenAIClient(ProviderClient):
 
     @property
     def known_fields(self) -> frozenset[str]:
-        """OpenAI itself knows all but vLLM's; other servers may refuse what they do not know, so they get few."""
+        """OpenAI itself knows its own alone; other servers may refuse what they do not know, so they get few.
+
+        Of the fields inside messages they get what gateways to other models take: a row that has them is meant for one.
+        """
         if urlsplit(self.base_url).hostname == _OPENAI:
-            return PASSED_OVER - {"ignore_eos"}
-        return frozenset({"ignore_eos", "user", "verbosity"})
+            return (PASSED_OVER - {"ignore_eos"}) | {"prompt_cache_breakpoint"}
+        return frozenset({"ignore_eos", "user", "verbosity"}) | (HINTS - {"prompt_cache_breakpoint"})
 
     def _build_headers(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self._api_key}"} if self._api_key else {}

@@ -13,10 +13,13 @@ from typing import Any
 
 import httpx
 
-from windfall.errors import AmbiguousOutcome, BackendUnavailable, RateLimited, RequestRejected
+from windfall.errors import AmbiguousOutcome, BackendUnavailable, RateLimited, RequestRejected, UnsupportedParameter
+from windfall.request import CompletionRequest
+from windfall.translation import left_out
 from windfall_worker.cloud.answers import Progress, decoded, drain, sse_lines
 from windfall_worker.cloud.client import CloudBackendClient, Endpoint
 from windfall_worker.cloud.mapping import FOREIGN, request_id_of
+from windfall_worker.cloud.openai_request import chat_fields
 from windfall_worker.cloud.options import CallOptions
 from windfall_worker.cloud.trip import OutOfTime, Trip
 from windfall_worker.guards.cooldown import UNNAMED
@@ -30,8 +33,34 @@ class ProviderClient(CloudBackendClient):
 
     @property
     def known_fields(self) -> frozenset[str]:
-        """Which fields of `windfall.fields.PASSED_OVER`, and whether `thinking`, it has a use for."""
+        """Which fields of `windfall.fields.PASSED_OVER` and `HINTS`, and whether `thinking`, it has a use for."""
         return frozenset()
+
+    def ignored(self, request: CompletionRequest) -> tuple[str, ...]:
+        """The fields of the request that the provider has no use for; leaving them out does not change its answer."""
+        thinks = request.thinking or (request.anthropic and request.anthropic.thinking)
+        return left_out(request, self.known_fields) + (
+            ("thinking",) if thinks and "thinking" not in self.known_fields else ()
+        )
+
+    async def completion(
+        self, request: CompletionRequest, model: str, *, stream: bool, options: CallOptions | None = None
+    ) -> dict[str, Any] | AsyncGenerator[dict[str, Any], None]:
+        """What a request asks for, of this provider's `model`; the answer is that of `chat_completion`.
+
+        Several choices (`n`) come whole: with `stream` too. Raises `UnsupportedParameter` for what the protocol cannot
+        say, and if the provider made fewer choices than it was asked for.
+        """
+        fields = chat_fields(request, self.known_fields)
+        # What the request does not set is left to the endpoint, not to the client's default.
+        fields.setdefault("temperature", None)
+        messages, limit, wanted = fields.pop("messages"), fields.pop("max_tokens", None), request.n or 1
+        stream = stream and wanted == 1
+        answer = await self.chat_completion(messages, model, limit, stream=stream, options=options, **fields)
+        if isinstance(answer, dict) and wanted > 1 and len(answer["choices"]) != wanted:
+            made = len(answer["choices"])
+            raise UnsupportedParameter(f"n is {wanted}, but {self._errors.name} answered with {made} choice(s)")
+        return answer
 
     @abstractmethod
     async def chat_completion(

@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from windfall.errors import MalformedRequest, RequestRejected, UnsupportedParameter
-from windfall.request import CompletionRequest, ImagePart, Message
+from windfall.errors import InvalidRequest, MalformedRequest, RequestRejected, UnsupportedParameter
+from windfall.message import Message, ToolCall
+from windfall.placement import cloud_only
+from windfall.request import CompletionRequest
+from windfall.translation import in_openai_words
 
 #: Arguments of `apply_chat_template` that are set here, and `chat_template`, which would run a stranger's program.
 _OURS: Final = frozenset(
@@ -34,6 +37,14 @@ _OURS: Final = frozenset(
 )
 
 
+def spoken(request: CompletionRequest) -> CompletionRequest:
+    """The request in OpenAI's words, which templates know. Raises `UnsupportedParameter` for what they cannot say."""
+    try:
+        return in_openai_words(request)
+    except InvalidRequest as exc:
+        raise UnsupportedParameter(str(exc)) from None
+
+
 def check_supported(request: CompletionRequest, *, tools_known: bool) -> None:
     """Raise `UnsupportedParameter` for the first field that MLX cannot honour. `tools_known`: the model calls tools."""
     if request.response_format is not None and request.response_format.get("type") != "text":
@@ -46,9 +57,8 @@ def check_supported(request: CompletionRequest, *, tools_known: bool) -> None:
         raise UnsupportedParameter("parallel_tool_calls false: an MLX model cannot be limited to one call")
     if shown_tools(request) and not tools_known:
         raise UnsupportedParameter("tools: this model's chat template does not support tool calls")
-    for number, message in enumerate(request.messages):
-        if isinstance(message.content, tuple) and any(isinstance(part, ImagePart) for part in message.content):
-            raise UnsupportedParameter(f"messages[{number}].content: image_url: this engine supports text only")
+    if found := cloud_only(request):
+        raise UnsupportedParameter(f"{found.field}: {found.why}")
     for name in request.chat_template_kwargs or {}:
         if name in _OURS:
             raise UnsupportedParameter(f"chat_template_kwargs.{name} cannot be set by a request")
@@ -89,7 +99,7 @@ def _plain(number: int, message: Message) -> dict[str, Any]:
     for name in ("name", "tool_call_id"):
         if (value := getattr(message, name)) is not None:
             plain[name] = value
-    if (reasoning := message.reasoning_content or message.reasoning) is not None:
+    if (reasoning := message.thoughts()) is not None:
         plain["reasoning_content"] = reasoning
     if message.tool_calls:
         plain["tool_calls"] = [
@@ -102,6 +112,7 @@ def _plain(number: int, message: Message) -> dict[str, Any]:
                 },
             }
             for call in message.tool_calls
+            if isinstance(call, ToolCall)  # there are no others: check_supported refuses them
         ]
     return plain
 

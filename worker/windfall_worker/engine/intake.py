@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from windfall.errors import ContextLengthExceeded, RequestRejected
 from windfall.request import CompletionRequest
-from windfall_worker.engine.chat import check_supported, render, shown_tools
+from windfall_worker.engine.chat import check_supported, render, shown_tools, spoken
 from windfall_worker.engine.protocol import Submit
 from windfall_worker.engine.sampling import Sampling, logits_processors
 from windfall_worker.engine.sequence import Sequence
@@ -38,7 +38,7 @@ class Intake:
 
     def prepare(self, submit: Submit) -> Sequence:
         """The sequence for this call. Raises `RequestRejected` before any generation starts."""
-        arrived, request = time.perf_counter(), submit.request
+        arrived, request = time.perf_counter(), spoken(submit.request)
         check_supported(request, tools_known=self._tokenizer.has_tool_calling)
         text = render(self._tokenizer, request)
         self._check_length(text)

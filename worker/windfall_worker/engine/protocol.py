@@ -12,8 +12,9 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from windfall.request import CompletionRequest, Contract
+from windfall.request import CompletionRequest
 from windfall.result import Completion
+from windfall.shapes import Contract
 from windfall_worker.engine.settings import EngineSettings
 
 #: Bytes. No prompt comes near Redis' own limit (512 MB per value), so a greater length is garbage.

@@ -194,9 +194,8 @@ class CompletionRequest(Contract):
     def hints(self) -> frozenset[str]:
         """The fields of `windfall.fields.HINTS` that are set in its messages and tools."""
         found = {name for message in self.messages for name in message.hints()}
-        marked = any(
-            "cache_control" in tool or "cache_control" in (tool.get("function") or ()) for tool in self.tools or ()
-        )
+        holders = (holder for tool in self.tools or () for holder in (tool, _function_of(tool)))
+        marked = any("cache_control" in holder for holder in holders)
         return frozenset(found | ({"cache_control"} if marked else set()))
 
     def body(self) -> dict[str, Any]:
@@ -216,6 +215,11 @@ class CompletionRequest(Contract):
         `placement` are further fields of a request, such as `route` and `custom_id`.
         """
         return cls.model_validate(anthropic_row(params) | placement)
+
+
+def _function_of(tool: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    function = tool.get("function")
+    return function if isinstance(function, dict) else {}
 
 
 def anthropic_row(params: Mapping[str, Any]) -> dict[str, Any]:

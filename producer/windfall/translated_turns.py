@@ -141,6 +141,8 @@ class Turns:
             raise InvalidRequest("only Anthropic's API cites its sources", field=f"{where}.citations")
         if isinstance(block, DocumentBlock):
             return self._document(block, where)
+        for each in block.content:
+            self._note(each)
         text = "".join(each.text for each in block.content)
         return [{"type": "text", "text": f"{block.title}\n{block.source}\n\n{text}"}]
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-from pydantic import ValidationError
-
 from windfall.errors import InvalidResponse
 from windfall.result import Completion, Delta, Usage
 
@@ -26,7 +24,7 @@ def completion_of(answer: dict[str, Any], **more: Any) -> Completion:
         first, *others = (_choice(choice) for choice in sorted(answer["choices"], key=_index))
         facts = {"usage": _usage(answer.get("usage") or {}), "model": answer.get("model"), "more": others}
         return Completion.model_validate(first | facts | more)
-    except (ValidationError, AttributeError, KeyError, TypeError, RecursionError) as exc:
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as exc:
         # pydantic's own message would repeat the completion.
         raise InvalidResponse(f"the endpoint's answer is not a chat completion ({type(exc).__name__})") from exc
 

@@ -23,6 +23,7 @@ _BESIDE: Final = (PASSED_OVER - {"verbosity", "ignore_eos"}) | {
     "deadline",
     "ignored",
     "metadata",
+    "minor",
     "on_ambiguous",
     "priority",
     "stream",

@@ -165,6 +165,10 @@ class AudioAnswer(Contract):
     transcript: _Dropped = None
 
 
+def _is_original(part: Part) -> bool:
+    return isinstance(part, ImagePart) and part.image_url.detail == "original"
+
+
 class Message(Contract):
     """One message of the conversation."""
 
@@ -213,6 +217,13 @@ class Message(Contract):
                 return said
         blocks = [block.thinking for block in self.thinking_blocks or () if isinstance(block, ThinkingBlock)]
         return "".join(blocks) if blocks else None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it holds kinds of parts or calls that the first version of the contract refused."""
+        parts = self.content if isinstance(self.content, tuple) else ()
+        news = (isinstance(part, AudioPart | FilePart | RefusalPart) or _is_original(part) for part in parts)
+        return self.audio is not None or any(news) or any(call.type == "custom" for call in self.tool_calls or ())
 
     def hints(self) -> Iterator[str]:
         """The fields of `windfall.fields.HINTS` that are set in it."""

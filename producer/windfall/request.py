@@ -74,7 +74,7 @@ class StreamOptions(Contract):
 
 
 #: The fields that place a job and are not part of an OpenAI body.
-PLACEMENT_FIELDS: Final = frozenset({"route", "priority", "deadline", "custom_id", "on_ambiguous", "ignored"})
+PLACEMENT_FIELDS: Final = frozenset({"route", "priority", "deadline", "custom_id", "on_ambiguous", "ignored", "minor"})
 
 
 #: The fields that a request whose body is Anthropic's may have.
@@ -137,6 +137,8 @@ class CompletionRequest(Contract):
     on_ambiguous: Literal["retry", "fail"] = "retry"
     ignored: tuple[Annotated[str, Field(max_length=64)], ...] = Field(default=(), max_length=32)
     #: fields of another protocol's body that were left out when it was translated
+    minor: StrictInt | None = None
+    #: set on the wire: the minor version of the contract that first had what this request holds (see `windfall.wire`)
 
     @field_validator("messages", mode="before")
     @classmethod
@@ -190,6 +192,11 @@ class CompletionRequest(Contract):
     def passed_over(self, known: Collection[str] = ()) -> tuple[str, ...]:
         """The fields set here that a backend ignores if it knows only the `known` ones of `PASSED_OVER`."""
         return tuple(sorted(name for name in PASSED_OVER.difference(known) if getattr(self, name) is not None))
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it holds values, not only fields, that versions before minor version 1 of the contract refuse."""
+        return (self.n or 1) > 1 or any(message.is_new for message in self.messages)
 
     def hints(self) -> frozenset[str]:
         """The fields of `windfall.fields.HINTS` that are set in its messages and tools."""

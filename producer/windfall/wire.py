@@ -23,6 +23,9 @@ from windfall.result import Attempt, CompletionResult, JobState
 #: The version of every message that this program writes, and the only one that it reads.
 CONTRACT: Final = 1
 
+#: Its minor version, which stands in requests that hold values which older programs refuse.
+MINOR: Final = 1
+
 #: What `moved_on` says of the last attempt before a job was run again by hand: to people, and to older versions, whose
 #: attempts have no field `retried`.
 RETRIED: Final = "run again by hand"
@@ -84,6 +87,9 @@ def encode_job(request: CompletionRequest, enqueued_ms: int, trace: Mapping[str,
     The trace comes last: readers that do not know traces ignore it, and `enqueued_at` never reaches it.
     """
     body = request.__pydantic_serializer__.to_json(request, exclude_unset=True)
+    if request.is_new and request.minor is None:
+        # An unknown field tells a worker of an older version to leave the job to others; an unknown value does not.
+        body = b'%s,"minor":%d}' % (body[:-1], MINOR)
     traced = b',"trace":' + to_json(trace) if trace else b""
     parts = (CONTRACT, FUNCTION.encode(), enqueued_ms, body, traced)
     return b'{"v":%d,"t":null,"f":"%s","k":{},"et":%d,"a":[%s]%s}' % parts

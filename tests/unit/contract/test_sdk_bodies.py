@@ -16,7 +16,7 @@ from windfall.explain import explain, vocabulary
 from windfall.fields import HINTS, PASSED_OVER
 from windfall.request import CompletionRequest
 from windfall.translation import in_openai_words, left_out
-from windfall.wire import decode_job, encode_job
+from windfall.wire import MINOR, decode_job, encode_job
 from windfall_worker.cloud.anthropic_request import messages_body
 from windfall_worker.cloud.openai_request import chat_fields
 
@@ -78,7 +78,9 @@ def test_a_body_of_openais_is_kept_as_it_is_or_refused_by_name() -> None:
             refused[top] = refused.get(top, 0) + 1
             continue
         assert without_nulls(asked.body()) | {"stream": False} == without_nulls(body) | {"stream": False}
-        assert decode_job(encode_job(asked, 1)).request == asked
+        wired = decode_job(encode_job(asked, 1)).request
+        assert wired.model_copy(update={"minor": None}) == asked
+        assert wired.minor == (MINOR if asked.is_new else None)
     assert refused == REFUSED_OF_OPENAI | {"": 1}
 
 

@@ -112,6 +112,7 @@ class ToolCall(Contract):
     id: str
     type: Literal["function"] = "function"
     function: FunctionCall
+    extra_content: dict[str, JsonValue] | None = None  #: Gemini's: the signature of a thought, which it wants back
     index: _Dropped = None
 
 
@@ -177,6 +178,7 @@ class Message(Contract):
     audio: AudioAnswer | None = None
     function_call: None = Field(default=None, exclude=True)
     annotations: _Dropped = None
+    citations: _Dropped = None
     parsed: _Dropped = None
     provider_specific_fields: _Dropped = None
     name: str | None = None

@@ -145,17 +145,19 @@ class CompletionRequest(Contract):
     def _has_messages(cls, given: object, info: ValidationInfo) -> object:
         # The default is a tuple, so that a list without any is told from no list; without `anthropic` in the data, its
         # own error says what is wrong.
-        if given == () and info.data.get("anthropic", ...) is None:
+        alone = info.data.get("anthropic", ...) is None
+        if given == () and alone:
             raise PydanticKnownError("missing")
-        if given == []:
+        if given == [] and alone:
             raise PydanticKnownError("too_short", {"field_type": "Tuple", "min_length": 1, "actual_length": 0})
         return given
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
-        beside = sorted(self.model_fields_set - BESIDE_ANTHROPIC) if self.anthropic else []
-        if beside:
-            raise ValueError(f"anthropic holds the whole body; {beside[0]} cannot be given beside it")
+        if self.anthropic is not None:
+            for name in sorted(self.model_fields_set - BESIDE_ANTHROPIC):
+                if getattr(self, name) not in (None, ()):
+                    raise ValueError(f"anthropic holds the whole body; {name} cannot be given beside it")
         if None not in (self.max_tokens, self.max_completion_tokens) and self.max_tokens != self.max_completion_tokens:
             raise ValueError("max_tokens and max_completion_tokens differ; give one of them")
         if self.thinking is not None and self.thinking.get("type") not in THINKING:

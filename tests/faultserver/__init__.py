@@ -30,7 +30,7 @@ class FaultServer:
         self._ask("POST", "/__plan", {"model": model, "steps": list(steps), "then": then})
 
     def seen(self, model: str) -> list[dict[str, Any]]:
-        """Every request for `model` since its plan: at, path, headers, body, end, connection."""
+        """Every request for `model` since its plan: at, path, query, headers, body, end, connection."""
         found: list[dict[str, Any]] = self._ask("GET", f"/__seen?model={quote(model)}")
         return found
 

@@ -193,6 +193,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
                 continue
             plan = PLANS.setdefault(asked.body.get("model", ""), Plan())
             entry = {"at": time.time(), "path": asked.path, "headers": asked.headers, "body": asked.body, "end": None}
+            entry["query"] = asked.query
             entry["connection"] = writer.get_extra_info("peername")[1]
             plan.seen.append(entry)
             try:

@@ -8,7 +8,7 @@ from typing import Any
 from windfall import CompletionRequest
 
 
-def request(text: str = "hi", **fields: Any) -> CompletionRequest:
+def request(text: str | list[Any] = "hi", **fields: Any) -> CompletionRequest:
     """A request for the model `m` unless told otherwise."""
     body = {"model": "m", "messages": [{"role": "user", "content": text}], **fields}
     return CompletionRequest.model_validate(body)

@@ -6,9 +6,9 @@ import io
 import os
 import types
 from collections.abc import Iterator
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, NotRequired, Required, Union, get_args, get_origin
 
-from typing_extensions import NotRequired, Required, TypeAliasType, get_type_hints, is_typeddict
+from typing_extensions import TypeAliasType, get_type_hints, is_typeddict
 
 #: What stands for a value of a plain type.
 PLAIN: dict[Any, Any] = {str: "text", int: 3, float: 0.5, bool: True, object: "text", Any: "text"}
@@ -21,7 +21,7 @@ def least(kind: Any) -> Any:
     return next(variants(kind, deep=False))
 
 
-def variants(kind: Any, *, deep: bool = True, within: tuple[Any, ...] = ()) -> Iterator[Any]:  # noqa: PLR0911
+def variants(kind: Any, *, deep: bool = True, within: tuple[Any, ...] = ()) -> Iterator[Any]:
     """A value for every variant of this type; if not `deep`, the least one alone."""
     kind = _bare(kind)
     origin, args = get_origin(kind), get_args(kind)
@@ -60,7 +60,9 @@ def _objects(kind: Any, *, deep: bool, within: tuple[Any, ...]) -> Iterator[dict
 
 
 def _bare(kind: Any) -> Any:
-    while get_origin(kind) in (Required, NotRequired) or hasattr(kind, "__metadata__") or isinstance(kind, TypeAliasType):
+    while (
+        get_origin(kind) in (Required, NotRequired) or hasattr(kind, "__metadata__") or isinstance(kind, TypeAliasType)
+    ):
         kind = kind.__value__ if isinstance(kind, TypeAliasType) else get_args(kind)[0]
     return kind
 
@@ -70,4 +72,6 @@ def _is_json(kind: Any) -> bool:
     origin = get_origin(kind)
     if origin is not None:
         return origin not in _NO_JSON and "IO" not in str(origin)
-    return is_typeddict(kind) or not (isinstance(kind, type) and (issubclass(kind, _NO_JSON) or hasattr(kind, "model_dump")))
+    return is_typeddict(kind) or not (
+        isinstance(kind, type) and (issubclass(kind, _NO_JSON) or hasattr(kind, "model_dump"))
+    )

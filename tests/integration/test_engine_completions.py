@@ -308,6 +308,30 @@ async def test_an_image_is_refused_by_name(backend: MLXBackend) -> None:
         await complete(backend, request)
 
 
+async def test_a_body_of_anthropics_answers_what_the_same_in_openais_words_does(backend: MLXBackend) -> None:
+    turns = [
+        {"role": "user", "content": [{"type": "text", "text": "write", "cache_control": {"type": "ephemeral"}}]},
+        {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm", "signature": "s"}]},
+        {"role": "user", "content": "write on"},
+    ]
+    params = {"model": "tiny", "messages": turns, "system": "be brief", "max_tokens": 8, "temperature": 0}
+    said = [
+        {"role": "system", "content": "be brief"},
+        {"role": "user", "content": "write"},
+        {"role": "assistant", "content": "", "reasoning_content": "hm"},
+        {"role": "user", "content": "write on"},
+    ]
+    given = CompletionRequest.from_anthropic(params)
+    theirs, ours = await together(
+        backend, given, CompletionRequest(model="tiny", messages=said, max_tokens=8, temperature=0.0)
+    )
+    assert (theirs.content, theirs.usage) == (ours.content, ours.usage)
+    assert backend.ignored(given) == ("signature",)
+    refused = CompletionRequest.from_anthropic(params | {"container": "c"})
+    with pytest.raises(UnsupportedParameter, match="'container': only Anthropic's API has containers"):
+        await complete(backend, refused)
+
+
 async def test_a_templates_refusal_reaches_the_user(backend: MLXBackend) -> None:
     with pytest.raises(RequestRejected, match="not these words"):
         await complete(backend, ask("refuse this"))

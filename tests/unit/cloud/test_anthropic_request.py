@@ -237,3 +237,86 @@ def test_the_request_that_was_given_is_not_changed() -> None:
     messages = [{"role": "user", "content": [text("a")]}, {"role": "user", "content": [text("b")]}]
     made(messages)
     assert messages == [{"role": "user", "content": [text("a")]}, {"role": "user", "content": [text("b")]}]
+
+
+MARK = {"type": "ephemeral", "ttl": "1h"}
+SIGNED = [{"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "redacted_thinking", "data": "xx"}]
+
+
+def test_marks_for_the_cache_are_kept_where_they_are() -> None:
+    body = made(
+        [
+            {"role": "system", "content": "one"},
+            {"role": "system", "content": [text("two"), text("three") | {"cache_control": MARK}]},
+            {"role": "user", "content": [text("a") | {"cache_control": MARK}, text("b")]},
+            {"role": "assistant", "content": "c", "cache_control": MARK},
+            *HI,
+        ],
+        tools=[TOOL | {"cache_control": MARK}, {"type": "function", "function": {"name": "g", "cache_control": MARK}}],
+    )
+    assert body["system"] == [text("one"), text("two"), text("three") | {"cache_control": MARK}]
+    assert body["messages"][0]["content"] == [text("a") | {"cache_control": MARK}, text("b")]
+    assert body["messages"][1]["content"] == [text("c") | {"cache_control": MARK}]
+    assert [tool["cache_control"] for tool in body["tools"]] == [MARK, MARK]
+
+
+def test_signed_thinking_comes_first_in_its_turn() -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    turn = {"role": "assistant", "content": "so", "reasoning": "hm", "thinking_blocks": SIGNED, "tool_calls": [call]}
+    body = made([*HI, turn, {"role": "tool", "tool_call_id": "c", "content": "4"}])
+    use = {"type": "tool_use", "id": "c", "name": "f", "input": {}}
+    assert body["messages"][1]["content"] == [*SIGNED, text("so"), use]
+
+
+def test_files_are_documents() -> None:
+    parts = [
+        {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBE"}},
+        {"type": "file", "file": {"file_data": "data:text/plain;charset=utf-8;base64,aGk="}},
+    ]
+    assert made([{"role": "user", "content": parts}])["messages"][0]["content"] == [
+        {
+            "type": "document",
+            "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBE"},
+            "title": "a.pdf",
+        },
+        {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "hi"}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("part", "named"),
+    [
+        ({"type": "file", "file": {"file_id": "f"}}, "file_data"),
+        ({"type": "file", "file": {"file_data": "data:image/png;base64,AA"}}, "image/png"),
+        ({"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}, "input_audio"),
+    ],
+)
+def test_a_part_that_it_cannot_have_is_refused_by_name(part: dict[str, Any], named: str) -> None:
+    with pytest.raises(UnsupportedParameter, match=rf"messages\[0\].*{named}"):
+        made([{"role": "user", "content": [part]}])
+
+
+def test_a_tool_of_anthropics_own_stays_as_it_is() -> None:
+    tool = {"type": "web_search_20250305", "name": "web_search", "max_uses": 2}
+    assert made(tools=[tool])["tools"] == [tool]
+
+
+@pytest.mark.parametrize("field", ["custom", "audio"])
+def test_what_only_openai_has_in_a_turn_is_refused_by_name(field: str) -> None:
+    call = {"id": "c", "type": "custom", "custom": {"name": "g", "input": "x"}}
+    turn = {"custom": {"tool_calls": [call]}, "audio": {"audio": {"id": "a"}}}[field]
+    with pytest.raises(UnsupportedParameter, match=field):
+        made([*HI, {"role": "assistant", **turn}])
+
+
+def test_an_effort_beside_adaptive_thinking_is_the_outputs_effort() -> None:
+    body = made(thinking={"type": "adaptive"}, reasoning_effort="max")
+    assert (body["thinking"], body["output_config"]) == ({"type": "adaptive"}, {"effort": "max"})
+    with pytest.raises(RequestRejected, match="contradict"):
+        made(thinking={"type": "disabled"}, reasoning_effort="high")
+
+
+def test_a_budget_for_thinking_leaves_room_for_the_answer() -> None:
+    thinking = {"type": "enabled", "budget_tokens": 10_000}
+    assert made(thinking=thinking)["max_tokens"] == 10_000 + DEFAULT_MAX_TOKENS
+    assert made(thinking=thinking, max_tokens=12_000)["max_tokens"] == 12_000

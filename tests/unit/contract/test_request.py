@@ -84,6 +84,27 @@ def test_what_cannot_be_is_refused_by_name(fields: dict[str, object], named: str
     assert named in refused(**fields)
 
 
+def test_a_body_of_anthropics_survives_being_written_out_in_full() -> None:
+    params = {"model": "m", "messages": [{"role": "user", "content": "x"}], "max_tokens": 5}
+    asked = CompletionRequest.from_anthropic(params, route="cloud", custom_id="a")
+    assert CompletionRequest.model_validate_json(asked.model_dump_json()).anthropic == asked.anthropic
+    assert (asked.route, asked.custom_id, asked.token_limit, asked.messages) == (Route.CLOUD, "a", 5, ())
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"anthropic": {"messages": [{"role": "user", "content": "x"}]}, "stop": "a"}, "stop cannot be given beside it"),
+        ({"anthropic": {"messages": []}}, "anthropic.messages"),
+        ({"anthropic": {"messages": [{"role": "user", "content": "x"}], "model": "m"}}, "anthropic.model"),
+        ({}, "messages"),
+    ],
+)
+def test_a_body_is_openais_or_anthropics_and_whole(fields: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValidationError, match=named):
+        CompletionRequest.model_validate({"model": "m", **fields})
+
+
 def test_a_request_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         request().model = "other"  # type: ignore[misc]

@@ -116,6 +116,12 @@ def test_a_job_with_a_field_that_a_newer_version_added_is_left_to_others(old: by
         decode_job(data.replace(old, new))
 
 
+def test_a_job_with_a_kind_of_part_that_a_newer_version_added_is_left_to_others() -> None:
+    data = encode_job(request([{"type": "text", "text": "x"}]), 1).replace(b'"type":"text"', b'"type":"smell"')
+    with pytest.raises(UnknownContract, match="which this program does not know"):
+        decode_job(data)
+
+
 def test_a_result_with_fields_that_a_newer_version_added_is_read() -> None:
     call = ToolCall(id="1", function=FunctionCall(name="f", arguments="{}"))
     result = RESULT.model_copy(update={"completion": Completion(tool_calls=(call,))})

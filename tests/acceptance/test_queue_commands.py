@@ -143,6 +143,15 @@ def test_submit_can_wait_and_write_the_results(windfall: Shell) -> None:
     }
 
 
+def test_submit_says_which_rows_no_mac_can_run(windfall: Shell) -> None:
+    rows = [chat("x", model="m"), chat("x", model="m", n=2), chat("x", model="m", n=2, route="local")]
+    windfall.write("in.jsonl", rows)
+    done = windfall("submit", "in.jsonl")
+    assert done.code == 0
+    assert "1 of 3 rows cannot run; the first: line 3, field 'n': a Mac makes one completion" in done.err
+    assert "1 of 3 rows wait for the cloud alone; the first: row-2, field 'n': a Mac makes one completion" in done.err
+
+
 def test_what_out_answers_already_is_not_submitted_again(windfall: Shell) -> None:
     command = ("submit", "in.jsonl", "--model", "small", "--wait", "-o", "out.jsonl")
     with windfall.worker(*FAST):

@@ -48,8 +48,8 @@ def variants(kind: Any, *, deep: bool = True, within: tuple[Any, ...] = ()) -> I
 
 
 def _objects(kind: Any, *, deep: bool, within: tuple[Any, ...]) -> Iterator[dict[str, Any]]:
-    fields = get_type_hints(kind, include_extras=True)
-    base = {name: least(hint) for name, hint in fields.items() if get_origin(hint) is Required}
+    fields: dict[str, Any] = get_type_hints(kind, include_extras=True)
+    base = {name: least(hint) for name, hint in fields.items() if _origin(hint) is Required}
     yield base
     if not deep or kind in within:
         return
@@ -57,6 +57,10 @@ def _objects(kind: Any, *, deep: bool, within: tuple[Any, ...]) -> Iterator[dict
         for value in variants(hint, within=(*within, kind)):
             if base.get(name, ...) != value:
                 yield base | {name: value}
+
+
+def _origin(hint: Any) -> Any:
+    return get_origin(hint)
 
 
 def _bare(kind: Any) -> Any:

@@ -222,7 +222,7 @@ async def test_an_sdks_own_answer_goes_back_as_the_sdk_would_send_it(fault_serve
         answer = await sdk.chat.completions.create(model=model, messages=[{"role": "user", "content": "hi"}])
         turn = answer.choices[0].message.model_dump()
     client = OpenAIClient(fault_server.url, "sk-test", max_retries=0)
-    request = CompletionRequest(model="small", messages=[HI, turn, HI], stream=None)  # type: ignore[list-item, arg-type]
+    request = CompletionRequest(model="small", messages=[HI, turn, HI], stream=None)
     assert await sent_by_us(client, request, fault_server, model) == {
         "model": model,
         "messages": [HI, {"role": "assistant", "content": "a good answer"}, HI],

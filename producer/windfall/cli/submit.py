@@ -25,10 +25,10 @@ from windfall.formats import OutputFile, Overrides
 from windfall.formats.output_file import by_job_id
 from windfall.formats.reader import NO_MODEL
 from windfall.keys import checked_batch_id
-from windfall.placement import lane_route
+from windfall.placement import cloud_only, lane_route
 from windfall.producer import Producer
 from windfall.queue.incoming import in_thread
-from windfall.request import Route
+from windfall.request import CompletionRequest, Route
 from windfall.row import InvalidRow, Row
 from windfall.telemetry.trace_export import exporting
 
@@ -177,6 +177,8 @@ class _Watched:
         self.lanes: set[tuple[str, Route]] = set()
         self.seen = 0
         self.invalid = 0
+        self.for_cloud = 0  #: rows of route `auto` that no Mac can run
+        self.first_for_cloud = ""
         self.first_error = ""
 
     def __iter__(self) -> Iterator[Row]:
@@ -185,9 +187,16 @@ class _Watched:
             if isinstance(row, InvalidRow):
                 self.invalid += 1
                 self.first_error = self.first_error or str(row.error)
-            elif len(self.lanes) < _LANES_WATCHED:
-                self.lanes.add((row.model, lane_route(row)))
+            else:
+                self._watch(row)
             yield row
+
+    def _watch(self, row: CompletionRequest) -> None:
+        if row.route is Route.AUTO and (found := cloud_only(row)):
+            self.for_cloud += 1
+            self.first_for_cloud = self.first_for_cloud or f"{row.custom_id}, field {found.field!r}: {found.why}"
+        if len(self.lanes) < _LANES_WATCHED:
+            self.lanes.add((row.model, lane_route(row)))
 
 
 async def _submit(producer: Producer, rows: _Watched, terms: _Terms, *, as_json: bool) -> str:
@@ -205,6 +214,8 @@ async def _submit(producer: Producer, rows: _Watched, terms: _Terms, *, as_json:
         _announce(batch, as_json=as_json)
         if rows.invalid:
             note(f"{rows.invalid} of {rows.seen} rows cannot run; the first: {rows.first_error}")
+        if rows.for_cloud:
+            note(f"{rows.for_cloud} of {rows.seen} rows wait for the cloud alone; the first: {rows.first_for_cloud}")
         await _warn_of_waiting(producer, batch, rows.lanes)
         return batch.id
 

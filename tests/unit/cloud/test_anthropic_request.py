@@ -304,9 +304,9 @@ def test_a_tool_of_anthropics_own_stays_as_it_is() -> None:
 @pytest.mark.parametrize("field", ["custom", "audio"])
 def test_what_only_openai_has_in_a_turn_is_refused_by_name(field: str) -> None:
     call = {"id": "c", "type": "custom", "custom": {"name": "g", "input": "x"}}
-    turn = {"custom": {"tool_calls": [call]}, "audio": {"audio": {"id": "a"}}}[field]
+    turns: dict[str, dict[str, Any]] = {"custom": {"tool_calls": [call]}, "audio": {"audio": {"id": "a"}}}
     with pytest.raises(UnsupportedParameter, match=field):
-        made([*HI, {"role": "assistant", **turn}])
+        made([*HI, {"role": "assistant", **turns[field]}])
 
 
 def test_an_effort_beside_adaptive_thinking_is_the_outputs_effort() -> None:

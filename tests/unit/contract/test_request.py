@@ -94,7 +94,10 @@ def test_a_body_of_anthropics_survives_being_written_out_in_full() -> None:
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"anthropic": {"messages": [{"role": "user", "content": "x"}]}, "stop": "a"}, "stop cannot be given beside it"),
+        (
+            {"anthropic": {"messages": [{"role": "user", "content": "x"}]}, "stop": "a"},
+            "stop cannot be given beside it",
+        ),
         ({"anthropic": {"messages": []}}, "anthropic.messages"),
         ({"anthropic": {"messages": [{"role": "user", "content": "x"}], "model": "m"}}, "anthropic.model"),
         ({}, "messages"),

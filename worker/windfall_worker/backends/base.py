@@ -74,7 +74,8 @@ class Backend(ABC):
         thinking = request.anthropic.thinking if request.anthropic else None
         asked = thinking.model_dump(exclude_none=True) if thinking else request.thinking
         limits = {"budget_tokens", "display"} & set(asked or ())
-        return left_out(request, HINTS) + tuple(sorted(f"thinking.{name}" for name in limits))
+        names = (name for name in left_out(request, HINTS) if name != "cache_control")
+        return (*names, *sorted(f"thinking.{name}" for name in limits))
 
     @property
     def available(self) -> bool:

@@ -9,8 +9,9 @@ from windfall.errors import BackendUnavailable
 from windfall.request import CompletionRequest
 from windfall.result import Completion
 from windfall_worker.backends.base import Backend, Call
+from windfall_worker.cloud.choices import all_choices_of
 from windfall_worker.cloud.client import Endpoint
-from windfall_worker.cloud.completion import ChunkCollector, completion_of
+from windfall_worker.cloud.completion import ChunkCollector
 from windfall_worker.cloud.options import CallOptions
 from windfall_worker.cloud.provider import ProviderClient
 
@@ -88,7 +89,7 @@ class CloudBackend(Backend):
         stream = call.on_delta is not None
         answer = await self.client.completion(call.request, self.model, stream=stream, options=options)
         if isinstance(answer, dict):
-            return completion_of(answer, request_id=_last(request_ids))
+            return all_choices_of(answer, request_id=_last(request_ids))
         collector = ChunkCollector()
         async with aclosing(answer) as chunks:
             async for chunk in chunks:

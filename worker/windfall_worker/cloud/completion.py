@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from windfall.errors import InvalidResponse
 from windfall.result import Completion, Delta, Usage
 
@@ -20,32 +22,28 @@ _FINISH: Final = {
 
 def completion_of(answer: dict[str, Any], **more: Any) -> Completion:
     """A `chat.completion` object. `more` are further fields of the completion. Raises `InvalidResponse`."""
+    choice = answer["choices"][0]
+    message = choice["message"]
     try:
-        first, *others = (_choice(choice) for choice in sorted(answer["choices"], key=_index))
-        facts = {"usage": _usage(answer.get("usage") or {}), "model": answer.get("model"), "more": others}
-        return Completion.model_validate(first | facts | more)
-    except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as exc:
+        return Completion.model_validate(
+            {
+                "content": message.get("content"),
+                "reasoning": message.get("reasoning") or message.get("reasoning_content"),
+                "tool_calls": [
+                    {"id": call["id"], "function": {key: call["function"][key] for key in ("name", "arguments")}}
+                    for call in message.get("tool_calls") or []
+                ],
+                "refusal": message.get("refusal"),
+                "finish_reason": _FINISH.get(choice.get("finish_reason") or "", "stop"),
+                "logprobs": (choice.get("logprobs") or {}).get("content"),
+                "usage": _usage(answer.get("usage") or {}),
+                "model": answer.get("model"),
+                **more,
+            }
+        )
+    except (ValidationError, AttributeError, KeyError, TypeError, RecursionError) as exc:
         # pydantic's own message would repeat the completion.
         raise InvalidResponse(f"the endpoint's answer is not a chat completion ({type(exc).__name__})") from exc
-
-
-def _index(choice: dict[str, Any]) -> int:
-    return int(choice.get("index") or 0)
-
-
-def _choice(choice: dict[str, Any]) -> dict[str, Any]:
-    message = choice["message"]
-    return {
-        "content": message.get("content"),
-        "reasoning": message.get("reasoning") or message.get("reasoning_content"),
-        "tool_calls": [
-            {"id": call["id"], "function": {key: call["function"][key] for key in ("name", "arguments")}}
-            for call in message.get("tool_calls") or []
-        ],
-        "refusal": message.get("refusal"),
-        "finish_reason": _FINISH.get(choice.get("finish_reason") or "", "stop"),
-        "logprobs": (choice.get("logprobs") or {}).get("content"),
-    }
 
 
 class ChunkCollector:

@@ -223,6 +223,8 @@ class Message(Contract):
     @property
     def is_new(self) -> bool:
         """Whether it holds kinds of parts or calls that the first version of the contract refused."""
+        if isinstance(self.content, str) and self.tool_calls is None and self.audio is None:
+            return False  # nearly all messages
         parts = self.content if isinstance(self.content, tuple) else ()
         news = (isinstance(part, AudioPart | FilePart | RefusalPart) or _is_original(part) for part in parts)
         return self.audio is not None or any(news) or any(call.type == "custom" for call in self.tool_calls or ())

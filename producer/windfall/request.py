@@ -13,8 +13,8 @@ from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, ValidationInfo, field_validator, model_validator
-from pydantic_core import PydanticKnownError
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from windfall.anthropic_body import AnthropicBody
 from windfall.fields import PASSED_OVER
@@ -90,7 +90,7 @@ class CompletionRequest(Contract):
     model: ModelName
     #: the whole body in the words of Anthropic's API instead of the fields below
     anthropic: AnthropicBody | None = None
-    messages: tuple[Message, ...] = Field(default=(), validate_default=True)
+    messages: tuple[Message, ...] = ()  #: at least one, unless there is `anthropic`
 
     max_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
@@ -140,24 +140,9 @@ class CompletionRequest(Contract):
     minor: StrictInt | None = None
     #: set on the wire: the minor version of the contract that first had what this request holds (see `windfall.wire`)
 
-    @field_validator("messages", mode="before")
-    @classmethod
-    def _has_messages(cls, given: object, info: ValidationInfo) -> object:
-        # The default is a tuple, so that a list without any is told from no list; without `anthropic` in the data, its
-        # own error says what is wrong.
-        alone = info.data.get("anthropic", ...) is None
-        if given == () and alone:
-            raise PydanticKnownError("missing")
-        if given == [] and alone:
-            raise PydanticKnownError("too_short", {"field_type": "Tuple", "min_length": 1, "actual_length": 0})
-        return given
-
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
-        if self.anthropic is not None:
-            for name in sorted(self.model_fields_set - BESIDE_ANTHROPIC):
-                if getattr(self, name) not in (None, ()):
-                    raise ValueError(f"anthropic holds the whole body; {name} cannot be given beside it")
+        self._check_body()
         if None not in (self.max_tokens, self.max_completion_tokens) and self.max_tokens != self.max_completion_tokens:
             raise ValueError("max_tokens and max_completion_tokens differ; give one of them")
         if self.thinking is not None and self.thinking.get("type") not in THINKING:
@@ -168,6 +153,15 @@ class CompletionRequest(Contract):
             check_stop(self.stop_words)
         check_logit_bias(self.logit_bias or {})
         return self
+
+    def _check_body(self) -> None:
+        if self.anthropic is None:
+            if not self.messages:
+                raise _without_messages(given="messages" in self.model_fields_set)
+            return
+        for name in sorted(self.model_fields_set - BESIDE_ANTHROPIC):
+            if getattr(self, name) not in (None, ()):
+                raise ValueError(f"anthropic holds the whole body; {name} cannot be given beside it")
 
     @property
     def token_limit(self) -> int | None:
@@ -198,7 +192,9 @@ class CompletionRequest(Contract):
     @property
     def is_new(self) -> bool:
         """Whether it holds values, not only fields, that versions before minor version 1 of the contract refuse."""
-        return (self.n or 1) > 1 or any(message.is_new for message in self.messages)
+        if self.n is not None and self.n > 1:
+            return True
+        return any([message.is_new for message in self.messages])  # noqa: C419 - of few items, a list is cheaper than a generator
 
     def hints(self) -> frozenset[str]:
         """The fields of `windfall.fields.HINTS` that are set in its messages and tools."""
@@ -224,6 +220,17 @@ class CompletionRequest(Contract):
         `placement` are further fields of a request, such as `route` and `custom_id`.
         """
         return cls.model_validate(anthropic_row(params) | placement)
+
+
+def _without_messages(*, given: bool) -> ValidationError:
+    """The error of a field that has to be there: pydantic takes it over with its place."""
+    short: InitErrorDetails = {
+        "type": PydanticCustomError("too_short", "Tuple should have at least 1 item", {"actual_length": 0}),
+        "loc": ("messages",),
+        "input": (),
+    }
+    missing: InitErrorDetails = {"type": "missing", "loc": ("messages",), "input": {}}
+    return ValidationError.from_exception_data("CompletionRequest", [short if given else missing])
 
 
 def _function_of(tool: dict[str, JsonValue]) -> dict[str, JsonValue]:

@@ -43,4 +43,6 @@ class SimulatedBackend(Backend):
 
 
 def _words(request: CompletionRequest) -> int:
+    if request.anthropic is not None:
+        return sum(len(str(message.content).split()) for message in request.anthropic.messages)
     return sum(len(message.text().split()) for message in request.messages)

@@ -296,6 +296,12 @@ def test_a_part_that_it_cannot_have_is_refused_by_name(part: dict[str, Any], nam
         made([{"role": "user", "content": [part]}])
 
 
+def test_a_refusal_of_an_earlier_turn_is_text() -> None:
+    parts = [text("no"), {"type": "refusal", "refusal": "never"}]
+    body = made([*HI, {"role": "assistant", "content": parts, "refusal": "sorry"}, *HI])
+    assert body["messages"][1]["content"] == [text("no"), text("never"), text("sorry")]
+
+
 def test_a_tool_of_anthropics_own_stays_as_it_is() -> None:
     tool = {"type": "web_search_20250305", "name": "web_search", "max_uses": 2}
     assert made(tools=[tool])["tools"] == [tool]

@@ -144,6 +144,9 @@ def attempt_span(job: RunningJob, request: CompletionRequest, guarded: GuardedBa
         "windfall.attempt": number,
     }
     asked = {attribute: getattr(request, field) for field, attribute in _ASKED.items()}
+    if request.anthropic is not None:
+        asked |= {attribute: getattr(request.anthropic, field, None) for field, attribute in _ASKED.items()}
+        asked[_ASKED["token_limit"]] = request.token_limit
     facts |= {attribute: value for attribute, value in asked.items() if value is not None}
     served_by = job.context.backends.get(request.model)
     here = served_by is not None and served_by.local is guarded

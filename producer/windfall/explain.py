@@ -17,7 +17,7 @@ Vocabulary = Mapping[str, frozenset[str]]
 #: Common fields that the contract has in another place, or under another name.
 _HINTS: Final = {
     "enable_thinking": 'put it into chat_template_kwargs: {"enable_thinking": true}',
-    "system": "make it the first of messages, with role 'system'",
+    "system": "make it the first of messages, with role 'system', or put a body of Anthropic's into params",
     "prompt": "put it into messages, with role 'user'",
     "input": "put it into messages, with role 'user'",
     "stop_sequences": "it is called stop",

@@ -95,7 +95,8 @@ local function flows_of(batch)
     local key, priority = string.match(field, '^at:(.+):(-?%d+)$')
     if key and is_lane(LANE .. key) then flows[#flows + 1] = {LANE .. key, priority} end
     key = string.match(field, '^in:(.+)$')
-    if key and is_lane(LANE .. key) then waiting[LANE .. key] = tonumber(redis.call('HGET', batch, field)) end
+    local rows = key and is_lane(LANE .. key) and tonumber(redis.call('HGET', batch, field)) or 0
+    if rows ~= 0 then waiting[LANE .. key] = rows end
   end
   return flows, waiting
 end
@@ -128,12 +129,12 @@ local function unshelve(batch)
   for lane, n in pairs(waiting) do
     redis.call('HINCRBY', of_lane(FAIR, lane), 'parked', -n)
     redis.call('HINCRBY', of_lane(FAIR, lane), 'waiting', n)
-    if n > 0 then redis.call('PUBLISH', CHANNEL_WAKE .. lane, n) end
+    redis.call('PUBLISH', CHANNEL_WAKE .. lane, n)
   end
 end
 
--- Remove a batch's flows: no row of theirs is to be claimed any more.
-local function drop_flows(batch)
+-- Remove a batch's flows: no row of theirs is to be claimed any more. While a batch is deleted, it still knows its lanes.
+local function drop_flows(batch, deleting)
   local name = string.sub(batch, #BATCH + 1)
   local counted = redis.call('SREM', SHELVED, name) == 1 and 'parked' or 'waiting'
   local owner = valid_owner(redis.call('HGET', batch, 'owner'))
@@ -141,11 +142,11 @@ local function drop_flows(batch)
   for _, flow in ipairs(flows) do
     leave(flow[1], name, flow[2], owner)
     redis.call('UNLINK', list_of(flow[1], name, flow[2]))
-    redis.call('HDEL', batch, time_field(flow[1], flow[2]))
+    redis.call('HDEL', batch, waiting_field(flow[1]))
+    if not deleting then redis.call('HDEL', batch, time_field(flow[1], flow[2])) end
   end
   for lane, n in pairs(waiting) do
     redis.call('HINCRBY', of_lane(FAIR, lane), counted, -n)
-    redis.call('HDEL', batch, waiting_field(lane))
   end
 end
 

@@ -21,7 +21,8 @@ if (ARGV[7] or '') ~= '' then
   redis.call('HSET', batch, 'owner', ARGV[7])
 end
 if (ARGV[8] or '0') ~= '0' then redis.call('HSET', batch, 'priority', tonumber(ARGV[8])) end
-if ARGV[9] == '1' then redis.call('HSET', batch, 'class', 1) end
+-- Rows that were never claimed are in flows: those of earlier versions, and interactive ones, are not.
+redis.call('HSET', batch, ARGV[9] == '1' and 'class' or 'listed', 1)
 if deadline > 0 then redis.call('HSET', batch, 'deadline', now + deadline) end
 if source ~= '' then
   redis.call('HSET', batch, 'source', source)

@@ -1,6 +1,6 @@
 """Windfall: a queue for LLM completions. The public names; no logic."""
 
-from windfall.batch import BatchState, BatchStatus
+from windfall.batch import BatchOptions, BatchState, BatchStatus
 from windfall.errors import (
     BatchCancelled,
     BatchDiffers,
@@ -53,6 +53,7 @@ __all__ = [
     "BatchCancelled",
     "BatchDiffers",
     "BatchFull",
+    "BatchOptions",
     "BatchState",
     "BatchStatus",
     "BrokerDenied",

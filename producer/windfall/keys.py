@@ -89,7 +89,8 @@ HELD_AT: Final = 3_900_000_000_000
 #: A script that finds a value of another type quarantines it.
 TYPES: Final = {
     **dict.fromkeys((PAYLOAD, HOLDER, RESULT, TRIES, SOURCE, WORKER, ANSWER, PULSE, GRACE, EXPIRING, DRAIN), "string"),
-    **dict.fromkeys((LANE, FLOWS, OWNED, INTERACTIVE, IDLE_LANES, ABORT, BATCHES, KEPT, DEADLINES, DEAD_INDEX, LETTERS, WORKERS), "zset"),
+    **dict.fromkeys((LANE, FLOWS, OWNED, INTERACTIVE), "zset"),
+    **dict.fromkeys((IDLE_LANES, ABORT, BATCHES, KEPT, DEADLINES, DEAD_INDEX, LETTERS, WORKERS), "zset"),
     **dict.fromkeys((LANES, PAUSED, RESUMING, CANCELLING, SHELVED), "set"),
     **dict.fromkeys((JOB, BATCH, DEAD, CLOCK_BACK, FAIR, SHARES), "hash"),
     FLOW: "list",

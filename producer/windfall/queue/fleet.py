@@ -208,7 +208,9 @@ async def _lanes(redis: ArqRedis, queues: set[str], paused: set[str], now_ms: in
             pipe.hmget(keys.of_lane(keys.FAIR, name), "waiting", "parked")  # the rows in the lane's flows
         found = await answers(redis, pipe)
     looks = list(zip(*(found[i::5] for i in range(5)), strict=True))
-    heads_of_flows = await first_rows(redis, [name for name, look in zip(known, looks, strict=True) if _rows(look[4])[0]])
+    heads_of_flows = await first_rows(
+        redis, [name for name, look in zip(known, looks, strict=True) if _rows(look[4])[0]]
+    )
     async with client.pipeline(transaction=False) as pipe:
         for name, (_, held, _, head, _) in zip(known, looks, strict=True):
             # EXISTS needs at least one name; no job has this one.

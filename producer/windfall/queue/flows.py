@@ -16,7 +16,10 @@ async def first_rows(redis: ArqRedis, lanes: Sequence[str]) -> dict[str, str]:
     entities = {lane: top[0] for lane, top in (await _tops(redis, keys.FLOWS, lanes)).items()}
     owned = [f"{lane}:{entity}" for lane, entity in entities.items() if ":" not in entity]
     of_owners = await _tops(redis, keys.OWNED, owned)
-    flows = {lane: entity if ":" in entity else of_owners.get(f"{lane}:{entity}", ("",))[0] for lane, entity in entities.items()}
+    flows = {
+        lane: entity if ":" in entity else of_owners.get(f"{lane}:{entity}", ("",))[0]
+        for lane, entity in entities.items()
+    }
     flows = {lane: flow for lane, flow in flows.items() if flow}
     client: Any = redis
     async with client.pipeline(transaction=False) as pipe:

@@ -54,6 +54,11 @@ class Script(StrEnum):
     QUARANTINE = "quarantine"
 
 
+#: What precedes every script, and what precedes some.
+_PRELUDE: Final = ("guard", "flows", "common")
+_PARTS: Final = {Script.CLAIM: ("claim_take", "claim_fair")}
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One call of a script."""
@@ -66,7 +71,7 @@ class Step:
 @cache
 def lua(script: Script) -> LuaScript:
     """A step of the queue as Redis gets it."""
-    return LuaScript.read(files(__name__), "guard", "flows", "common", script.value, before=LUA_NAMES)
+    return LuaScript.read(files(__name__), *_PRELUDE, *_PARTS.get(script, ()), script.value, before=LUA_NAMES)
 
 
 async def run(

@@ -24,7 +24,7 @@ for i = 3, #ARGV, 4 do
     redis.call('SET', PAYLOAD .. id, payload)
     if interactive then
       redis.call('ZADD', lane, HELD_AT, id)
-      redis.call('ZADD', of_lane(INTERACTIVE, lane), now + added / 1000, id)
+      wait_interactively(lane, id, now + added / 1000)
     elseif batch then
       priority = string.format('%d', math.max(-9, math.min(priority, 9)))
       flows[priority] = flows[priority] or {}

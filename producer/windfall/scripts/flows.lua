@@ -54,12 +54,15 @@ local function charge(lane, flow, tokens)
   end
 end
 
--- Who comes (back) begins at the clock of the index, or at its own last time if that is later.
+-- Who comes (back) begins at the clock of the index or, if estimates were too high and those that wait were given tokens
+-- back, at the least time of these; or at its own last time if that is later.
 local function enter_index(index, member, hash, field, fair, clock_field)
   if redis.call('ZSCORE', index, member) then return end
-  local own, now = tonumber(redis.call('HGET', hash, field) or 0), redis.call('HGET', fair, clock_field)
-  if not now then redis.call('HSET', fair, clock_field, own) end
-  redis.call('ZADD', index, math.max(own, tonumber(now or own)), member)
+  local own, at = tonumber(redis.call('HGET', hash, field) or 0), redis.call('HGET', fair, clock_field)
+  if not at then redis.call('HSET', fair, clock_field, own) end
+  local floor, top = tonumber(at or own), redis.call('ZRANGE', index, 0, 0, 'WITHSCORES')
+  if top[2] then floor = math.min(floor, tonumber(top[2])) end
+  redis.call('ZADD', index, math.max(own, floor), member)
 end
 
 local function leave_index(index, member, hash, field)
@@ -157,4 +160,10 @@ local function note_gone(batch, lane)
   redis.call('HINCRBY', batch, field, -1)
   local shelved = redis.call('SISMEMBER', SHELVED, string.sub(batch, #BATCH + 1)) == 1
   redis.call('HINCRBY', of_lane(FAIR, lane), shelved and 'parked' or 'waiting', -1)
+end
+
+-- An interactive job waits, until `due` if that is later than now: claims look for such jobs only where there were some.
+local function wait_interactively(lane, id, due)
+  redis.call('ZADD', of_lane(INTERACTIVE, lane), due, id)
+  redis.call('HSETNX', of_lane(FAIR, lane), 'interactive', 0)
 end

@@ -14,7 +14,7 @@ redis.call('HINCRBY', JOB .. id, 'turn', 1)  -- a renewal that was sent before, 
 redis.call('ZADD', lane, HELD_AT, id)
 redis.call('ZADD', lane .. HELD_SUFFIX, due, id)
 local job = job_of(id)
-if job.class then redis.call('ZADD', of_lane(INTERACTIVE, lane), due, id) end
+if job.class then wait_interactively(lane, id, due) end
 if ARGV[4] ~= '' then
   redis.call('HSET', JOB .. id, 'ledger', ARGV[4])
   redis.call('HDEL', JOB .. id, 'lost')  -- the ledger includes them now

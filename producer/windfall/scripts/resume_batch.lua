@@ -38,7 +38,7 @@ local function restore(lane, id, due)
   if redis.call('EXISTS', JOB .. id) == 1 then
     redis.call('ZADD', lane, HELD_AT, id)
     redis.call('ZADD', lane .. HELD_SUFFIX, due, id)
-    if job_of(id).class then redis.call('ZADD', of_lane(INTERACTIVE, lane), due, id) end
+    if job_of(id).class then wait_interactively(lane, id, due) end
   else
     redis.call('ZADD', lane, due, id)
     redis.call('ZREM', lane .. HELD_SUFFIX, id)

@@ -33,7 +33,7 @@ redis.call('ZADD', lane, HELD_AT, id)
 redis.call('ZADD', lane .. HELD_SUFFIX, clock(), id)
 if ARGV[5] == '1' then
   redis.call('HSET', JOB .. id, 'class', 1)
-  redis.call('ZADD', of_lane(INTERACTIVE, lane), clock(), id)
+  wait_interactively(lane, id, clock())
 end
 if deadline > 0 then redis.call('ZADD', DEADLINES, deadline, id) end
 note_lane(lane)

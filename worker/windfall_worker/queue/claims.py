@@ -28,8 +28,8 @@ MOST_BYTES: Final = 4 * 2**20
 class Claimed:
     """The answer to a claim. Times are Unix seconds on Redis' clock; `next_due` is None for empty lanes.
 
-    `cut` means that more jobs are waiting, but `MOST_BYTES` was reached; `reserved` that the slots which are left are kept
-    for interactive jobs.
+    `cut` means that more jobs are waiting, but `MOST_BYTES` was reached; `reserved` that the slots which are left are
+    kept for interactive jobs.
     """
 
     now: float

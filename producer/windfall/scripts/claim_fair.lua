@@ -98,7 +98,7 @@ local function serve_set(lane, f, n)
   for _ = 1, n do
     local job, before = next_of_set(lane, f), #jobs
     if not job then break end
-    take(lane, job[1], job[2], '')
+    take(lane, job[1], job[2], FROM_SET)
     if #jobs > before then tokens = tokens + tokens_of(jobs[#jobs][4]) end
     if cut then break end
     f.at = f.at + 1
@@ -107,13 +107,20 @@ local function serve_set(lane, f, n)
   return tokens, 1
 end
 
--- Claim one row of a flow: nothing is known of it yet, so this is the short way. Returns its cost, or nil if the row has
--- ended, and false if it does not fit any more.
-local function take_row(lane, id, flow, mean)
+-- Claim one row of a flow: nothing is known of most, so this is the short way. Returns its cost; nil if the row ended, or
+-- was claimed by a claim that Redis lost, and is held; and false if it does not fit any more.
+local function take_row(lane, batch, id, flow, mean)
   local payload = redis.call('GET', PAYLOAD .. id)
-  if not payload or redis.call('EXISTS', JOB .. id, HOLDER .. id) > 0 then
+  local known = payload and redis.call('EXISTS', JOB .. id, HOLDER .. id) > 0
+  if not payload or known and redis.call('ZSCORE', lane .. HELD_SUFFIX, id) then
     skipped = skipped + 1
     return nil
+  end
+  if known then
+    local before = #jobs
+    redis.call('HSET', JOB .. id, 'flow', flow, 'charge', tokens_of(payload, mean))
+    take(lane, id, now, FROM_LIST)
+    return #jobs > before and tokens_of(payload, mean)
   end
   if #jobs > 0 and bytes + #payload > most_bytes then
     cut = true
@@ -121,6 +128,7 @@ local function take_row(lane, id, flow, mean)
   end
   local token, tokens = worker .. ':' .. number, tokens_of(payload, mean)
   number = number + 1
+  started[batch] = (started[batch] or 0) + 1
   redis.call('SET', HOLDER .. id, token)
   redis.call('HSET', JOB .. id, 'lane', lane, 'answer', answer, 'deliveries', 1, 'turn', 1, 'flow', flow, 'charge', tokens)
   redis.call('ZADD', lane, HELD_AT, id)
@@ -150,7 +158,7 @@ local function serve_flow(lane, flow, owner, n)
     if taken == n then
       cost = false
     elseif is_row_of(id, name) then
-      cost = take_row(lane, id, flow, b.mean)
+      cost = take_row(lane, batch, id, flow, b.mean)
     end
     if cost == false then
       for k = #rows, i, -1 do redis.call('LPUSH', list, rows[k]) end
@@ -163,7 +171,6 @@ local function serve_flow(lane, flow, owner, n)
   if taken > 0 then
     redis.call('HINCRBY', batch, waiting_field(lane), -taken)
     redis.call('HINCRBY', of_lane(FAIR, lane), 'waiting', -taken)
-    started[batch] = (started[batch] or 0) + taken
     charge(lane, flow, tokens)
   end
   if redis.call('EXISTS', list) == 0 then leave(lane, name, priority, owner) end

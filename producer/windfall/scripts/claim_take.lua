@@ -165,8 +165,9 @@ local function charge_once(lane, id, payload, interactive)
   charge(lane, flow, tokens)
 end
 
--- A job from a sorted set: the lane's own (`suffix` ''), what comes back (HELD_SUFFIX) or INTERACTIVE.
-local function take(lane, id, score, suffix)
+local FROM_SET, FROM_HELD, FROM_LIST = 1, 2, 3  -- the lane's own sorted set, what comes back or is interactive, a flow
+
+local function take(lane, id, score, from)
   if not is_job_id(id) then
     tell_of(lane, id, 'a member that is not a name')
     return forget(lane, id)
@@ -179,7 +180,7 @@ local function take(lane, id, score, suffix)
   local holder = redis.call('GET', HOLDER .. id)
   if holder then
     -- Stock Job.abort() moves a running job to the front of the queue: put it back.
-    if suffix == '' then redis.call('ZADD', lane, 'XX', HELD_AT, id) end
+    if from == FROM_SET then redis.call('ZADD', lane, 'XX', HELD_AT, id) end
     if grace then return end
     if tonumber(redis.call('ZSCORE', held, id) or 0) > now then return end
   end
@@ -213,7 +214,7 @@ local function take(lane, id, score, suffix)
     end
   end
   local was_there = redis.call('ZADD', lane, HELD_AT, id) == 0
-  if batch and not holder and not was_there and not job.turn then note_gone(batch, lane) end
+  if batch and not holder and from == FROM_HELD and not was_there and not job.turn then note_gone(batch, lane) end
   redis.call('HSET', JOB .. id, 'lane', lane, 'answer', answer)
   redis.call('HINCRBY', JOB .. id, 'deliveries', 1)
   redis.call('HINCRBY', JOB .. id, 'turn', 1)
@@ -241,7 +242,7 @@ local function interactive_of(lane) return of_lane(INTERACTIVE, lane) end
 -- Jobs to be cancelled that were lost with their worker are ended even if their lane is paused.
 local function take_cancelled(lane)
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', lane .. HELD_SUFFIX, '-inf', now, 'LIMIT', 0, 100)) do
-    if #jobs < want and not cut and redis.call('ZSCORE', ABORT, id) then take(lane, id, now, HELD_SUFFIX) end
+    if #jobs < want and not cut and redis.call('ZSCORE', ABORT, id) then take(lane, id, now, FROM_HELD) end
   end
 end
 
@@ -252,7 +253,7 @@ local function take_due(key_of, limit)
     local before = parked
     for _, found in ipairs(most > 0 and due(key_of, most) or {}) do
       if #jobs >= limit or cut then break end
-      take(found[1], found[2], found[3], HELD_SUFFIX)
+      take(found[1], found[2], found[3], FROM_HELD)
     end
     most = 100  -- where one job is parked, more probably are
   until parked == before or parked >= PARK_MOST or #jobs >= limit or cut

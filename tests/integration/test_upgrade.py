@@ -1,9 +1,9 @@
 """A queue that the version before fair lanes left behind, with every kind of job in it, is worked off as it stands.
 
-`tests/fixtures/first_design.json` has its keys: type and value of each. In it are the batches `mixed` (a row that a dead
-worker holds, four that were put back and one that comes back with a delivery spent, one dead letter, one result), `paused`
-(five rows that were claimed before and four that were not, all parked), `fresh` (three rows that were never claimed),
-`unsealed` (two rows of a submission that was interrupted), and a single job.
+`tests/fixtures/first_design.json` has its keys: type and value of each. In it are the batches `mixed` (a row that a
+dead worker holds, four that were put back and one that comes back with a delivery spent, one dead letter, one result),
+`paused` (five rows that were claimed before and four that were not, all parked), `fresh` (three rows that were never
+claimed), `unsealed` (two rows of a submission that was interrupted), and a single job.
 """
 
 from __future__ import annotations

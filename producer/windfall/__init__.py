@@ -1,7 +1,7 @@
 """Windfall: a queue for LLM completions. The public names; no logic."""
 
 from windfall.anthropic_body import AnthropicBody
-from windfall.batch import BatchState, BatchStatus
+from windfall.batch import BatchOptions, BatchState, BatchStatus
 from windfall.errors import (
     BatchCancelled,
     BatchDiffers,
@@ -68,6 +68,7 @@ __all__ = [
     "BatchCancelled",
     "BatchDiffers",
     "BatchFull",
+    "BatchOptions",
     "BatchState",
     "BatchStatus",
     "BrokerDenied",

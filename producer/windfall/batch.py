@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import TypedDict
 
 from pydantic import Field
 
@@ -17,6 +19,24 @@ class BatchState(StrEnum):
     RUNNING = "running"  #: all rows are in; some have no result yet
     FINISHED = "finished"  #: every row has its result
     CANCELLED = "cancelled"  #: it was cancelled, and every row has its result
+
+
+class BatchOptions(TypedDict, total=False):
+    """What is said about a batch when it is opened; an existing batch keeps its own values.
+
+    `keep` is the number of seconds for which the batch and its results are kept after its end (None = the producer's,
+    0 = forever). Rows that are unfinished `deadline` seconds after the opening expire. `owner` is whose share of the
+    fleet its rows come out of, together with the owner's other batches (None = the batch has a share of its own).
+    `priority`, from -9 to 9, is that of rows that do not name their own: each level doubles the share. `interactive`
+    rows go before all others.
+    """
+
+    metadata: Mapping[str, str] | None
+    keep: float | None
+    deadline: float | None
+    owner: str | None
+    priority: int
+    interactive: bool
 
 
 class BatchStatus(Record):
@@ -34,6 +54,9 @@ class BatchStatus(Record):
     cancel_requested: bool = False
     paused: bool = False  #: whether it is paused: queued rows wait, running rows finish
     metadata: dict[str, str] = Field(default_factory=dict)
+    owner: str | None = None  #: whose share of the fleet its rows come out of; None = the batch has one of its own
+    priority: int = 0  #: of rows that do not name their own: each level doubles the share
+    interactive: bool = False  #: whether its rows go before all others
     usage: Usage = Usage()
     last_row: int = 0  #: the highest row number added so far
     created_at: float  #: Unix seconds on Redis' clock, like every time here

@@ -29,7 +29,15 @@ ABORT: Final = arq.abort_jobs_ss  #: sorted set of running job ids to cancel
 
 LANES: Final = "windfall:lanes"  #: set of the lanes that have jobs, or recently had some
 IDLE_LANES: Final = "windfall:idle-lanes"  #: sorted set of lanes without jobs -> when that was first noticed (ms)
-LANE: Final = "windfall:lane:"  #: + route:model: sorted set job id -> when it is next due (ms)
+#: + route:model: sorted set of the lane's jobs but for the rows in its flows -> time in the queue (ms), or `HELD_AT`
+LANE: Final = "windfall:lane:"
+FLOWS: Final = "windfall:flows:"  #: + route:model: sorted set of the flows, or their owners -> virtual time
+OWNED: Final = "windfall:owned:"  #: + route:model:owner: sorted set of the owner's flows -> virtual time
+FLOW: Final = "windfall:flow:"  #: + route:model:batch:priority: list of the rows that were never claimed
+FAIR: Final = "windfall:fair:"  #: + route:model: hash of what the lane needs to be fair: counts and virtual times
+INTERACTIVE: Final = "windfall:interactive:"  #: + route:model: sorted set of waiting interactive jobs -> when due (ms)
+SHARES: Final = "windfall:shares"  #: hash owner -> weight
+SHELVED: Final = "windfall:shelved"  #: set of the batches whose flows are out of their lanes
 HELD_SUFFIX: Final = ":held"  #: lane +: sorted set of running and put-back jobs -> when they are next due (ms)
 JOB: Final = "windfall:job:"  #: + job id: hash of its history, from the first claim on
 BATCH: Final = "windfall:batch:"  #: + batch id: hash of counts, usage and times
@@ -73,20 +81,26 @@ CHANNEL_WORKER: Final = "windfall:tell:"  #: + worker id: cancel a job, or check
 #: and the sum still has the precision to order rows of the same millisecond.
 PARKED: Final = 4_000_000_000_000
 
+#: The score in its lane of a job that was claimed before: later than any time, so that no claim takes it from there,
+#: and no later than `PARKED`. When it is due is said by its score in `HELD_SUFFIX`.
+HELD_AT: Final = 3_900_000_000_000
+
 #: The type of the value under each key or, with a colon at the end, key prefix; a batch's `DONE_SUFFIX` is a stream.
 #: A script that finds a value of another type quarantines it.
 TYPES: Final = {
     **dict.fromkeys((PAYLOAD, HOLDER, RESULT, TRIES, SOURCE, WORKER, ANSWER, PULSE, GRACE, EXPIRING, DRAIN), "string"),
-    **dict.fromkeys((LANE, IDLE_LANES, ABORT, BATCHES, KEPT, DEADLINES, DEAD_INDEX, LETTERS, WORKERS), "zset"),
-    **dict.fromkeys((LANES, PAUSED, RESUMING, CANCELLING), "set"),
-    **dict.fromkeys((JOB, BATCH, DEAD, CLOCK_BACK), "hash"),
+    **dict.fromkeys((LANE, FLOWS, OWNED, INTERACTIVE), "zset"),
+    **dict.fromkeys((IDLE_LANES, ABORT, BATCHES, KEPT, DEADLINES, DEAD_INDEX, LETTERS, WORKERS), "zset"),
+    **dict.fromkeys((LANES, PAUSED, RESUMING, CANCELLING, SHELVED), "set"),
+    **dict.fromkeys((JOB, BATCH, DEAD, CLOCK_BACK, FAIR, SHARES), "hash"),
+    FLOW: "list",
     **dict.fromkeys((DELTAS, QUARANTINE), "stream"),
 }
 
 #: Keys that everyone shares: a value of another type would block the whole fleet.
 SHARED: Final = (
     ABORT, LANES, IDLE_LANES, BATCHES, KEPT, DEADLINES, DEAD_INDEX, LETTERS, WORKERS, PAUSED, RESUMING, CANCELLING,
-    QUARANTINE,
+    SHELVED, SHARES, QUARANTINE,
 )  # fmt: skip
 
 
@@ -102,6 +116,14 @@ LUA_NAMES: Final = "".join(
         "TYPES": f"function() return {_table(dict(TYPES))} end",
         "ROUTES": _table({route.value: True for route in Route}),
         "LANE": LANE,
+        "FLOWS": FLOWS,
+        "OWNED": OWNED,
+        "FLOW": FLOW,
+        "FAIR": FAIR,
+        "INTERACTIVE": INTERACTIVE,
+        "SHARES": SHARES,
+        "SHELVED": SHELVED,
+        "HELD_AT": HELD_AT,
         "QUARANTINE": QUARANTINE,
         "PAYLOAD": PAYLOAD,
         "HOLDER": HOLDER,
@@ -147,6 +169,11 @@ def lane_queue(model: str, route: Route | str) -> str:
     return f"{LANE}{Route(route).value}:{model}"
 
 
+def of_lane(prefix: str, queue: str) -> str:
+    """The key with this prefix (such as `FAIR`) that belongs to a lane's queue."""
+    return prefix + queue.removeprefix(LANE)
+
+
 def lane_parts(queue: str) -> tuple[str, Route] | None:
     """The model and the route in a lane's queue name; None for any other name."""
     route, _, model = queue.removeprefix(LANE).partition(":")
@@ -188,3 +215,10 @@ def checked_batch_id(batch_id: str) -> str:
     if not 0 < len(batch_id) <= 128 or ":" in batch_id or " " in batch_id or not batch_id.isprintable():
         raise InvalidRequest(f"a batch id is 1 to 128 characters without ':' or blanks, not {batch_id!r}")
     return batch_id
+
+
+def checked_owner(owner: str) -> str:
+    """Check that an owner's name is safe in key names, and return it. Raises `InvalidRequest`."""
+    if not 0 < len(owner) <= 128 or ":" in owner or " " in owner or not owner.isprintable():
+        raise InvalidRequest(f"an owner is 1 to 128 characters without ':' or blanks, not {owner!r}")
+    return owner

@@ -5,31 +5,32 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, Unpack
 
 from arq import ArqRedis
 
 from windfall import keys
-from windfall.batch import BatchStatus
+from windfall.batch import BatchOptions, BatchStatus
 from windfall.broker.announcements import Announcements
 from windfall.broker.clock import RedisClock
 from windfall.broker.connection import connect, disconnect, translated
-from windfall.errors import BatchCancelled, BatchFull, IdTaken, InvalidRequest, NotConnected, WaitTimeout
+from windfall.errors import BatchCancelled, BatchFull, IdTaken, NotConnected, WaitTimeout
 from windfall.limits import DEFAULT_LIMITS, Limits
 from windfall.queue import dead, downloading, pausing, reading, steering
 from windfall.queue.dead import DeadLetter
 from windfall.queue.fleet import FleetStatus, read_fleet
 from windfall.queue.housekeeping import Housekeeping
+from windfall.queue.opening import opening_arguments
 from windfall.queue.patience import patiently
 from windfall.queue.submission import Submission, enqueue_one
 from windfall.request import CompletionRequest, Route
 from windfall.result import CompletionResult, Delta, JobState
 from windfall.row import Row
 from windfall.runtime.tasks import wait_for
-from windfall.scripts import Arg, Script, run
+from windfall.scripts import Script, run
 from windfall.telemetry.tracing import enqueueing
 
 #: The default number of seconds for which batches are kept after their end: 7 days.
@@ -107,43 +108,31 @@ class Producer:
     def _housekeeping(self) -> Housekeeping:
         return self._session.housekeeping
 
-    async def enqueue(self, request: CompletionRequest) -> str:
-        """Enqueue one request; returns its job id.
+    async def enqueue(self, request: CompletionRequest, *, interactive: bool = False) -> str:
+        """Enqueue one request; returns its job id. An `interactive` one goes before all others that wait.
 
         Raises `InvalidRequest` if it is larger than the limit, or has the route `local` and needs the cloud.
         """
         name = secrets.token_hex(8)
         with enqueueing(request.model, **{"messaging.message.id": name}), translated():
-            await enqueue_one(self._redis, self._clock, request, name, self._limits)
+            await enqueue_one(self._redis, self._clock, request, name, self._limits, interactive=interactive)
         return name
 
     async def open_batch(
-        self,
-        *,
-        batch_id: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        keep: float | None = None,
-        deadline: float | None = None,
-        source: str = "",
+        self, *, batch_id: str | None = None, source: str = "", **options: Unpack[BatchOptions]
     ) -> BatchStatus:
         """Create a batch without rows, or find it; `enqueue_batch` with its id then adds the rows.
 
-        `keep` is the number of seconds for which the batch and its results are kept after its end (None = the
-        producer's, 0 = forever). Rows that are unfinished `deadline` seconds from now expire. An existing batch keeps
-        its own values. `source` identifies where the rows come from: without a `batch_id`, an incomplete batch with the
-        same source is continued. Raises `InvalidRequest` for metadata larger than the limit.
+        `BatchOptions` says what the options mean. `source` identifies where the rows come from: without a `batch_id`,
+        an incomplete batch with the same source is continued. Raises `InvalidRequest` for a value that cannot be, and
+        for metadata larger than the limit.
         """
-        if (keep is not None and keep < 0) or (deadline is not None and deadline <= 0):
-            raise InvalidRequest(
-                f"keep must be at least 0 seconds and deadline more than 0, not keep={keep} and deadline={deadline}"
-            )
         name = keys.checked_batch_id(batch_id or secrets.token_hex(6))
-        keep_ms = self._keep_ms if keep is None else round(keep * 1000)
-        described = self._limits.checked_metadata(metadata)
-        deadline_ms = 0 if deadline is None else max(1, round(deadline * 1000))
-        opening: list[Arg] = [name, int(batch_id is None), source, described, keep_ms, deadline_ms]
+        opening = opening_arguments(options, self._keep_ms, self._limits)
         with translated():
-            opened, _ = await run(self._redis, Script.OPEN_BATCH, [keys.BATCHES], opening)
+            opened, _ = await run(
+                self._redis, Script.OPEN_BATCH, [keys.BATCHES], [name, int(batch_id is None), source, *opening]
+            )
             return await reading.batch(self._redis, opened.decode())
 
     async def enqueue_batch(
@@ -151,10 +140,8 @@ class Producer:
         requests: Iterable[Row] | AsyncIterable[Row],
         *,
         batch_id: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        keep: float | None = None,
-        deadline: float | None = None,
         on_progress: Callable[[int], None] | None = None,
+        **options: Unpack[BatchOptions],
     ) -> BatchStatus:
         """Enqueue many requests as one batch, in constant memory, while they come.
 
@@ -162,14 +149,14 @@ class Producer:
         holds up for as long as it takes for a row; so a source that waits (a pipe, a service) is better an async one.
 
         Row n (from 1) becomes job `<batch id>:<n>`. Submitting the same rows under the same `batch_id` again adds only
-        what is missing. `metadata`, `keep` and `deadline` are as in `open_batch`. `on_progress` is called with the
-        number of rows sent so far. An outage of Redis shorter than half a minute is only a delay, even one in which it
-        answers but rejects writes. Raises `BatchCancelled` if the batch is cancelled or deleted in the meantime,
+        what is missing. `BatchOptions` says what the options mean. `on_progress` is called with the number of rows sent
+        so far. An outage of Redis shorter than half a minute is only a delay, even one in which it answers but rejects
+        writes. Raises `BatchCancelled` if the batch is cancelled or deleted in the meantime,
         `BatchFull` if there are more rows than the limit allows (those already added run), and `BatchDiffers` if the
         batch already has different rows; then none is added.
         """
         name = batch_id or secrets.token_hex(6)
-        batch = await patiently(lambda: self.open_batch(batch_id=name, metadata=metadata, keep=keep, deadline=deadline))
+        batch = await patiently(lambda: self.open_batch(batch_id=name, **options))
         with enqueueing("batch", **{"windfall.batch": batch.id}):
             submission = Submission(self._redis, self._clock, batch, self._limits)
             try:

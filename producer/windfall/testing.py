@@ -62,7 +62,7 @@ async def _answer_for_ever(redis: ArqRedis, answer: Answer) -> None:
     number = 0
     while True:
         lanes = [lane.decode() for lane in await client.smembers(keys.LANES)]
-        claim: list[Arg] = ["test", number, 100, 60_000, 20_000, 2**30, "back"]
+        claim: list[Arg] = ["test", number, 100, 60_000, 20_000, 2**30, "back", 100]
         jobs = (await run(redis, Script.CLAIM, lanes, claim))[2] if lanes else []
         number += len(jobs)
         for lane, name, token, payload, *_ in jobs:

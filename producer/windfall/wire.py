@@ -56,12 +56,13 @@ class _Message(BaseModel):
 class JobMessage(_Message):
     """A job as stored in Redis: arq's function name, try and enqueue time (ms), and the request.
 
-    `trace` is the span that enqueued it, if tracing was on.
+    `trace` is the span that enqueued it, if tracing was on. An `interactive` job goes before all others.
     """
 
     a: tuple[CompletionRequest]
     k: dict[str, Any] = {}
     trace: Annotated[dict[str, str], BeforeValidator(_trace_context)] = {}
+    interactive: Annotated[bool, BeforeValidator(lambda found: found is True)] = False
 
     @property
     def request(self) -> CompletionRequest:
@@ -81,17 +82,20 @@ class _ResultMessage(_Message):
 _attempts = TypeAdapter(tuple[Attempt, ...])
 
 
-def encode_job(request: CompletionRequest, enqueued_ms: int, trace: Mapping[str, str] | None = None) -> bytes:
-    """Encode a job as arq's `serialize_job` would with our serializer, plus its trace context.
+def encode_job(
+    request: CompletionRequest, enqueued_ms: int, trace: Mapping[str, str] | None = None, *, interactive: bool = False
+) -> bytes:
+    """Encode a job as arq's `serialize_job` would with our serializer, plus its class and its trace context.
 
-    The trace comes last: readers that do not know traces ignore it, and `enqueued_at` never reaches it.
+    These come last: readers that do not know them ignore them, and `enqueued_at` never reaches them.
     """
     body = request.__pydantic_serializer__.to_json(request, exclude_unset=True)
     if request.is_new and request.minor is None:
         # An unknown field tells a worker of an older version to leave the job to others; an unknown value does not.
         body = b'%s,"minor":%d}' % (body[:-1], MINOR)
-    traced = b',"trace":' + to_json(trace) if trace else b""
-    parts = (CONTRACT, FUNCTION.encode(), enqueued_ms, body, traced)
+    more = b',"interactive":true' if interactive else b""
+    more += b',"trace":' + to_json(trace) if trace else b""
+    parts = (CONTRACT, FUNCTION.encode(), enqueued_ms, body, more)
     return b'{"v":%d,"t":null,"f":"%s","k":{},"et":%d,"a":[%s]%s}' % parts
 
 

@@ -13,6 +13,7 @@ from helpers.requests import requests
 from helpers.waiting import eventually
 from helpers.workers import simulated, worker
 from windfall import Producer, keys
+from windfall.scripts import Script, Step, run_all
 
 ROWS = 8_000
 
@@ -44,6 +45,11 @@ async def test_a_resumption_that_is_killed_half_way_is_gone_on_with_by_a_worker(
     producer: Producer, redis_url: str
 ) -> None:
     await producer.enqueue_batch(requests(ROWS), batch_id="b")
+    claims = (await claim_client(producer.redis).claim([LANE], ROWS)).claims
+    await run_all(
+        producer.redis,
+        [Step(Script.RELEASE, [LANE], [claim.job_id, claim.token, 0, "", "undo"]) for claim in claims],
+    )
     async with watched(redis_url, "b"):
         left = 0
         for _ in range(10):  # a busy machine may see it end before it is killed

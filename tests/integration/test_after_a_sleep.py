@@ -69,9 +69,9 @@ async def test_leases_are_renewed_before_jobs_are_claimed(redis: ArqRedis, monke
             asked.append("renew")
             return await super().renew(*claims)  # type: ignore[arg-type]
 
-        async def claim(self, lanes: Sequence[str], want: int) -> Claimed:
+        async def claim(self, lanes: Sequence[str], want: int, **limits: int | None) -> Claimed:
             asked.append("claim")
-            return await super().claim(lanes, want)
+            return await super().claim(lanes, want, **limits)
 
     claim_client = AskedClient(redis, "mac", Lease(10_000, 3_000))
     renewals = Renewals(claim_client, {}, 3.0, Recorder())

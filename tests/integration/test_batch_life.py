@@ -227,10 +227,10 @@ async def test_a_deleted_batch_leaves_no_key_behind(producer: Producer, redis: A
 
 async def test_an_unfinished_batch_is_deleted_only_when_that_is_asked_for(producer: Producer, redis: ArqRedis) -> None:
     await producer.enqueue_batch(requests(1200, deadline=600.0), batch_id="busy")
-    other = await producer.enqueue(request())
     await finish_some(redis, 5)
     owner = claim_client(redis)
     running = (await owner.claim([LANE], 5)).claims
+    other = await producer.enqueue(request())
     with pytest.raises(Unfinished, match="busy is unfinished"):
         await producer.delete("busy")
     assert (await producer.batch("busy")).total == 1200

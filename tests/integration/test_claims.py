@@ -57,7 +57,7 @@ async def test_large_rows_fill_all_slots_of_a_worker(
 class LosesAnswers(ClaimClient):
     """A worker to which no answer to a claim comes."""
 
-    async def claim(self, lanes: Any, want: int) -> Any:
+    async def claim(self, lanes: Any, want: int, **limits: Any) -> Any:
         evalsha = self._redis.evalsha
 
         async def cut(*args: Any) -> None:
@@ -67,7 +67,7 @@ class LosesAnswers(ClaimClient):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(self._redis, "evalsha", cut)
             with pytest.raises(RedisConnectionError):
-                await super().claim(lanes, want)
+                await super().claim(lanes, want, **limits)
 
 
 async def lose(redis: ArqRedis, worker_id: str, name: str) -> None:
@@ -106,7 +106,7 @@ async def test_a_large_row_whose_answers_nobody_reads_comes_alone(producer: Prod
 
     async def lease_has_ended() -> bool:
         seconds, microseconds = await redis.time()
-        return bool(await redis.zscore(LANE, "b:1") < 1000 * seconds + microseconds / 1000)
+        return bool(await redis.zscore(LANE + keys.HELD_SUFFIX, "b:1") < 1000 * seconds + microseconds / 1000)
 
     await eventually(lease_has_ended, what="the end of the last lease")
     await producer.enqueue_batch(requests(20), batch_id="small")

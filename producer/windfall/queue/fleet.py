@@ -10,7 +10,8 @@ from arq import ArqRedis
 from pydantic import Field, ValidationError
 
 from windfall import keys
-from windfall.queue.quarantine import MOST, answers, put_aside, readable
+from windfall.queue.flows import first_rows
+from windfall.queue.quarantine import MOST, answers, number, put_aside, readable
 from windfall.request import Route
 from windfall.shapes import Record
 from windfall.wire import HEAD_BYTES, enqueued_at
@@ -205,28 +206,39 @@ async def _lanes(redis: ArqRedis, queues: set[str], paused: set[str], now_ms: in
             pipe.zrangebyscore(name + keys.HELD_SUFFIX, "-inf", f"({keys.PARKED}", start=0, num=_HELD_MOST)
             pipe.zcount(name + keys.HELD_SUFFIX, keys.PARKED, "+inf")
             pipe.zrangebyscore(name, "-inf", now_ms, start=0, num=1)
+            pipe.hmget(keys.of_lane(keys.FAIR, name), "waiting", "parked")  # the rows in the lane's flows
         found = await answers(redis, pipe)
-    looks = list(zip(found[::4], found[1::4], found[2::4], found[3::4], strict=True))
+    looks = list(zip(*(found[i::5] for i in range(5)), strict=True))
+    heads_of_flows = await first_rows(
+        redis, [name for name, look in zip(known, looks, strict=True) if _rows(look[4])[0]]
+    )
     async with client.pipeline(transaction=False) as pipe:
-        for _, held, _, head in looks:
+        for name, (_, held, _, head, _) in zip(known, looks, strict=True):
             # EXISTS needs at least one name; no job has this one.
-            pipe.exists(keys.HOLDER, *(keys.HOLDER.encode() + name for name in held or ()))
-            pipe.getrange(keys.PAYLOAD.encode() + (head[0] if head else b""), 0, HEAD_BYTES - 1)
+            pipe.exists(keys.HOLDER, *(keys.HOLDER.encode() + each for each in held or ()))
+            first = head[0] if head else heads_of_flows.get(name, "").encode()
+            pipe.getrange(keys.PAYLOAD.encode() + first, 0, HEAD_BYTES - 1)
         heads = await answers(redis, pipe)
     return [
         LaneStatus(
             model=model,
             route=route,
-            queued=max(0, (total or 0) - running - (parked or 0)),
+            queued=max(0, (total or 0) - running - (parked or 0)) + _rows(rows)[0],
             running=running,
-            parked=parked or 0,
+            parked=(parked or 0) + _rows(rows)[1],
             paused=name in paused,
             waiting_since=enqueued_at(payload or b""),
         )
-        for (name, (model, route)), (total, _, parked, _), running, payload in zip(
+        for (name, (model, route)), (total, _, parked, _, rows), running, payload in zip(
             known.items(), looks, heads[::2], heads[1::2], strict=True
         )
     ]
+
+
+def _rows(counts: list[bytes | None] | None) -> tuple[int, int]:
+    """How many rows in a lane's flows wait, and how many of them are parked."""
+    waiting, parked = (max(0, number(count)) for count in counts or (None, None))
+    return waiting, parked
 
 
 def _rate(lane: LaneStatus, workers: Iterable[WorkerStatus]) -> float | None:

@@ -148,6 +148,9 @@ def _status(batch_id: str, found: dict[bytes, bytes], now: float) -> BatchStatus
         cancel_requested=fields.get("cancel") == b"1",
         paused="paused" in fields,
         metadata=_metadata(fields.get("meta", b"{}")),
+        owner=keys.name_of(fields["owner"]) if "owner" in fields else None,
+        priority=max(-9, min(9, number("priority"))),
+        interactive=fields.get("class") == b"1",
         usage=Usage(
             prompt_tokens=number("prompt_tokens"),
             completion_tokens=number("completion_tokens"),

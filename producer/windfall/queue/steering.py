@@ -109,14 +109,15 @@ def _marked(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
     return (*attempts[:-1], attempts[-1].model_copy(update={"moved_on": RETRIED, "retried": True}))
 
 
-def _anew(payload: bytes, now_ms: int, attempts: tuple[Attempt, ...]) -> tuple[int, bytes, bytes, int]:
-    """Priority, ledger, payload and deadline of a retried job; its deadline counts from now."""
+def _anew(payload: bytes, now_ms: int, attempts: tuple[Attempt, ...]) -> tuple[bytes, bytes, int, int]:
+    """Ledger, payload, deadline and class of a retried job; its deadline counts from now."""
     ledger = encode_attempts(attempts)
     try:
         message = decode_job(payload)
     except WireError:
-        return 0, ledger, payload, 0  # of another contract version: its reader will report that
-    request = message.request
+        return ledger, payload, 0, 0  # of another contract version: its reader will report that
+    request, interactive = message.request, message.interactive
     if request.deadline is None:
-        return request.priority, ledger, payload, 0
-    return request.priority, ledger, encode_job(request, now_ms, message.trace), deadline_of(request, now_ms)
+        return ledger, payload, 0, int(interactive)
+    again = encode_job(request, now_ms, message.trace, interactive=interactive)
+    return ledger, again, deadline_of(request, now_ms), int(interactive)

@@ -39,8 +39,9 @@ COMPARED_ROWS: Final = 100
 
 @dataclass(slots=True)
 class _Chunk:
-    """Rows to be sent, by lane."""
+    """Rows to be sent, by lane. `interactive` ones go before all others."""
 
+    interactive: bool
     jobs: dict[str, list[str | bytes | int]] = field(default_factory=dict)
     rejected: list[str | bytes] = field(default_factory=list)
     rows: int = 0
@@ -51,7 +52,8 @@ class _Chunk:
         return self.rows >= CHUNK_ROWS or self.size >= CHUNK_BYTES
 
     def steps(self, batch_id: str) -> list[Step]:
-        steps = [Step(Script.ENQUEUE, [lane], [batch_id, *args]) for lane, args in self.jobs.items()]
+        head = [batch_id, int(self.interactive)]
+        steps = [Step(Script.ENQUEUE, [lane], [*head, *args]) for lane, args in self.jobs.items()]
         if self.rejected:
             steps.append(Step(Script.REJECT, [], [batch_id, *self.rejected]))
         return steps
@@ -67,11 +69,13 @@ class Submission:
         self._redis = redis
         self._clock = clock
         self._batch_id = batch.id
+        self._priority = batch.priority
+        self._interactive = batch.interactive
         self._limits = limits
         self._deadline_ms = None if batch.deadline_at is None else round(batch.deadline_at * 1000)
         self._there = Resubmission(redis, batch.id, batch.last_row)
         self._trace = carrier()
-        self._chunk = _Chunk()
+        self._chunk = _Chunk(self._interactive)
         self._again: list[Row] = []  #: rows that the batch should have, not yet compared
         self._again_size = 0  #: bytes
         self._due = 0.0  #: when the next chunk goes out although it is not full (the event loop's time)
@@ -149,12 +153,12 @@ class Submission:
             return await self._there.missing(first, rows)
 
     def _gathered(self) -> list[Step]:
-        chunk, self._chunk = self._chunk, _Chunk()
+        chunk, self._chunk = self._chunk, _Chunk(self._interactive)
         return chunk.steps(self._batch_id)
 
     def _still_here(self) -> Step:
         """Signals that the source of this batch is only slow, so that the batch is not removed as abandoned."""
-        return Step(Script.ENQUEUE, [LANES], [self._batch_id])
+        return Step(Script.ENQUEUE, [LANES], [self._batch_id, 0])
 
     async def _take(self, number: int, row: Row) -> None:
         name = job_id(self._batch_id, number)
@@ -164,10 +168,11 @@ class Submission:
         now_ms = round(self._clock.carried() * 1000)
         if isinstance(row, CompletionRequest):
             row = self._in_time(row, now_ms)
-            payload = encode_job(row, now_ms, self._trace)
+            payload = encode_job(row, now_ms, self._trace, interactive=self._interactive)
             error = self._limits.too_large(len(payload))
             if error is None:
-                job = (name, row.priority, deadline_of(row, now_ms), payload)
+                priority = row.priority if "priority" in row.model_fields_set else self._priority
+                job = (name, priority, deadline_of(row, now_ms), payload)
                 chunk.jobs.setdefault(lane_queue(row.model, lane_route(row)), []).extend(job)
                 chunk.size += len(payload)
                 chunk.rows += 1
@@ -251,7 +256,7 @@ def deadline_of(request: CompletionRequest, enqueued_ms: int) -> int:
 
 
 async def enqueue_one(
-    redis: ArqRedis, clock: RedisClock, request: CompletionRequest, name: str, limits: Limits
+    redis: ArqRedis, clock: RedisClock, request: CompletionRequest, name: str, limits: Limits, *, interactive: bool
 ) -> None:
     """Add a single job, without a batch, to its lane.
 
@@ -259,11 +264,11 @@ async def enqueue_one(
     """
     check_placement(request)
     now_ms = await clock.now_ms()
-    payload = encode_job(request, now_ms, carrier())
+    payload = encode_job(request, now_ms, carrier(), interactive=interactive)
     error = limits.too_large(len(payload))
     if error is not None:
         raise error
-    job: list[Arg] = ["", name, request.priority, deadline_of(request, now_ms), payload]
+    job: list[Arg] = ["", int(interactive), name, request.priority, deadline_of(request, now_ms), payload]
     (answer,) = await run_all(redis, [Step(Script.ENQUEUE, [lane_queue(request.model, lane_route(request))], job)])
     if isinstance(answer, Exception):
         raise answer

@@ -1,4 +1,4 @@
-"""The atomic steps of the queue protocol: one Lua file each, preceded by `guard.lua` and `common.lua`.
+"""The atomic steps of the queue protocol: one Lua file each, preceded by `guard.lua`, `flows.lua` and `common.lua`.
 
 A script is called by its digest. Redis forgets its scripts when it restarts or fails over; the call that notices loads
 it again (https://redis.io/docs/latest/develop/interact/programmability/eval-intro/). A user who may not load any, as
@@ -54,6 +54,11 @@ class Script(StrEnum):
     QUARANTINE = "quarantine"
 
 
+#: What precedes every script, and what precedes some.
+_PRELUDE: Final = ("guard", "flows", "common")
+_PARTS: Final = {Script.CLAIM: ("claim_take", "claim_fair")}
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One call of a script."""
@@ -66,7 +71,7 @@ class Step:
 @cache
 def lua(script: Script) -> LuaScript:
     """A step of the queue as Redis gets it."""
-    return LuaScript.read(files(__name__), "guard", "common", script.value, before=LUA_NAMES)
+    return LuaScript.read(files(__name__), *_PRELUDE, *_PARTS.get(script, ()), script.value, before=LUA_NAMES)
 
 
 async def run(

@@ -10,10 +10,9 @@ if redis.call('EXISTS', RESULT .. id) == 1 then
   return 'finished'
 end
 if is_another_job(id, ARGV[5]) then return 'gone' end
-local lane = lane_of(id, KEYS[1])
-if ARGV[4] == '1' and redis.call('EXISTS', PAYLOAD .. id) == 1 and not redis.call('ZSCORE', lane, id) then
-  return 'foreign'
-end
+local lane = known_lane(id, KEYS[1])
+if ARGV[4] == '1' and redis.call('EXISTS', PAYLOAD .. id) == 1 and not lane then return 'foreign' end
+lane = lane or lane_of(id, KEYS[1])
 local holder = redis.call('GET', HOLDER .. id)
 if holder and is_leased(id, lane, clock()) then
   redis.call('ZADD', ABORT, clock(), id)

@@ -71,6 +71,7 @@ local function close_if_done(batch, now)
   if h[1] == '1' and tonumber(h[2] or 0) == 0 and tonumber(h[3] or 0) == 0 then
     redis.call('HSETNX', batch, 'finished', now)
     keep_from(batch, now)
+    drop_flows(batch)
     unpause(batch)
   end
 end
@@ -102,17 +103,42 @@ local looks_left = 10000
 
 local NO_LANE = LANE .. 'none'  -- the lane of a job that is in none: a key that never exists
 
--- The lane of a job: as recorded by its claim, else the one that its request names, else wherever it is found.
-local function lane_of(id, named)
+-- The lane of a job, or nil if it is in none: as recorded by its claim, else the one that its request names, else wherever
+-- it is found. A row in a flow's list cannot be searched for, but its batch knows the lanes of its flows.
+local function known_lane(id, named)
   local known = redis.call('HGET', JOB .. id, 'lane')
   if known and is_lane(known) then return known end
-  if not named or not is_lane(named) then named = '' end
-  if named ~= '' and redis.call('ZSCORE', named, id) then return named end
+  if not named or not is_lane(named) then named = nil end
+  if named and redis.call('ZSCORE', named, id) then return named end
+  local batch = batch_of(id)
+  if batch and named and redis.call('HEXISTS', batch, waiting_field(named)) == 1 then return named end
   for _, lane in ipairs(redis.call('SRANDMEMBER', LANES, looks_left)) do
     looks_left = looks_left - 1
     if is_lane(lane) and redis.call('ZSCORE', lane, id) then return lane end
   end
-  return named ~= '' and named or NO_LANE
+  local flows = batch and flows_of(batch) or {}
+  return flows[1] and flows[1][1] or nil
+end
+
+local function lane_of(id, named)
+  return known_lane(id, named) or named and is_lane(named) and named or NO_LANE
+end
+
+-- For the pages of a batch: finds the lane of a row, or nil for one that is in none, or waits in a flow.
+local function lane_finder(batch)
+  local listed, flows, last = redis.call('HGET', batch, 'listed'), flows_of(batch), ''
+  return function(id)
+    if not listed then
+      last = lane_of(id, last)  -- most likely that of the previous row
+      return last
+    end
+    local known = redis.call('HGET', JOB .. id, 'lane')
+    if known and is_lane(known) then return known end
+    for _, flow in ipairs(flows) do
+      if redis.call('ZSCORE', flow[1], id) then return flow[1] end
+    end
+    return nil
+  end
 end
 
 -- Notify the worker of a token; a token that no claim issued names none.
@@ -145,10 +171,11 @@ local function reopen(batch)
 end
 
 -- Keep the request of a job that failed for good, so that it can be run again.
-local function bury(id, lane, now, keep)
+local function bury(id, lane, now, keep, turn, flow)
   local payload = redis.call('GET', PAYLOAD .. id)
   if not payload then return end
-  redis.call('HSET', DEAD .. id, 'payload', payload, 'lane', lane, 'turn', redis.call('HGET', JOB .. id, 'turn') or 0)
+  redis.call('HSET', DEAD .. id, 'payload', payload, 'lane', lane, 'turn', turn or 0)
+  if flow then redis.call('HSET', DEAD .. id, 'flow', flow) end
   redis.call('ZADD', DEAD_INDEX, now, id)
   if keep > 0 then
     redis.call('PEXPIRE', DEAD .. id, keep)
@@ -156,20 +183,45 @@ local function bury(id, lane, now, keep)
   end
 end
 
--- Write the one result of a job, forget the job, count it into its batch and announce it. `from` is the state that it
--- was counted in, or nil for a row that was never a job.
-local function settle(id, lane, from, state, result, keep)
-  local now = clock()
-  local batch = batch_of(id)
-  if batch then keep = 0 end  -- its batch determines the retention
-  if state == 'failed' then bury(id, lane, now, keep) end
-  redis.call('DEL', PAYLOAD .. id, HOLDER .. id, TRIES .. id, JOB .. id)
-  if from then
-    redis.call('ZREM', lane, id)
-    redis.call('ZREM', lane .. HELD_SUFFIX, id)
-    redis.call('ZREM', ABORT, id)
-    redis.call('ZREM', DEADLINES, id)
+-- What a flow was charged for a job was an estimate. One that failed without tokens may have run for long: it stays.
+local function correct_charge(lane, job, state, spent)
+  local charged, flow = tonumber(job.charge or 0), job.flow
+  if not flow then return end
+  if spent > 0 then
+    charge(lane, flow, spent - charged)
+  elseif state == 'cancelled' then
+    charge(lane, flow, -charged)
   end
+end
+
+-- Take an ended job out of wherever it waited.
+local function leave_lane(id, lane, from, batch, job)
+  local was_there = redis.call('ZREM', lane, id) == 1
+  redis.call('ZREM', lane .. HELD_SUFFIX, id)
+  if job.class or not job.turn then redis.call('ZREM', of_lane(INTERACTIVE, lane), id) end
+  redis.call('ZREM', ABORT, id)
+  redis.call('ZREM', DEADLINES, id)
+  if batch and from == 'queued' and not was_there and not job.turn then note_gone(batch, lane) end
+end
+
+local function job_of(id)
+  local h = redis.call('HMGET', JOB .. id, 'turn', 'flow', 'charge', 'class')
+  return {turn = h[1], flow = h[2], charge = h[3], class = h[4]}
+end
+
+-- Write the one result of a job, forget the job, count it into its batch and announce it. `from` is the state that it
+-- was counted in, or nil for a row that was never a job; `spent` are the tokens of its completion.
+local function settle(id, lane, from, state, result, keep, spent)
+  local now = clock()
+  local batch, job = batch_of(id), {}
+  if batch then keep = 0 end  -- its batch determines the retention
+  if from then
+    job = job_of(id)
+    correct_charge(lane, job, state, spent or 0)
+  end
+  if state == 'failed' then bury(id, lane, now, keep, job.turn, job.flow) end
+  redis.call('DEL', PAYLOAD .. id, HOLDER .. id, TRIES .. id, JOB .. id)
+  if from then leave_lane(id, lane, from, batch, job) end
   if keep > 0 then
     redis.call('SET', RESULT .. id, result, 'PX', keep)
   else

@@ -23,19 +23,23 @@ if not h[7] then
     end
   end
   redis.call('HSET', batch, 'cancel', 1)
+  drop_flows(batch, true)
   redis.call('ZADD', KEPT, 0, name)  -- if we die half-way, the next sweep continues
 end
 
 local first = tonumber(h[7] or 0) + 1
 local last = math.min(first + page - 1, tonumber(h[6] or 0))
-local lane = ''
+local find_lane = lane_finder(batch)
 for row = first, last do
   local id = name .. ':' .. row
   local holder = redis.call('GET', HOLDER .. id)
   if holder or redis.call('EXISTS', PAYLOAD .. id) == 1 then
-    lane = lane_of(id, lane)  -- most likely that of the previous row
-    redis.call('ZREM', lane, id)
-    redis.call('ZREM', lane .. HELD_SUFFIX, id)
+    local lane = find_lane(id)
+    if lane then
+      redis.call('ZREM', lane, id)
+      redis.call('ZREM', lane .. HELD_SUFFIX, id)
+      redis.call('ZREM', of_lane(INTERACTIVE, lane), id)
+    end
     redis.call('ZREM', DEADLINES, id)
     redis.call('ZREM', ABORT, id)
   end

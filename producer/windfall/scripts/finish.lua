@@ -16,5 +16,6 @@ if batch then
     if n > 0 then redis.call('HINCRBY', batch, field, n) end
   end
 end
-settle(id, KEYS[1], holder and 'running' or 'queued', state, ARGV[4], tonumber(ARGV[5]))
+local spent = tonumber(ARGV[6]) + tonumber(ARGV[7])
+settle(id, KEYS[1], holder and 'running' or 'queued', state, ARGV[4], tonumber(ARGV[5]), spent)
 return 'ok'

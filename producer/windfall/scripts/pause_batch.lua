@@ -1,4 +1,4 @@
--- Pause a batch: running jobs continue, and claim.lua parks the others when it reaches them.
+-- Pause a batch: running jobs continue, its flows leave their lanes, and claim.lua parks what comes back.
 -- KEYS: batch.
 -- Returns 1, or 0 if it was already paused, -1 if there is no such batch, -2 if it has ended.
 although_full()
@@ -11,4 +11,5 @@ if redis.call('SADD', PAUSED, batch) == 0 then return 0 end
 redis.call('SREM', RESUMING, string.sub(batch, #BATCH + 1))
 redis.call('HDEL', batch, 'resumed')
 redis.call('HSET', batch, 'paused', 1)
+shelve(batch)
 return 1

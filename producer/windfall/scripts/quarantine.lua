@@ -8,7 +8,7 @@ for _, key in ipairs(KEYS) do
 end
 local remove = ({zset = 'ZREM', set = 'SREM'})[#ARGV > 0 and type_by_name(KEYS[1]) or '']
 local is_name = ({[LANES] = is_lane, [BATCHES] = is_batch_id, [KEPT] = is_batch_id, [RESUMING] = is_batch_id,
-  [CANCELLING] = is_batch_id})[KEYS[1]]
+  [CANCELLING] = is_batch_id, [SHELVED] = is_batch_id})[KEYS[1]]
 for _, member in ipairs(remove and ARGV or {}) do
   if not (is_name or is_job_id)(member) and redis.call(remove, KEYS[1], member) == 1 then
     tell_of(KEYS[1], member, 'a member that is not a name')

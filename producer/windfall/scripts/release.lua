@@ -11,14 +11,20 @@ local due = clock() + delay
 redis.call('DEL', HOLDER .. id)
 redis.call('HDEL', JOB .. id, 'unread')
 redis.call('HINCRBY', JOB .. id, 'turn', 1)  -- a renewal that was sent before, and comes after, finds a later turn
-redis.call('ZADD', lane, due, id)
+redis.call('ZADD', lane, HELD_AT, id)
 redis.call('ZADD', lane .. HELD_SUFFIX, due, id)
+local job = job_of(id)
+if job.class then wait_interactively(lane, id, due) end
 if ARGV[4] ~= '' then
   redis.call('HSET', JOB .. id, 'ledger', ARGV[4])
   redis.call('HDEL', JOB .. id, 'lost')  -- the ledger includes them now
 end
 if ARGV[5] == 'undo' then
   redis.call('HINCRBY', JOB .. id, 'deliveries', -1)
+  if job.flow then  -- it did not run
+    charge(lane, job.flow, -tonumber(job.charge or 0))
+    redis.call('HDEL', JOB .. id, 'charge')
+  end
 elseif ARGV[5] == 'reset' then
   redis.call('HSET', JOB .. id, 'deliveries', 0)
 end

@@ -14,14 +14,17 @@ for i = 3, #ARGV, 5 do
   local ended = not holder and tonumber(redis.call('HGET', JOB .. id, 'turn') or 0) > turn
   if not holder and not ended and digest ~= '' and is_same_job(id, digest) then
     -- Redis came back without our claim (its last second was lost) and no other claim has the job: take it up again.
+    local batch = batch_of(id)
+    if batch and not job_of(id).turn and not redis.call('ZSCORE', lane, id) then note_gone(batch, lane) end
     redis.call('SET', HOLDER .. id, token)
     redis.call('HSET', JOB .. id, 'lane', lane, 'turn', turn)
     redis.call('HINCRBY', JOB .. id, 'deliveries', 1)
-    count(batch_of(id), 'queued', 'running')
+    redis.call('ZREM', of_lane(INTERACTIVE, lane), id)
+    count(batch, 'queued', 'running')
     holder = token
   end
   if holder == token then
-    redis.call('ZADD', lane, now + lease, id)
+    redis.call('ZADD', lane, HELD_AT, id)
     redis.call('ZADD', lane .. HELD_SUFFIX, now + lease, id)
     redis.call('HDEL', JOB .. id, 'answer', 'unread')  -- whoever renews has read it
     if redis.call('ZSCORE', ABORT, id) then aborted[#aborted + 1] = id end

@@ -15,19 +15,34 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', LETTERS, '-inf', now, 'LIMIT', 0
     gone = gone + 1
   end
 end
+
+local function rows_parked(lane)
+  return tonumber(redis.call('HGET', of_lane(FAIR, lane), 'parked') or 0) > 0
+end
+
 for _, lane in ipairs(redis.call('SRANDMEMBER', LANES, page)) do
   local since = tonumber(redis.call('ZSCORE', IDLE_LANES, lane) or now)
   if not is_lane(lane) then
     redis.call('SREM', LANES, lane)
     tell_of(LANES, lane, 'a member that is not a name')
-  elseif redis.call('EXISTS', lane) == 1 then
+  elseif redis.call('EXISTS', lane, of_lane(FLOWS, lane)) > 0 or rows_parked(lane) then
     redis.call('ZREM', IDLE_LANES, lane)
   elseif now - since < idle then
     redis.call('ZADD', IDLE_LANES, since, lane)
   else
     redis.call('SREM', LANES, lane)
     redis.call('ZREM', IDLE_LANES, lane)
+    redis.call('UNLINK', of_lane(FAIR, lane), of_lane(INTERACTIVE, lane))
     gone = gone + 1
+  end
+end
+-- An earlier version resumes a batch without its flows.
+for _, name in ipairs(redis.call('SRANDMEMBER', SHELVED, page)) do
+  if not is_batch_id(name) then
+    redis.call('SREM', SHELVED, name)
+    tell_of(SHELVED, name, 'a member that is not a name')
+  elseif redis.call('SISMEMBER', PAUSED, BATCH .. name) + redis.call('SISMEMBER', CANCELLING, name) == 0 then
+    unshelve(BATCH .. name)
   end
 end
 return gone

@@ -74,7 +74,7 @@ async def call(producer: Producer, name: str) -> None:
     needed = [
         ARGUMENTS.get(parameter.name, "some-name")
         for parameter in inspect.signature(method).parameters.values()
-        if parameter.default is parameter.empty
+        if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
     ]
     called = method(*needed)
     if isinstance(called, AsyncIterator):

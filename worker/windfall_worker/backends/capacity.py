@@ -29,6 +29,7 @@ class Capacity:
     def __init__(self, slots: int, *, lookahead: int = 0) -> None:
         self.slots = slots
         self.held = 0  #: jobs claimed and not ended
+        self.held_interactive = 0  #: those of them that somebody waits for
         self.backlog = 0  #: jobs waiting to be claimed, as last observed
         self.lanes_empty = False  #: the last claim found fewer jobs than it asked for, and none was announced since
         self.wake = asyncio.Event()
@@ -49,13 +50,25 @@ class Capacity:
         """How many more jobs to claim now."""
         return max(0, self.slots + self.prefetch - self.held)
 
-    def take(self) -> None:
+    @property
+    def free_for_others(self) -> int:
+        """How many of them may be other than interactive, while interactive jobs come: an eighth of the slots is kept.
+
+        One slot at least is kept, but not the only one. Nothing is prefetched: it would be in the way of an interactive
+        job.
+        """
+        kept = min(max(1, self.slots // 8), self.slots - 1)
+        return max(0, min(self.free, self.slots - kept - (self.held - self.held_interactive)))
+
+    def take(self, *, interactive: bool = False) -> None:
         """Count a job that takes a slot."""
         self.held += 1
+        self.held_interactive += interactive
 
-    def give(self, held_for: float | None) -> None:
+    def give(self, held_for: float | None, *, interactive: bool = False) -> None:
         """Count a job that leaves its slot after `held_for` seconds; None says nothing about how long jobs take."""
         self.held -= 1
+        self.held_interactive -= interactive
         if held_for is not None:
             before = held_for if math.isinf(self._held_for) else self._held_for
             self._held_for = (1 - _NEW) * before + _NEW * held_for
@@ -83,20 +96,21 @@ class Capacity:
 class Slot:
     """The slot that one job takes up: it moves with the job from a Mac's engine to the cloud."""
 
-    def __init__(self, capacity: Capacity) -> None:
+    def __init__(self, capacity: Capacity, *, interactive: bool = False) -> None:
         self._capacity: Capacity | None = capacity
         self._since = time.monotonic()
-        capacity.take()
+        self._interactive = interactive
+        capacity.take(interactive=interactive)
 
     def move(self, capacity: Capacity) -> None:
         """Free the slot held so far and take one of `capacity`, even if none is free there."""
         if self._capacity is not capacity:
             self.leave()
             self._capacity, self._since = capacity, time.monotonic()
-            capacity.take()
+            capacity.take(interactive=self._interactive)
 
     def leave(self, *, ended: bool = True) -> None:
         """Free the slot. A job that has not `ended` was handed back: a pause must not look like many short jobs."""
         if self._capacity is not None:
-            self._capacity.give(time.monotonic() - self._since if ended else None)
+            self._capacity.give(time.monotonic() - self._since if ended else None, interactive=self._interactive)
             self._capacity = None

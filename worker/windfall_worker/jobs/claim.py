@@ -27,7 +27,8 @@ class Claim:
     earlier attempts and lost leases, as stored in Redis and not yet decoded: they may be unreadable. `digest` is the
     SHA-1 of the payload: it identifies the job even if its id was used again. `turn` counts the claims and releases of
     the job up to this one: if Redis knows of a later one, this claim has ended. `kept_back`
-    is the size in bytes of a payload that was left out because no answer with it was ever read.
+    is the size in bytes of a payload that was left out because no answer with it was ever read. An `interactive` job is
+    one that somebody waits for.
     """
 
     lane: str
@@ -41,6 +42,7 @@ class Claim:
     digest: str = ""
     turn: int = 0
     kept_back: int = 0
+    interactive: bool = False
 
     @property
     def about(self) -> dict[str, str]:

@@ -61,7 +61,7 @@ class Claiming:
             group.capacity.wake.clear()
             lanes = group.lanes() if self._gate.open else ()
             want = group.capacity.free if lanes else 0
-            wait = self._poll
+            wait, reserved = self._poll, False
             if want:
                 try:
                     claimed = await self._claim(group, lanes, want)
@@ -72,11 +72,13 @@ class Claiming:
                     pause = min(2 * pause, _PAUSE_MOST)
                     continue
                 pause = _PAUSE_FIRST
-                group.capacity.observe_claim(found_all=len(claimed.claims) >= want or claimed.cut)
+                reserved = claimed.reserved and len(claimed.claims) < want
+                found_all = len(claimed.claims) >= want or claimed.cut or reserved
+                group.capacity.observe_claim(found_all=found_all)
                 if claimed.next_due is not None:
                     wait = min(wait, max(0.001, claimed.next_due - claimed.now))
             self.ready.set()
-            if not want or group.capacity.lanes_empty:
+            if not want or reserved or group.capacity.lanes_empty:
                 await wait_for(group.capacity.wake, within=wait)
 
     async def _claim(self, group: LaneGroup, lanes: tuple[str, ...], want: int) -> Claimed:
@@ -86,7 +88,7 @@ class Claiming:
         try:
             await self._renewals.if_late()
             began = time.monotonic()
-            claimed = await self._client.claim(lanes, want)
+            claimed = await self._client.claim(lanes, want, others=group.capacity.free_for_others)
             took = time.monotonic() - began
             group.capacity.observe_round_trip(took)
             self._context.record.claimed(took)

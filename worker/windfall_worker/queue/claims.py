@@ -28,13 +28,15 @@ MOST_BYTES: Final = 4 * 2**20
 class Claimed:
     """The answer to a claim. Times are Unix seconds on Redis' clock; `next_due` is None for empty lanes.
 
-    `cut` means that more jobs are waiting, but `MOST_BYTES` was reached.
+    `cut` means that more jobs are waiting, but `MOST_BYTES` was reached; `reserved` that the slots which are left are
+    kept for interactive jobs.
     """
 
     now: float
     next_due: float | None
     claims: tuple[Claim, ...]
     cut: bool = False
+    reserved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,24 +68,26 @@ class ClaimClient:
         self._worker_id = worker_id
         self._lease = lease
         self._number = 0
-        self._unanswered: dict[str, tuple[int, int]] = {}
+        self._unanswered: dict[str, tuple[int, int, int]] = {}
         self._new_first: dict[str, bool] = {}
         self._confirmations: set[asyncio.Task[None]] = set()
 
-    async def claim(self, lanes: Sequence[str], want: int) -> Claimed:
+    async def claim(self, lanes: Sequence[str], want: int, *, others: int | None = None) -> Claimed:
         """Take up to `want` jobs from these lanes in one round trip, and about `MOST_BYTES` of payloads.
+
+        If interactive jobs have come lately, at most `others` of them are other jobs (None = any number).
 
         If the answer to the last call for the first of these lanes was lost, it is requested again. Redis is told in
         the background that an answer was read: jobs in an unread answer have spent no delivery.
         """
         if lanes[0] not in self._unanswered:
-            self._unanswered[lanes[0]] = (self._number, want)
+            self._unanswered[lanes[0]] = (self._number, want, want if others is None else others)
             self._number += want
-        first, asked = self._unanswered[lanes[0]]
+        first, asked, asked_others = self._unanswered[lanes[0]]
         args: list[Arg] = [self._worker_id, first, asked, self._lease.length_ms, self._lease.renewal_ms]
         new_first = self._new_first.get(lanes[0], False)
-        args += [MOST_BYTES, "new" if new_first else "back"]
-        now, next_due, jobs, cut = await run(self._redis, Script.CLAIM, lanes, args)
+        args += [MOST_BYTES, "new" if new_first else "back", asked_others]
+        now, next_due, jobs, cut, reserved = await run(self._redis, Script.CLAIM, lanes, args)
         del self._unanswered[lanes[0]]
         self._new_first[lanes[0]] = not new_first
         if jobs:
@@ -91,7 +95,8 @@ class ClaimClient:
             confirmation = asyncio.create_task(confirming, name="claim confirmation")
             self._confirmations.add(confirmation)
             confirmation.add_done_callback(self._confirmations.discard)
-        return Claimed(now / 1000, None if next_due < 0 else next_due / 1000, tuple(map(_claim, jobs)), bool(cut))
+        due = None if next_due < 0 else next_due / 1000
+        return Claimed(now / 1000, due, tuple(map(_claim, jobs)), bool(cut), bool(reserved))
 
     async def _confirm_read(self, answer: str) -> None:
         try:
@@ -115,7 +120,7 @@ class ClaimClient:
 
 
 def _claim(fields: list[Any]) -> Claim:
-    lane, job_id, token, payload, deliveries, ledger, lost, aborted, turn, kept_back = fields
+    lane, job_id, token, payload, deliveries, ledger, lost, aborted, turn, kept_back, interactive = fields
     return Claim(
         lane=lane.decode(),
         job_id=job_id.decode(),
@@ -128,4 +133,5 @@ def _claim(fields: list[Any]) -> Claim:
         digest=hashlib.sha1(payload, usedforsecurity=False).hexdigest(),
         turn=turn,
         kept_back=kept_back,
+        interactive=bool(interactive),
     )

@@ -13,8 +13,9 @@ from arq import ArqRedis
 from windfall.broker.clock import RedisClock
 from windfall.broker.connection import REDIS_ERRORS
 from windfall.errors import WireError
-from windfall.keys import HELD_SUFFIX, PAYLOAD, lane_queue
+from windfall.keys import FAIR, HELD_SUFFIX, PAYLOAD, lane_queue, of_lane
 from windfall.queue.fleet import FleetStatus, read_fleet
+from windfall.queue.quarantine import number
 from windfall.request import Route
 from windfall.wire import decode_job
 from windfall_worker.backends.capacity import Capacity
@@ -101,12 +102,13 @@ async def watch_backlogs(redis: ArqRedis, clock: RedisClock, groups: Sequence[La
                     pipe.zcard(lane)
                     # Held jobs include those that were put back: once due, they are waiting too.
                     pipe.zcount(lane + HELD_SUFFIX, f"({now}", "+inf")
+                    pipe.hget(of_lane(FAIR, lane), "waiting")
                 counts = iter(await pipe.execute())
         except REDIS_ERRORS as exc:
             record.redis_failed("look")
             logger.warning("cannot read the lanes' backlogs: %s", exc)
         else:
-            waiting = {lane: next(counts) - next(counts) for lane in lanes}
+            waiting = {lane: next(counts) - next(counts) + max(0, number(next(counts))) for lane in lanes}
             for lane, jobs in waiting.items():
                 record.waits(lane, jobs)
             for group in groups:

@@ -85,7 +85,7 @@ class RunningJobs(Mapping[str, RunningJob]):
             if earlier.continue_under(claim):
                 return
             earlier.stop(Stop.LOST)
-        job = RunningJob(claim, Slot(group.capacity), self._context, spilled=group.cloud)
+        job = RunningJob(claim, Slot(group.capacity, interactive=claim.interactive), self._context, spilled=group.cloud)
         self._jobs[claim.job_id] = job
         if self._gate.open:
             job.run(self._run(job))

@@ -52,6 +52,7 @@ LETTERS: Final = "windfall:letters"  #: sorted set of the dead letters that expi
 DELTAS: Final = "windfall:deltas:"  #: + job id: stream of the pieces of a completion, for followers
 WORKERS: Final = "windfall:workers"  #: sorted set of worker ids -> last heartbeat (ms)
 WORKER: Final = "windfall:worker:"  #: + worker id: its heartbeat as JSON; expires when the worker falls silent
+SERVES: Final = "windfall:serves:"  #: + model: when a Mac that serves it last wrote its heartbeat (ms)
 ANSWER: Final = "windfall:answer:"  #: + token: the answer to a claim, until its worker has read it
 PULSE: Final = "windfall:pulse"  #: when a worker last reached this Redis (ms): how an outage is noticed
 GRACE: Final = "windfall:grace"  #: until when (ms) expired leases are not reclaimed after an outage
@@ -88,7 +89,9 @@ HELD_AT: Final = 3_900_000_000_000
 #: The type of the value under each key or, with a colon at the end, key prefix; a batch's `DONE_SUFFIX` is a stream.
 #: A script that finds a value of another type quarantines it.
 TYPES: Final = {
-    **dict.fromkeys((PAYLOAD, HOLDER, RESULT, TRIES, SOURCE, WORKER, ANSWER, PULSE, GRACE, EXPIRING, DRAIN), "string"),
+    **dict.fromkeys(
+        (PAYLOAD, HOLDER, RESULT, TRIES, SOURCE, WORKER, SERVES, ANSWER, PULSE, GRACE, EXPIRING, DRAIN), "string"
+    ),
     **dict.fromkeys((LANE, FLOWS, OWNED, INTERACTIVE), "zset"),
     **dict.fromkeys((IDLE_LANES, ABORT, BATCHES, KEPT, DEADLINES, DEAD_INDEX, LETTERS, WORKERS), "zset"),
     **dict.fromkeys((LANES, PAUSED, RESUMING, CANCELLING, SHELVED), "set"),

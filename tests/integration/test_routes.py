@@ -15,7 +15,7 @@ from helpers.waiting import eventually
 from helpers.workers import worker
 from windfall import CompletionResult, ConfigError, JobState, Producer, keys
 from windfall_worker.main import run_worker
-from windfall_worker.settings import ModelSettings, ProviderSettings, WorkerSettings
+from windfall_worker.settings import ModelSettings, ProviderSettings, SpillWhen, WorkerSettings
 
 KEY = "sk-very-private-0123456789"
 
@@ -110,11 +110,13 @@ async def test_a_cloud_only_worker_leaves_auto_to_a_live_mac(
     assert backends == ["simulated"] * 5
 
 
-async def test_what_waits_too_long_for_a_mac_spills_to_the_cloud(
+async def test_what_waits_too_long_for_a_mac_spills_to_the_cloud_where_that_was_asked_for(
     producer: Producer, redis_url: str, fault_server: FaultServer, model: str
 ) -> None:
     mac = WorkerSettings(models=(ModelSettings(name="m", simulate=60, slots=1),), drain_timeout=0)
-    helper = settings(fault_server, f"first:{model}").model_copy(update={"spill_after": 0.5})
+    helper = settings(fault_server, f"first:{model}").model_copy(
+        update={"spill": SpillWhen.BACKLOG, "spill_after": 0.5}
+    )
     async with worker(mac, redis_url):
         await eventually(lambda: _live(producer, 1), "the Mac's heartbeat")
         async with worker(helper, redis_url):
@@ -126,6 +128,20 @@ async def test_what_waits_too_long_for_a_mac_spills_to_the_cloud(
             await eventually(three_done, "three jobs done by the cloud")
 
 
+async def test_a_backlog_behind_a_live_mac_spends_nothing_unasked(
+    producer: Producer, redis_url: str, fault_server: FaultServer, model: str
+) -> None:
+    mac = WorkerSettings(models=(ModelSettings(name="m", simulate=0.2, slots=1),), drain_timeout=0)
+    helper = settings(fault_server, f"first:{model}").model_copy(update={"spill_after": 0.0})
+    async with worker(mac, redis_url):
+        await eventually(lambda: _live(producer, 1), "the Mac's heartbeat")
+        async with worker(helper, redis_url):
+            batch = await producer.enqueue_batch(requests(20))  # 4 s of work: most of it waits for longer than 0 s
+            backends = {result.backend async for result in producer.results(batch.id)}
+    assert backends == {"simulated"}
+    assert fault_server.hits(model) == 0
+
+
 async def _live(producer: Producer, count: int) -> bool:
     return len((await producer.fleet()).workers) >= count
 
@@ -134,7 +150,9 @@ async def test_a_long_running_job_is_no_reason_to_send_the_next_one_to_the_cloud
     producer: Producer, redis: ArqRedis, redis_url: str, fault_server: FaultServer, model: str
 ) -> None:
     mac = WorkerSettings(models=(ModelSettings(name="m", simulate=2.5, slots=2),), drain_timeout=0)
-    helper = settings(fault_server, f"first:{model}").model_copy(update={"spill_after": 0.2})
+    helper = settings(fault_server, f"first:{model}").model_copy(
+        update={"spill": SpillWhen.BACKLOG, "spill_after": 0.2}
+    )
     async with worker(mac, redis_url):
         await eventually(lambda: _live(producer, 1), "the Mac's heartbeat")
         names = [await producer.enqueue(request()) for _ in range(2)]

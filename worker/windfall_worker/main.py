@@ -23,11 +23,12 @@ from windfall_worker.jobs.context import WorkerContext
 from windfall_worker.jobs.decide import Policy
 from windfall_worker.metrics.endpoint import open_endpoint
 from windfall_worker.queue.claims import ClaimClient, Lease
-from windfall_worker.queue.heartbeat import Heartbeat
-from windfall_worker.queue.lanes import Spill, make_lane_groups, watch_backlogs
+from windfall_worker.queue.heartbeat import Heartbeat, announce_serving
+from windfall_worker.queue.lanes import make_lane_groups, watch_backlogs
 from windfall_worker.queue.namesake import check_namesake
 from windfall_worker.queue.outbox import Outbox
 from windfall_worker.queue.script_keeper import keep_scripts
+from windfall_worker.queue.spill import Spill, SpillRule
 from windfall_worker.recorder import Recorder
 from windfall_worker.settings import WorkerSettings
 
@@ -67,8 +68,10 @@ async def run_worker(
         if isinstance(redis, str):
             stack.push_async_callback(disconnect, pool)
         await check_namesake(pool, settings, worker_id)
-        backends = await open_backends(settings, pool, stack, parts.local_backend)
         clock = RedisClock(pool)
+        # While the fleet's first Mac loads its models, the cloud should not take their jobs.
+        await announce_serving(pool, clock, [model.name for model in settings.models if model.local])
+        backends = await open_backends(settings, pool, stack, parts.local_backend)
         policy, record = Policy(max_tries=settings.max_tries), metrics.recorder
         context = WorkerContext(
             backends,
@@ -79,7 +82,8 @@ async def run_worker(
             max_deliveries=settings.max_deliveries,
             max_row_bytes=settings.max_row_bytes,
         )
-        spill = Spill(pool, {model.name: model.local for model in settings.models if model.cloud}, settings.spill_after)
+        mappings = {model.name: ", ".join(model.cloud) for model in settings.models if model.cloud}
+        spill = Spill(pool, clock, mappings, SpillRule(settings.spill, settings.spill_after))
         groups = make_lane_groups(backends, spill)
         lease = Lease(round(settings.lease * 1000), round(settings.renewal * 1000))
         client, outbox = parts.claim_client(pool, worker_id, lease), parts.outbox(pool, record)
@@ -87,14 +91,16 @@ async def run_worker(
         worker = FleetWorker(pool, groups, settings, context, client, outbox, handle_signals=handle_signals)
         metrics.watch(worker, groups, backends)
         watching = await watch_machine(worker, settings.rules, parts.machine or this_machine())
+        heartbeat = Heartbeat(pool, clock, worker, backends, worker.jobs.throughput, record, settings)
         watchers = [
-            asyncio.create_task(spill.run(worker.look_again)),
             asyncio.create_task(watch_backlogs(pool, clock, groups, record)),
-            asyncio.create_task(Heartbeat(pool, clock, worker, backends, worker.jobs.throughput, record).run()),
+            asyncio.create_task(heartbeat.run()),
             asyncio.create_task(keep_scripts(pool)),
             asyncio.create_task(Housekeeping(pool, clock, round(settings.keep * 1000)).run()),
             *[asyncio.create_task(each) for each in watching],
         ]
+        if mappings:
+            watchers.append(asyncio.create_task(spill.run(worker.look_again)))
         if ready:
             watchers.append(asyncio.create_task(_forward(worker.ready, ready)))
         if stop:

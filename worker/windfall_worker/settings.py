@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+from enum import StrEnum
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
@@ -17,6 +18,13 @@ from windfall_worker.citizen.settings import CitizenSettings
 _frozen = ConfigDict(frozen=True, extra="forbid")
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class SpillWhen(StrEnum):
+    """When jobs of the route `auto` may go to the cloud mappings of a worker that has no engine for them."""
+
+    NO_MAC = "no-mac"  #: while no live Mac serves their model
+    BACKLOG = "backlog"  #: also while they wait for long, however many Macs serve it
 
 
 class BreakerSettings(BaseModel):
@@ -94,7 +102,9 @@ class WorkerSettings(CitizenSettings):
     )  #: in addition to the built-in ones, or in their place
     lease: float = Field(default=10.0, ge=1.0)  #: how long a claim lasts without a renewal
     drain_timeout: float = Field(default=30.0, ge=0)  #: how long a draining worker lets jobs keep running
-    spill_after: float = Field(default=60.0, ge=0)  #: a job that has waited longer for a Mac may go to the cloud
+    spill: SpillWhen = SpillWhen.NO_MAC
+    #: how long no Mac has served the model (or, with a spill of `backlog`, how long the next job has waited)
+    spill_after: float = Field(default=60.0, ge=0, allow_inf_nan=False)
     keep: float = Field(default=7 * 86400.0, ge=0)  #: how long the results of jobs without a batch are kept
     max_tries: int = Field(default=5, ge=1)  #: attempts that may fail on one backend before the job fails
     max_deliveries: int = Field(default=3, ge=1)  #: claims that may end without an outcome before the job fails
@@ -123,6 +133,10 @@ class WorkerSettings(CitizenSettings):
     def provider(self, name: str) -> ProviderSettings:
         """The settings of a provider; those in the file win over the built-in ones."""
         return self.providers.get(name) or BUILT_IN[name]
+
+    def paid(self, model: ModelSettings) -> tuple[str, ...]:
+        """The cloud mappings of a model that somebody bills: those whose provider wants a key."""
+        return tuple(f"{name}:{target}" for name, target in model.mappings() if self.provider(name).api_key_env)
 
     @property
     def renewal(self) -> float:

@@ -14,7 +14,8 @@ from windfall.errors import ConfigError
 from windfall.request import Route
 
 
-def _duration(text: str) -> float:
+def duration_flag(text: str) -> float:
+    """The parser of flags that take a duration."""
     try:
         return parse_duration(text)
     except ConfigError as exc:
@@ -90,14 +91,14 @@ Priority = Annotated[
 Deadline = Annotated[
     float | None,
     typer.Option(
-        metavar="TIME", parser=_duration, help="Rows unfinished after this time expire: 90s, 15m, 8h, 7d, or seconds.",
-        show_default=False,
+        metavar="TIME", parser=duration_flag, show_default=False,
+        help="Rows unfinished after this time expire: 90s, 15m, 8h, 7d, or seconds.",
     ),
 ]  # fmt: skip
 Keep = Annotated[
     float | None,
     typer.Option(
-        metavar="TIME", parser=_duration, help="How long the batch is kept after it finishes [7d]; 0 is forever.",
+        metavar="TIME", parser=duration_flag, help="How long the batch is kept after it finishes [7d]; 0 is forever.",
         show_default=False,
     ),
 ]  # fmt: skip

@@ -77,6 +77,8 @@ def worker(
             metavar="FILE", help="Log to this file instead of the terminal; 5 files of 10 MB.", show_default=False
         ),
     ] = None,
+    spill: options_worker.Spill = None,
+    spill_after: options_worker.SpillAfter = None,
     only: options_worker.Only = None,
     on_ac: options_worker.OnAC = None,
     above_battery: options_worker.AboveBattery = None,
@@ -106,6 +108,7 @@ def worker(
         settings = load_settings(redis=redis, config=config)
         models = models_for(model or [], simulate or [], cloud or [], slots, settings)
         flags: dict[str, object] = {"lease": lease, "drain_timeout": drain_timeout, "name": name}
+        flags |= {"spill": spill, "spill_after": spill_after}
         flags |= {"only": only, "on_ac": on_ac, "above_battery": above_battery}
         flags |= {"below_thermal": below_thermal, "when_idle": when_idle}
         flags |= {"log_format": log_format, "log_level": log_level}

@@ -46,6 +46,13 @@ class ServedModel(Record):
     running: Count = 0
     tokens_per_second: Speed | None = None
     rates: dict[Route, Speed] = Field(default_factory=dict)  #: recent jobs per second, by the lane's route
+    paid: tuple[str, ...] = ()  #: its cloud mappings that are billed, as provider:model
+    unavailable: tuple[str, ...] = ()  #: the backends that take no calls now: an engine that is down, an open breaker
+
+    @property
+    def local_up(self) -> bool:
+        """Whether the worker's own machine runs it, and its engine is up."""
+        return self.local and not set(self.backends[:1]) & set(self.unavailable)
 
 
 class WorkerStatus(Record):
@@ -65,6 +72,8 @@ class WorkerStatus(Record):
     failed: Count = 0
     chip: str | None = None  #: the chip that computes there
     memory_bytes: Count | None = None
+    spill: str | None = None  #: when it sends `auto` jobs to the cloud; older workers leave it out
+    spill_after: Moment | None = None  #: seconds
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -114,6 +123,9 @@ class FleetStatus(Record):
 #: Milliseconds after which a silent worker's heartbeat expires.
 HEARTBEAT_TTL: Final = 15_000
 
+#: Milliseconds for which it is remembered that a Mac served a model.
+_SERVED_LIFE: Final = 30 * 24 * 3600 * 1000
+
 #: Held jobs read per lane: more than any fleet runs.
 _HELD_MOST: Final = 100_000
 
@@ -130,9 +142,20 @@ async def write_heartbeat(redis: ArqRedis, status: WorkerStatus) -> None:
     async with client.pipeline(transaction=False) as pipe:
         pipe.set(keys.WORKER + status.id, status.model_dump_json(), px=HEARTBEAT_TTL)
         pipe.zadd(keys.WORKERS, {status.id: round(status.seen_at * 1000)})
-        _, listed = await answers(redis, pipe)
+        if status.state != "draining":
+            note_serving(pipe, [served.name for served in status.models if served.local_up], status.seen_at)
+        _, listed, *_ = await answers(redis, pipe)
     if listed is None:
         await put_aside(redis, [keys.WORKERS])
+
+
+def note_serving(pipe: Any, models: Iterable[str], now: float, *, first: bool = False) -> None:
+    """Note that a Mac serves these models at this time: workers with cloud mappings look at nothing else.
+
+    `first`: only if none has so far. A worker that never gets beyond its start must not count as live for ever.
+    """
+    for model in models:
+        pipe.set(keys.SERVES + model, round(now * 1000), px=_SERVED_LIFE, nx=first)
 
 
 async def remove_heartbeat(redis: ArqRedis, worker_id: str) -> None:

@@ -6,26 +6,44 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import Final
+from typing import Any, Final
 
 from arq import ArqRedis
 
 from windfall.broker.clock import RedisClock
-from windfall.broker.connection import REDIS_ERRORS
-from windfall.queue.fleet import ServedModel, WorkerStatus, remove_heartbeat, worker_name, write_heartbeat
+from windfall.broker.connection import REDIS_ERRORS, translated
+from windfall.queue.fleet import (
+    ServedModel,
+    WorkerStatus,
+    note_serving,
+    remove_heartbeat,
+    worker_name,
+    write_heartbeat,
+)
 from windfall.runtime.extras import DISTRIBUTION
 from windfall_worker.backends.routing import ModelBackends
 from windfall_worker.control import Gate, Steerable
 from windfall_worker.hardware import chip, memory_bytes
 from windfall_worker.queue.throughput import Throughput
 from windfall_worker.recorder import Recorder
+from windfall_worker.settings import WorkerSettings
 
 logger = logging.getLogger("windfall.heartbeat")
 
 #: Seconds between heartbeats; several may be missed before the worker counts as gone.
 _PERIOD: Final = 2.0
+
+
+async def announce_serving(redis: ArqRedis, clock: RedisClock, models: Sequence[str]) -> None:
+    """Say that this machine is about to serve these models, which no Mac has served yet. Raises `BrokerError`."""
+    client: Any = redis
+    with translated():
+        now = await clock.now()
+        async with client.pipeline(transaction=False) as pipe:
+            note_serving(pipe, models, now, first=True)
+            await pipe.execute()
 
 
 class Heartbeat:
@@ -39,6 +57,7 @@ class Heartbeat:
         backends: Mapping[str, ModelBackends],
         throughput: Throughput,
         record: Recorder,
+        settings: WorkerSettings,
     ) -> None:
         self._redis = redis
         self._clock = clock
@@ -46,6 +65,8 @@ class Heartbeat:
         self._backends = backends
         self._throughput = throughput
         self._record = record
+        self._settings = settings
+        self._paid = {model.name: settings.paid(model) for model in settings.models}
         self._started_at: float | None = None
 
     async def run(self) -> None:
@@ -80,6 +101,8 @@ class Heartbeat:
                 failed=failed,
                 chip=chip(),
                 memory_bytes=memory_bytes(),
+                spill=self._settings.spill,
+                spill_after=self._settings.spill_after,
             )
             await write_heartbeat(self._redis, status)
         except REDIS_ERRORS as exc:
@@ -96,6 +119,8 @@ class Heartbeat:
             running=sum(min(capacity.held, capacity.slots) for capacity in capacities),
             tokens_per_second=backends.local.backend.tokens_per_second if backends.local else None,
             rates=self._throughput.rates(model),
+            paid=self._paid.get(model, ()),
+            unavailable=_unavailable(backends),
         )
 
     async def _remove(self) -> None:
@@ -104,6 +129,13 @@ class Heartbeat:
                 await remove_heartbeat(self._redis, self._worker.id)
         except REDIS_ERRORS as exc:
             logger.warning("could not remove the heartbeat: %s", exc)
+
+
+def _unavailable(backends: ModelBackends) -> tuple[str, ...]:
+    """The names under which nothing takes calls: two mappings may have one provider."""
+    names = dict.fromkeys(guarded.backend.name for guarded in backends.all())
+    up = {guarded.backend.name for guarded in backends.all() if guarded.backend.available}
+    return tuple(name for name in names if name not in up)
 
 
 def _state(gate: Gate) -> str:

@@ -12,19 +12,17 @@ from arq import ArqRedis
 
 from windfall.broker.clock import RedisClock
 from windfall.broker.connection import REDIS_ERRORS
-from windfall.errors import WireError
-from windfall.keys import FAIR, HELD_SUFFIX, PAYLOAD, lane_queue, of_lane
-from windfall.queue.fleet import FleetStatus, read_fleet
+from windfall.keys import FAIR, HELD_SUFFIX, lane_queue, of_lane
 from windfall.queue.quarantine import number
 from windfall.request import Route
-from windfall.wire import decode_job
 from windfall_worker.backends.capacity import Capacity
 from windfall_worker.backends.routing import ModelBackends
+from windfall_worker.queue.spill import Spill
 from windfall_worker.recorder import Recorder
 
 logger = logging.getLogger("windfall.lanes")
 
-#: Seconds between checks of the backlogs, and of whether the cloud should help.
+#: Seconds between checks of the backlogs.
 _LOOK: Final = 1.0
 
 
@@ -41,53 +39,6 @@ class LaneGroup:
     async def wake(self) -> None:
         """Note that there may be something to claim."""
         self.capacity.hear()
-
-
-class Spill:
-    """Decides which `auto` lanes the cloud may claim from now.
-
-    These are the lanes of models that no live Mac serves, and those whose next job has waited longer than `after`
-    seconds for a Mac. `models` maps each model with a cloud mapping here to whether this worker also serves it locally.
-    """
-
-    def __init__(self, redis: ArqRedis, models: Mapping[str, bool], after: float) -> None:
-        self._redis: Any = redis
-        self._models = models
-        self._after = after
-        self.open: frozenset[str] = frozenset()
-
-    async def run(self, on_change: Callable[[], None]) -> None:
-        """Check until cancelled; `on_change` is called when more lanes are open than before."""
-        while True:
-            try:
-                now_open = await self._look()
-            except REDIS_ERRORS as exc:
-                logger.warning("cannot read the fleet's status: %s", exc)
-            else:
-                more, self.open = bool(now_open - self.open), now_open
-                if more:
-                    on_change()
-            await asyncio.sleep(_LOOK)
-
-    async def _look(self) -> frozenset[str]:
-        fleet = await read_fleet(self._redis)
-        return frozenset([model for model in self._models if await self._needs_help(model, fleet)])
-
-    async def _needs_help(self, model: str, fleet: FleetStatus) -> bool:
-        if not self._models[model] and not fleet.serves_locally(model):
-            return True
-        waiting = await self._first(lane_queue(model, Route.AUTO), fleet.now)
-        return waiting is not None and fleet.now - waiting > self._after
-
-    async def _first(self, lane: str, now: float) -> float | None:
-        """When the next job of a lane was enqueued (Unix seconds), or None if none is waiting."""
-        # Running jobs have scores in the future: the ends of their leases.
-        head = await self._redis.zrangebyscore(lane, "-inf", round(now * 1000), start=0, num=1)
-        payload = await self._redis.get(PAYLOAD.encode() + head[0]) if head else None
-        try:
-            return decode_job(payload).et / 1000 if payload else None
-        except WireError:
-            return None
 
 
 async def watch_backlogs(redis: ArqRedis, clock: RedisClock, groups: Sequence[LaneGroup], record: Recorder) -> None:

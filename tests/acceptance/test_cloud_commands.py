@@ -115,3 +115,47 @@ def test_a_mapping_on_the_command_line_needs_a_provider_that_there_is(windfall: 
     assert done.code == 1
     assert "'opnai'" in done.err
     assert "openai" in done.err
+
+
+def test_submit_says_first_how_many_rows_may_go_to_which_paid_backend(windfall: Shell, model: str) -> None:
+    with windfall.worker("--spill-after", "5m"), windfall.worker("--simulate", "small=0"):
+        until(lambda: len(json.loads(windfall("fleet", "--json").out)["workers"]) == 2, "both workers")
+        said = windfall("submit", "in.jsonl", "--model", "small").err.splitlines()[0]
+        assert said == (
+            f"4 rows of small may go to test:{model}, which is paid, when no live Mac serves it for 300 s; "
+            "--route local rules that out"
+        )
+        assert "paid" not in windfall("submit", "in.jsonl", "--model", "small", "--route", "local").err
+        windfall.environment["WINDFALL_ROUTE"] = "local"
+        assert "paid" not in windfall("submit", "in.jsonl", "--model", "small", "--keep", "1d").err
+
+
+def test_rows_without_a_route_take_that_of_the_settings(windfall: Shell) -> None:
+    windfall.environment["WINDFALL_ROUTE"] = "local"
+    batch = windfall("submit", "in.jsonl", "--model", "small").out.strip()
+    lanes = json.loads(windfall("fleet", "--json").out)["lanes"]
+    assert [(lane["route"], lane["queued"]) for lane in lanes] == [("local", 4)]
+    windfall("delete", batch, "--cancel")
+    windfall.environment["WINDFALL_ROUTE"] = "moon"
+    wrong = windfall("submit", "in.jsonl", "--model", "small")
+    assert (wrong.code, wrong.out) == (1, "")
+    assert wrong.err == ("windfall: environment variable WINDFALL_ROUTE: Input should be 'local', 'auto' or 'cloud'\n")
+    del windfall.environment["WINDFALL_ROUTE"]
+    settings = windfall.folder / "windfall.toml"
+    settings.write_text('route = "moon"\n' + settings.read_text())
+    wrong = windfall("submit", "in.jsonl", "--model", "small")
+    assert wrong.code == 1
+    assert "key 'route': must be 'local', 'auto' or 'cloud', not 'moon'" in wrong.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--spill", "often"), "no-mac"),
+        (("--spill-after", "soon"), "'soon' is not a duration: write 90s, 15m, 8h, 7d or a number of seconds"),
+    ],
+)
+def test_a_wrong_rule_for_the_cloud_is_named(windfall: Shell, flags: tuple[str, ...], said: str) -> None:
+    done = windfall("worker", *flags)
+    assert done.code == 2
+    assert said in done.err

@@ -7,13 +7,16 @@ import itertools
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from windfall.errors import ConfigError, InvalidRequest
 from windfall.formats import Overrides, read_rows
+from windfall.formats.lanes_asked import count_lanes
+from windfall.request import Route
 from windfall.row import Row
 
 
@@ -37,6 +40,17 @@ class InputFile:
         self._begun = True
         rows = read_rows(self._stream, name=self.name, overrides=self._overrides, max_row_bytes=self._max_row_bytes)
         return itertools.chain([next(rows)], rows)  # an empty file is reported before anything is started
+
+    def lanes(self, models: Collection[str]) -> Counter[tuple[str, Route]] | None:
+        """How many rows ask for which lane of these models; None for a pipe that can only be read once."""
+        if self._begin is None:
+            return None
+        at = self._stream.tell()
+        self._stream.seek(self._begin)
+        try:
+            return count_lanes(self._stream, self._overrides, models, self._max_row_bytes)
+        finally:
+            self._stream.seek(at)
 
     @contextmanager
     def kept(self) -> Iterator[None]:

@@ -79,7 +79,11 @@ Model = Annotated[
 ]
 RouteOption = Annotated[
     Route | None,
-    typer.Option("--route", help="Where every row may run; overrides the rows.", show_default=False),
+    typer.Option(
+        "--route",
+        show_default=False,
+        help="Where every row may run; overrides the rows. Rows without one: auto, or route in windfall.toml.",
+    ),
 ]
 Priority = Annotated[
     int | None,

@@ -70,9 +70,10 @@ async def fetch_rest(producer: Producer, output: Path) -> None:
     note_fetching(output, "")
 
 
-def unanswered(given: InputFile, output: Path) -> Iterator[Row] | None:
+def unanswered(given: InputFile, output: Path) -> tuple[Iterator[Row], int] | None:
     """The rows that OUT has no answer to, after its lines were put under the names of their rows; None = all of them.
 
+    The number is how many there are.
     Raises `ConfigError` where OUT holds rows of a batch, and none that answers any of these.
     """
     with OutputFile(output, key_of_line) as out:
@@ -86,7 +87,7 @@ def unanswered(given: InputFile, output: Path) -> Iterator[Row] | None:
             out.rewrite(found.applied_to)
         _tell(found, given, out)
         # What is in it is remembered although it is closed.
-        return (row for row in given.rows() if not out.has(key_of_row(row)))
+        return (row for row in given.rows() if not out.has(key_of_row(row))), found.changed + found.new
 
 
 def _tell(found: Matched, given: InputFile, out: OutputFile) -> None:

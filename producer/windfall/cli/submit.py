@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from windfall.cli.reuse import fetch_rest, note_fetching, unanswered
 from windfall.cli.screen.console import complain, note, say, say_json
 from windfall.cli.screen.progress import RowProgress
 from windfall.cli.session import Terminated, run_async, settings_told
+from windfall.cli.spending import spending
 from windfall.errors import BrokerError, ConfigError, InvalidRequest
 from windfall.formats import OutputFile, Overrides
 from windfall.formats.output_file import by_job_id
@@ -73,7 +75,8 @@ def submit(
     if output is not None:
         refuse_same_file(source, output)
     settings = settings_told(redis, config)
-    word = fingerprint(source, model, route, priority, deadline, keep)
+    word = fingerprint(source, model, route or settings.route, priority, deadline, keep)
+    overrides = Overrides(model, route, priority, settings.route)
     terms = _Terms(
         checked_batch_id(batch_id) if batch_id else None, {"input": source.name}, keep, deadline, word, output
     )
@@ -84,12 +87,14 @@ def submit(
     reuses = output is not None and batch_id is None and output.is_file()
     with exporting("windfall-producer"):
         with (
-            opened(source, Overrides(model, route, priority), settings.max_row_bytes) as given,
+            opened(source, overrides, settings.max_row_bytes) as given,
             given.kept() if reuses else nullcontext(),
         ):
-            rows = _rows(producer, given, source, terms, reuses=reuses)
-            if rows is None:
+            found = _rows(producer, given, source, terms, reuses=reuses)
+            if found is None:
                 return
+            rows, left = found
+            run_async(_say_spending(producer(), overrides, given, left))
             watched = _Watched(rows)
             name = run_async(_submit(producer(), watched, terms, as_json=as_json))
         if watched.invalid == watched.seen and not reuses:
@@ -103,21 +108,22 @@ def submit(
 
 def _rows(
     producer: Callable[[], Producer], given: InputFile, source: Path, terms: _Terms, *, reuses: bool
-) -> Iterator[Row] | None:
-    """What is to be submitted; None where OUT has it all."""
+) -> tuple[Iterator[Row], int | None] | None:
+    """What is to be submitted, and how many rows that is where OUT has others; None where it has them all."""
     if reuses and terms.output is not None:
         run_async(fetch_rest(producer(), terms.output))
         missing = unanswered(given, terms.output)
         if missing is not None:
-            first = next(missing, None)
+            rows, left = missing
+            first = next(rows, None)
             if first is None:
                 note(f"all rows are in {terms.output}; nothing was submitted")
                 return None
-            return itertools.chain([first], missing)
+            return itertools.chain([first], rows), left
     elif terms.output is not None:
         with OutputFile(terms.output, by_job_id, batch=terms.batch_id or ""):
             pass  # said now, and not when the batch is in the queue
-    return _checked(given.rows(), source)
+    return _checked(given.rows(), source), None
 
 
 def _checked(rows: Iterator[Row], source: Path) -> Iterator[Row]:
@@ -197,6 +203,19 @@ class _Watched:
             self.first_for_cloud = self.first_for_cloud or f"{row.custom_id}, field {found.field!r}: {found.why}"
         if len(self.lanes) < _LANES_WATCHED:
             self.lanes.add((row.model, lane_route(row)))
+
+
+async def _say_spending(producer: Producer, overrides: Overrides, given: InputFile, left: int | None) -> None:
+    """Say which rows may be paid for; at most `left` of each kind, where OUT has answers to others."""
+    async with producer:
+        fleet = await producer.fleet()
+
+    def lanes(models: Collection[str]) -> Counter[tuple[str, Route]] | None:
+        counts = given.lanes(models)
+        return counts if counts is None or left is None else counts & Counter(dict.fromkeys(counts, left))
+
+    for sentence in spending(fleet, overrides, lanes):
+        note(sentence)
 
 
 async def _submit(producer: Producer, rows: _Watched, terms: _Terms, *, as_json: bool) -> str:

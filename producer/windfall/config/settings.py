@@ -21,6 +21,7 @@ from windfall.config.trust import TRUSTED, read_believed
 from windfall.errors import ConfigError
 from windfall.explain import explain, vocabulary
 from windfall.limits import MAX_BATCH_ROWS, MAX_METADATA_BYTES, MAX_ROW_BYTES, Limits
+from windfall.request import Route
 
 FILE_NAME: Final = "windfall.toml"
 DEFAULT_REDIS: Final = "redis://localhost:6379"
@@ -35,6 +36,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     redis: str = Field(default=DEFAULT_REDIS, repr=False)  # it may hold a password
+    route: Route | None = None  #: of rows that are submitted without one
     max_row_bytes: _Size = MAX_ROW_BYTES
     max_batch_rows: _Size = MAX_BATCH_ROWS
     max_metadata_bytes: _Size = MAX_METADATA_BYTES
@@ -63,6 +65,7 @@ class _File(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     redis: str | None = None
+    route: Annotated[Route, Field(strict=False)] | None = None  # TOML knows no enumerations
     max_row_bytes: _Size | None = None
     max_batch_rows: _Size | None = None
     max_metadata_bytes: _Size | None = None
@@ -75,6 +78,7 @@ class _Environment(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="WINDFALL_", env_ignore_empty=True, hide_input_in_errors=True)
 
     redis_url: str | None = None
+    route: Route | None = None
     max_row_bytes: _Size | None = None
     max_batch_rows: _Size | None = None
     max_metadata_bytes: _Size | None = None
@@ -108,6 +112,7 @@ def load_settings(
         "redis": _from_file(redis or environment.redis_url, environment.trusted_config) or file.redis,
         "source": path,
         "redis_of_file": file.redis,
+        "route": environment.route or file.route,
         "key_origins": tuple(environment.key_origins.split()),
     } | {name: getattr(environment, name) or getattr(file, name) for name in _LIMITS}
     return Settings(**{name: value for name, value in found.items() if value is not None})

@@ -1,8 +1,8 @@
-"""Fields that the command line sets for every row of a file."""
+"""Fields that the command line or the settings set for the rows of a file."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 from windfall.request import Route
@@ -10,15 +10,21 @@ from windfall.request import Route
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """Fields that are set in every row, whether or not it has them. None leaves rows unchanged."""
+    """Fields that are set in every row, whether or not it has them. None leaves rows unchanged.
+
+    `usual_route` is for rows that name no route.
+    """
 
     model: str | None = None
     route: Route | None = None
     priority: int | None = None
+    usual_route: Route | None = None
 
     def applied_to(self, body: dict[str, Any]) -> dict[str, Any]:
         """The body with these fields instead of its own."""
-        return body | {name: value for name, value in asdict(self).items() if value is not None}
+        usual = {} if self.usual_route is None else {"route": self.usual_route}
+        fields = {"model": self.model, "route": self.route, "priority": self.priority}
+        return usual | body | {name: value for name, value in fields.items() if value is not None}
 
 
 #: Leave every row unchanged.

@@ -115,9 +115,18 @@ class FleetStatus(Record):
         waiting = dict.fromkeys(lane.model for lane in self.lanes if lane.queued)
         return [model for model in waiting if not self.serves(model)]
 
+    def paid(self) -> dict[str, tuple[str, ...]]:
+        """The cloud mappings of live workers that somebody bills, as provider:model, by the model that they serve."""
+        found: dict[str, dict[str, None]] = {}
+        for worker in self.workers:
+            for served in worker.models:
+                found.setdefault(served.name, {}).update(dict.fromkeys(served.paid))
+        return {model: tuple(mappings) for model, mappings in found.items() if mappings}
+
     def serves_locally(self, model: str) -> bool:
-        """Whether a live worker runs this model on its own machine."""
-        return any(served.name == model and served.local for worker in self.workers for served in worker.models)
+        """Whether a live worker runs this model on its own machine, or would once it is resumed."""
+        staying = [worker for worker in self.workers if worker.state != "draining"]
+        return any(served.name == model and served.local_up for worker in staying for served in worker.models)
 
 
 #: Milliseconds after which a silent worker's heartbeat expires.

@@ -43,7 +43,8 @@ from windfall.message import (
 )
 from windfall.producer import Producer
 from windfall.queue.dead import DeadLetter
-from windfall.queue.fleet import FleetStatus, LaneStatus, ServedModel, WorkerStatus
+from windfall.queue.fleet import FleetStatus, LaneStatus
+from windfall.queue.workers import LostWorker, ServedModel, WorkerStatus
 from windfall.request import CompletionRequest, Route, StreamOptions
 from windfall.result import (
     Attempt,
@@ -101,6 +102,7 @@ __all__ = [
     "JobState",
     "LaneStatus",
     "Limits",
+    "LostWorker",
     "Message",
     "NotConnected",
     "NotFound",

@@ -52,6 +52,7 @@ LETTERS: Final = "windfall:letters"  #: sorted set of the dead letters that expi
 DELTAS: Final = "windfall:deltas:"  #: + job id: stream of the pieces of a completion, for followers
 WORKERS: Final = "windfall:workers"  #: sorted set of worker ids -> last heartbeat (ms)
 WORKER: Final = "windfall:worker:"  #: + worker id: its heartbeat as JSON; expires when the worker falls silent
+LOST: Final = "windfall:lost"  #: hash worker id -> how many of its jobs others took over
 SERVES: Final = "windfall:serves:"  #: + model: when a Mac that serves it last wrote its heartbeat (ms)
 ANSWER: Final = "windfall:answer:"  #: + token: the answer to a claim, until its worker has read it
 PULSE: Final = "windfall:pulse"  #: when a worker last reached this Redis (ms): how an outage is noticed
@@ -95,7 +96,7 @@ TYPES: Final = {
     **dict.fromkeys((LANE, FLOWS, OWNED, INTERACTIVE), "zset"),
     **dict.fromkeys((IDLE_LANES, ABORT, BATCHES, KEPT, DEADLINES, DEAD_INDEX, LETTERS, WORKERS), "zset"),
     **dict.fromkeys((LANES, PAUSED, RESUMING, CANCELLING, SHELVED), "set"),
-    **dict.fromkeys((JOB, BATCH, DEAD, CLOCK_BACK, FAIR, SHARES), "hash"),
+    **dict.fromkeys((JOB, BATCH, DEAD, CLOCK_BACK, FAIR, SHARES, LOST), "hash"),
     FLOW: "list",
     **dict.fromkeys((DELTAS, QUARANTINE), "stream"),
 }
@@ -103,7 +104,7 @@ TYPES: Final = {
 #: Keys that everyone shares: a value of another type would block the whole fleet.
 SHARED: Final = (
     ABORT, LANES, IDLE_LANES, BATCHES, KEPT, DEADLINES, DEAD_INDEX, LETTERS, WORKERS, PAUSED, RESUMING, CANCELLING,
-    SHELVED, SHARES, QUARANTINE,
+    SHELVED, SHARES, LOST, QUARANTINE,
 )  # fmt: skip
 
 
@@ -147,6 +148,7 @@ LUA_NAMES: Final = "".join(
         "DEAD_INDEX": DEAD_INDEX,
         "LETTERS": LETTERS,
         "DELTAS": DELTAS,
+        "LOST": LOST,
         "ANSWER": ANSWER,
         "PULSE": PULSE,
         "GRACE": GRACE,

@@ -12,7 +12,7 @@ from acceptance.commands import Shell
 from helpers.processes import kill
 from windfall import keys
 from windfall.broker.connection import connect, disconnect
-from windfall.queue.fleet import WorkerStatus, write_heartbeat
+from windfall.queue.workers import WorkerStatus, write_heartbeat
 
 FLAGS = ("--simulate", "m=0", "--log-format", "human")
 

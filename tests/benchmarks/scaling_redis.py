@@ -22,7 +22,7 @@ from queue_million import LANE, finish
 
 from windfall import Producer
 from windfall.keys import CHANNEL_WAKE
-from windfall.queue.fleet import ServedModel, WorkerStatus, write_heartbeat
+from windfall.queue.workers import ServedModel, WorkerStatus, write_heartbeat
 from windfall.scripts import run_all
 from windfall_worker.jobs.claim import Claim
 from windfall_worker.queue.claims import ClaimClient, Lease

@@ -17,7 +17,7 @@ from helpers.waiting import eventually
 from helpers.workers import hold_jobs, let_jobs_wait_behind_one, simulated
 from windfall import JobState, Producer
 from windfall.embedded.broker import free_port
-from windfall.queue.fleet import WorkerStatus
+from windfall.queue.workers import WorkerStatus
 from windfall_worker.citizen.awake import Awake
 from windfall_worker.citizen.machine import Machine
 from windfall_worker.citizen.readings import ALL, FakeSensors, Readings

@@ -11,7 +11,8 @@ from helpers.processes import workers_up
 from helpers.waiting import eventually
 from helpers.workers import simulated, worker
 from windfall import Producer, keys
-from windfall.queue.fleet import WorkerStatus, read_fleet, worker_name, write_heartbeat
+from windfall.queue.fleet import read_fleet
+from windfall.queue.workers import WorkerStatus, worker_name, write_heartbeat
 
 
 async def test_the_worker_does_not_wait_for_what_its_machine_says_of_itself(

@@ -13,7 +13,7 @@ from helpers.requests import requests
 from helpers.waiting import eventually
 from helpers.workers import hold_jobs, simulated, worker
 from windfall import NotFound, Producer, keys
-from windfall.queue.fleet import WorkerStatus, write_heartbeat
+from windfall.queue.workers import WorkerStatus, write_heartbeat
 
 
 async def state_of(producer: Producer, name: str) -> tuple[str, str | None]:

@@ -12,7 +12,7 @@ from helpers.fake_clock import FakeClock
 from helpers.requests import request
 from windfall import Producer, keys
 from windfall.broker.clock import RedisClock
-from windfall.queue.fleet import ServedModel, WorkerStatus, write_heartbeat
+from windfall.queue.workers import ServedModel, WorkerStatus, write_heartbeat
 from windfall_worker.queue.heartbeat import announce_serving
 from windfall_worker.queue.spill import Spill, SpillRule
 from windfall_worker.settings import SpillWhen

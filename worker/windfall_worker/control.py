@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from enum import StrEnum
 from typing import Protocol
 
@@ -20,6 +21,7 @@ class Gate:
     def __init__(self) -> None:
         self._reasons: dict[str, str] = {}
         self._draining = False
+        self.changed = asyncio.Event()  #: set with each change; who waits for it clears it
 
     @property
     def open(self) -> bool:
@@ -45,15 +47,20 @@ class Gate:
         """Set `who`'s reason. Returns whether the gate was open until then."""
         was_open = self.open
         self._reasons[who] = why
+        self.changed.set()
         return was_open
 
     def lift(self, who: str) -> bool:
         """Withdraw `who`'s reason. Returns whether that opened the gate."""
-        return self._reasons.pop(who, None) is not None and self.open
+        lifted = self._reasons.pop(who, None) is not None
+        if lifted:
+            self.changed.set()
+        return lifted and self.open
 
     def drain(self) -> None:
         """Shut the gate for good."""
         self._draining = True
+        self.changed.set()
 
 
 class Steerable(Protocol):

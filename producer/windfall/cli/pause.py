@@ -12,8 +12,8 @@ from windfall.cli.screen.console import note, say, say_json
 from windfall.cli.session import producer, run_async
 from windfall.errors import BrokerUnavailable, ConfigError
 from windfall.producer import Producer
-from windfall.queue.fleet import worker_name
 from windfall.queue.pausing import Pausable
+from windfall.queue.workers import worker_name
 from windfall.request import Route
 
 _PERIOD: Final = 0.5  # seconds between two checks of which workers are still live

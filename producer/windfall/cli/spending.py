@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 from windfall.formats import Overrides
-from windfall.queue.fleet import FleetStatus, WorkerStatus
+from windfall.queue.fleet import FleetStatus
+from windfall.queue.workers import WorkerStatus
 from windfall.request import Route
 
 #: How many rows ask for which model and route, of these models; None if that cannot be known in advance.

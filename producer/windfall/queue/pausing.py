@@ -14,8 +14,9 @@ from arq import ArqRedis
 
 from windfall import keys
 from windfall.errors import NotFound
-from windfall.queue.fleet import FleetStatus, WorkerStatus, read_fleet, worker_name
+from windfall.queue.fleet import FleetStatus, read_fleet
 from windfall.queue.housekeeping import go_on_with
+from windfall.queue.workers import WorkerStatus, worker_name
 from windfall.request import Route
 from windfall.scripts import Script, run
 

@@ -111,7 +111,9 @@ local function given_before()
   return true
 end
 
--- A holder's lease has ended: it is written down. Where it never said that it had read the answer which gave it the job,
+local LOST_LIFE = 7200000  -- ms
+
+-- A holder's lease has ended: it is written down, and counted for `windfall fleet`. Where it never said that it had read the answer which gave it the job,
 -- the job has spent no delivery; nor does it gather a line for each such claim, of which there may be any number.
 local function lose(id, holder)
   local past = redis.call('HMGET', JOB .. id, 'lost', 'answer')
@@ -122,6 +124,11 @@ local function lose(id, holder)
     lost = string.gsub(lost, '[^ ]+%?%d+ $', '')
   else
     redis.call('HDEL', JOB .. id, 'unread')
+  end
+  local name = string.match(string.sub(holder, 1, 200), '^(.*):%d+$')
+  if name and name ~= worker then
+    redis.call('HINCRBY', LOST, name, 1)
+    redis.call('PEXPIRE', LOST, LOST_LIFE)
   end
   redis.call('HSET', JOB .. id, 'lost', lost .. string.sub(holder, 1, 200) .. (unread and '?' or '@') .. now .. ' ')
 end

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from windfall.checks.server import workers_in_words
-from windfall.queue.fleet import FleetStatus, LaneStatus, ServedModel, WorkerStatus
+from windfall.queue.fleet import FleetStatus, LaneStatus
+from windfall.queue.workers import ServedModel, WorkerStatus
 from windfall.request import Route
 
 SMALL = ServedModel(name="small", backends=("mlx",), slots=32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import replace
 
 import pytest
@@ -14,7 +15,8 @@ from pictures.draw import view as real_view
 from windfall import BatchStatus, Route
 from windfall.cli.screen.fleet_page import FleetView, page, sections
 from windfall.cli.screen.section import Column, Section, Share
-from windfall.queue.fleet import FleetStatus, LaneStatus, ServedModel, WorkerStatus
+from windfall.queue.fleet import FleetStatus, LaneStatus
+from windfall.queue.workers import LostWorker, ServedModel, WorkerStatus
 from windfall_worker.guards.circuit import BreakerStatus
 
 NOW = 10_000.0
@@ -187,3 +189,41 @@ def test_a_lane_that_no_live_worker_serves_is_said_to_be_one() -> None:
     shown = lines(page(FleetView(fleet), 100), 100)
     assert "no live worker serves large" in shown
     assert not any("serves small" in line for line in shown)
+
+
+def test_a_worker_whose_heartbeat_is_late_says_so_and_is_not_counted_as_busy() -> None:
+    fresh, late = worker("mini"), worker("studio").model_copy(update={"seen_at": NOW - 7.2})
+    fleet = FleetStatus(workers=(fresh, late), now=NOW)
+    shown = lines(page(FleetView(fleet), 200), 200)
+    assert shown[0] == "windfall fleet · 2 workers · 7 of 64 slots · 2.0 jobs/s · 566 tokens/s"
+    text = "\n".join(re.sub(" +", " ", line) for line in shown)
+    assert "studio-30048-d2bd21 late small mlx ?/32 1,234" in text
+    assert "studio-30048-d2bd21 has sent no heartbeat for 7.2 s: what it runs is unknown" in text
+    assert [each["late"] for each in FleetView(fleet).as_json()["workers"]] == [False, True]
+    just_in_time = late.model_copy(update={"seen_at": NOW - 4.9})
+    assert "late" not in "\n".join(lines(page(FleetView(FleetStatus(workers=(just_in_time,), now=NOW)), 200), 200))
+
+
+def test_a_worker_that_was_lost_stands_there_with_when_and_how_many_jobs_were_taken_over() -> None:
+    at = NOW - 754
+    lost = (
+        LostWorker(id="mini-1-aaaaaa", seen_at=at, taken_over=8),
+        LostWorker(id="book-2-bbbbbb", seen_at=at, asleep=True),
+        LostWorker(id="air-3-cccccc", seen_at=at, taken_over=1),
+    )
+    when = time.strftime("%H:%M", time.localtime(at))
+    fleet = FleetStatus(workers=(worker("studio"),), lost=lost, now=NOW)
+    text = "\n".join(re.sub(" +", " ", line) for line in lines(page(FleetView(fleet), 200), 200))
+    assert f"mini-1-aaaaaa lost {when} 12 min 34 s" in text
+    assert f"mini-1-aaaaaa: lost {when}, 8 jobs taken over" in text
+    assert f"air-3-cccccc: lost {when}, 1 job taken over" in text
+    assert text.splitlines().count(f"book-2-bbbbbb: asleep since {when}") == 1
+    assert text.startswith("windfall fleet · 1 worker · 7 of 32 slots")
+    assert [each["taken_over"] for each in FleetView(fleet).as_json()["lost"]] == [8, 0, 1]
+
+
+def test_many_lost_workers_do_not_fill_the_page() -> None:
+    lost = tuple(LostWorker(id=f"mini-{n}-aaaaaa", seen_at=NOW - n) for n in range(1, 60))
+    shown = lines(page(FleetView(FleetStatus(lost=lost, now=NOW)), 100), 100)
+    assert len(shown) < 20
+    assert "54 more were lost within the last hour" in shown

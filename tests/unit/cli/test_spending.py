@@ -11,7 +11,8 @@ from windfall import Route
 from windfall.cli.spending import spending
 from windfall.formats import Overrides
 from windfall.formats.overrides import NO_OVERRIDES
-from windfall.queue.fleet import FleetStatus, ServedModel, WorkerStatus
+from windfall.queue.fleet import FleetStatus
+from windfall.queue.workers import ServedModel, WorkerStatus
 
 
 def worker(name: str, *models: ServedModel, **about: object) -> WorkerStatus:
@@ -28,6 +29,7 @@ def served(*backends: str, local: bool = False, paid: tuple[str, ...] = (), **ab
 
 MAC = worker("mac", served("mlx", local=True))
 CLOUD = worker("cloud", served("openai", paid=("openai:gpt-5-mini",)))
+MAY = "1,000 rows of small may go to openai:gpt-5-mini, which is paid, "
 OTHER = worker("other", served("anthropic", paid=("anthropic:haiku",)), spill="backlog", spill_after=300)
 FREE = worker("lan", served("mac2"))
 BOTH = worker("both", served("mlx", "openai", local=True, paid=("openai:gpt-5-mini",)))
@@ -67,15 +69,12 @@ def said(*workers: WorkerStatus, rows: dict[Route, int] | None, overrides: Overr
         ),
         (
             (BOTH,),
-            (
-                "1,000 rows of small may go to openai:gpt-5-mini, which is paid, when no live Mac serves it for 60 s or "
-                "when an engine fails them; --route local rules that out"
-            ),
+            (f"{MAY}when no live Mac serves it for 60 s or when an engine fails them; --route local rules that out"),
         ),
         (
             (MAC, CLOUD.model_copy(update={"spill": None, "spill_after": None})),
             (
-                "1,000 rows of small may go to openai:gpt-5-mini, which is paid, when no live Mac serves it for 60 s or "
+                f"{MAY}when no live Mac serves it for 60 s or "
                 "when the next row has waited for 60 s; --route local rules that out"
             ),
         ),

@@ -14,7 +14,8 @@ from arq import ArqRedis
 
 from windfall.broker.clock import RedisClock
 from windfall.broker.connection import REDIS_ERRORS, translated
-from windfall.queue.fleet import (
+from windfall.queue.workers import (
+    ASLEEP,
     ServedModel,
     WorkerStatus,
     note_serving,
@@ -23,8 +24,9 @@ from windfall.queue.fleet import (
     write_heartbeat,
 )
 from windfall.runtime.extras import DISTRIBUTION
+from windfall.runtime.tasks import wait_for
 from windfall_worker.backends.routing import ModelBackends
-from windfall_worker.control import Gate, Steerable
+from windfall_worker.control import Gate, Steerable, Who
 from windfall_worker.hardware import chip, memory_bytes
 from windfall_worker.queue.throughput import Throughput
 from windfall_worker.recorder import Recorder
@@ -74,9 +76,12 @@ class Heartbeat:
         try:
             # Cached from here on. On a Mac this runs a program, which must not block the event loop.
             await asyncio.to_thread(lambda: (chip(), memory_bytes()))
+            changed = self._worker.gate.changed
             while True:
+                changed.clear()
                 await self._beat()
-                await asyncio.sleep(_PERIOD)
+                # At once: a machine that is about to sleep cannot say so later.
+                await wait_for(changed, within=_PERIOD)
         finally:
             await self._remove()
 
@@ -142,4 +147,6 @@ def _state(gate: Gate) -> str:
     """What the worker does with new jobs, in one word."""
     if gate.draining:
         return "draining"
+    if Who.SLEEP in gate.reasons:
+        return ASLEEP
     return "running" if gate.open else "paused"

@@ -10,7 +10,8 @@ from arq import ArqRedis
 
 from windfall.broker.connection import translated
 from windfall.errors import ConfigError
-from windfall.queue.fleet import WorkerStatus, read_fleet, worker_name
+from windfall.queue.fleet import read_fleet
+from windfall.queue.workers import WorkerStatus, worker_name
 from windfall_worker.settings import WorkerSettings
 
 logger = logging.getLogger("windfall.worker")

@@ -11,7 +11,7 @@ from arq import ArqRedis
 from windfall import keys
 from windfall.broker.announcements import Announcements
 from windfall.broker.connection import REDIS_ERRORS
-from windfall.queue.fleet import worker_names
+from windfall.queue.workers import worker_names
 from windfall.runtime.tasks import wait_for
 from windfall_worker.control import Steerable, Who
 

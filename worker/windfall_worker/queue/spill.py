@@ -13,7 +13,8 @@ from arq import ArqRedis
 from windfall.broker.clock import RedisClock
 from windfall.broker.connection import REDIS_ERRORS
 from windfall.keys import PAYLOAD, SERVES, lane_queue
-from windfall.queue.fleet import HEARTBEAT_TTL, read_fleet
+from windfall.queue.fleet import read_fleet
+from windfall.queue.workers import HEARTBEAT_TTL
 from windfall.request import Route
 from windfall.wire import HEAD_BYTES, enqueued_at
 from windfall_worker.settings import SpillWhen

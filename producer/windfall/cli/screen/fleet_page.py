@@ -14,10 +14,12 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from windfall.batch import BatchState, BatchStatus
+from windfall.cli.screen.absent import lost_rows, worker_notes
 from windfall.cli.screen.batch_facts import as_json, pace_of
 from windfall.cli.screen.console import duration, printable
 from windfall.cli.screen.section import Column, Section, Share
-from windfall.queue.fleet import FleetStatus, LaneStatus, ServedModel, WorkerStatus
+from windfall.queue.fleet import FleetStatus, LaneStatus
+from windfall.queue.workers import ServedModel, WorkerStatus
 
 if TYPE_CHECKING:
     from windfall_worker.guards.circuit import BreakerStatus
@@ -66,7 +68,12 @@ class FleetView:
     def as_json(self) -> dict[str, Any]:
         """For programs."""
         lanes = [lane.model_dump(mode="json") | {"eta": lane.eta} for lane in self.fleet.lanes]
+        workers = [
+            worker.model_dump(mode="json") | {"late": self.fleet.late(worker) is not None}
+            for worker in self.fleet.workers
+        ]
         return self.fleet.model_dump(mode="json") | {
+            "workers": workers,
             "lanes": lanes,
             "batches": [as_json(batch) for batch in self.batches],
             "breakers": [asdict(each) for each in self.breakers],
@@ -97,7 +104,7 @@ def sections(view: FleetView) -> list[Section]:
     """The workers, the lanes with jobs, the unfinished batches and the breakers; empty sections are left out."""
     lanes = [lane for lane in view.fleet.lanes if lane.queued or lane.running or lane.parked or lane.paused]
     found = [
-        Section(_WORKERS, _worker_rows(view.fleet), _why(view.fleet.workers)),
+        Section(_WORKERS, [*_worker_rows(view.fleet), *lost_rows(view.fleet)], worker_notes(view.fleet)),
         Section(_LANES, [_lane_row(lane, view.fleet.now) for lane in lanes], _unserved(view.fleet)),
         batch_section(view.batches, view.paces),
         Section(_BREAKERS, [_breaker_row(each, view.cooldowns.get(each.name, 0.0)) for each in view.breakers]),
@@ -126,9 +133,10 @@ def _shortened(parts: list[Section], height: int) -> list[Section]:
 
 def _headline(view: FleetView) -> Text:
     workers, models = view.fleet.workers, [served for worker in view.fleet.workers for served in worker.models]
-    slots, running = sum(served.slots for served in models), sum(served.running for served in models)
-    tokens = sum(served.tokens_per_second or 0.0 for served in models)
-    rate = sum(rate for served in models for rate in served.rates.values())
+    heard = [served for worker in workers if view.fleet.late(worker) is None for served in worker.models]
+    slots, running = sum(served.slots for served in models), sum(served.running for served in heard)
+    tokens = sum(served.tokens_per_second or 0.0 for served in heard)
+    rate = sum(rate for served in heard for rate in served.rates.values())
     facts = ["1 worker" if len(workers) == 1 else f"{len(workers)} workers"]
     if models:
         facts += [f"{running:,} of {slots:,} slots", f"{rate:,.1f} jobs/s"]
@@ -140,35 +148,24 @@ def _worker_rows(fleet: FleetStatus) -> list[list[str]]:
     """One row per model; the worker's own facts are in its first."""
     rows = []
     for worker in fleet.workers:
-        about = _about(worker, fleet.now)
+        late = fleet.late(worker) is not None
+        about = _about(worker, "late" if late else worker.state, fleet.now)
         for served in worker.models:
-            rows.append([*about[:2], *_served(served), *about[2:]])
+            rows.append([*about[:2], *_served(served, known=not late), *about[2:]])
             about = [worker.id, *[""] * (len(about) - 1)]
     return rows
 
 
-def _about(worker: WorkerStatus, now: float) -> list[str]:
+def _about(worker: WorkerStatus, state: str, now: float) -> list[str]:
     memory = f"{worker.memory_bytes / 2**30:,.0f} GiB" if worker.memory_bytes else ""
     seen, up = duration(max(0.0, now - worker.seen_at)), duration(max(0.0, now - worker.started_at))
-    return [worker.id, worker.state, f"{worker.completed:,}", worker.chip or "", memory, seen, up]
+    return [worker.id, state, f"{worker.completed:,}", worker.chip or "", memory, seen, up]
 
 
-def _served(served: ServedModel) -> list[str]:
-    tokens = "" if served.tokens_per_second is None else f"{served.tokens_per_second:,.0f}"
-    return [served.name, "+".join(served.backends), f"{served.running}/{served.slots}", tokens]
-
-
-def _why(workers: Sequence[WorkerStatus]) -> list[str]:
-    """One line per reason: at noon many workers wait for the same hours."""
-    ids: dict[str, list[str]] = {}
-    for worker in workers:
-        if worker.why:
-            ids.setdefault(worker.why, []).append(worker.id)
-    return [
-        f"{len(who)} workers are taking no new jobs: {why} ({', '.join(who)})" if len(who) > 1 else
-        f"{who[0]} is taking no new jobs: {why}"
-        for why, who in ids.items()
-    ]  # fmt: skip
+def _served(served: ServedModel, *, known: bool) -> list[str]:
+    """`known`: what it said of its work is recent enough to count."""
+    tokens = "" if served.tokens_per_second is None or not known else f"{served.tokens_per_second:,.0f}"
+    return [served.name, "+".join(served.backends), f"{served.running if known else '?'}/{served.slots}", tokens]
 
 
 def _unserved(fleet: FleetStatus) -> list[str]:

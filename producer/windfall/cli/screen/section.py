@@ -17,7 +17,8 @@ from windfall.cli.screen.console import printable, say, say_table
 _GAP: Final = 2
 _NARROWEST_BAR, _WIDEST_BAR, _NARROWEST_TEXT = 8, 40, 6
 _STYLES: Final = {
-    "running": "green", "closed": "green", "paused": "yellow", "half-open": "yellow", "draining": "cyan", "open": "red",
+    "running": "green", "closed": "green", "paused": "yellow", "half-open": "yellow", "late": "yellow",
+    "draining": "cyan", "open": "red",
 }  # fmt: skip
 
 

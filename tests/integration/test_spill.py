@@ -143,10 +143,13 @@ async def test_a_look_costs_one_small_read_however_many_macs_there_are(redis: Ar
     assert after[1]["total_net_output_bytes"] - before[1]["total_net_output_bytes"] < 20_000
 
 
-async def test_a_backlog_goes_out_only_where_somebody_asked_for_it(producer: Producer, redis: ArqRedis) -> None:
-    await producer.enqueue(request())
+@pytest.mark.parametrize("single", [True, False])
+async def test_a_backlog_goes_out_only_where_somebody_asked_for_it(
+    producer: Producer, redis: ArqRedis, *, single: bool
+) -> None:
+    name = await producer.enqueue(request()) if single else (await producer.enqueue_batch([request()])).id
     unasked, asked = Rig(redis, after=0), Rig(redis, SpillWhen.BACKLOG, after=0)
     assert not any(await unasked.pass_time(10, [mac()]))
     assert all(await asked.pass_time(4, [mac()]))
-    await redis.delete(keys.lane_queue("m", "auto"))
+    await producer.cancel(name)
     assert not any(await asked.pass_time(4, [mac()]))

@@ -14,6 +14,7 @@ from windfall.broker.clock import RedisClock
 from windfall.broker.connection import REDIS_ERRORS
 from windfall.keys import PAYLOAD, SERVES, lane_queue
 from windfall.queue.fleet import read_fleet
+from windfall.queue.flows import first_rows
 from windfall.queue.workers import HEARTBEAT_TTL
 from windfall.request import Route
 from windfall.wire import HEAD_BYTES, enqueued_at
@@ -133,11 +134,12 @@ class Spill:
         return not older
 
     async def _waits(self, model: str) -> bool:
-        """Whether the next job of the lane has waited for too long."""
-        # Running jobs have scores in the future: the ends of their leases.
+        """Whether the next job of the lane has waited for too long: of its flows, or of the jobs in none."""
         now = await self._clock.now()
         lane = lane_queue(model, Route.AUTO)
-        head = await self._redis.zrangebyscore(lane, "-inf", round(now * 1000), start=0, num=1)
-        payload = await self._redis.getrange(PAYLOAD.encode() + head[0], 0, HEAD_BYTES - 1) if head else b""
-        waiting = enqueued_at(payload)
-        return waiting is not None and now - waiting > self._rule.after
+        alone = await self._redis.zrangebyscore(lane, "-inf", round(now * 1000), start=0, num=1)
+        rows = await first_rows(self._redis, [lane])
+        names = [*alone, *(name.encode() for name in rows.values())]
+        heads = [await self._redis.getrange(PAYLOAD.encode() + name, 0, HEAD_BYTES - 1) for name in names]
+        since = [at for head in heads if (at := enqueued_at(head)) is not None]
+        return bool(since) and now - min(since) > self._rule.after

@@ -293,6 +293,12 @@ class Producer:
             await self._housekeeping.maybe_sweep()
             return await reading.unfinished_batches(self._redis, most)
 
+    async def finished_batches(self, most: int = 50) -> list[BatchStatus]:
+        """The batches that ended last and are still kept, the newest end first, among the 10,000 newest batches."""
+        with translated():
+            await self._housekeeping.maybe_sweep()
+            return await reading.finished_batches(self._redis, most)
+
     async def dead_letters(self) -> AsyncIterator[DeadLetter]:
         """Jobs that failed for good, with their requests, oldest first."""
         with translated():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
 from arq import ArqRedis
@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from windfall import keys
 from windfall.batch import BatchStatus
 from windfall.errors import NotFound
-from windfall.queue.quarantine import answers, readable
+from windfall.queue.quarantine import MOST, answers, readable
 from windfall.queue.quarantine import number as as_number
 from windfall.result import CompletionResult, Delta, JobState, Usage
 from windfall.wire import decode_result
@@ -91,7 +91,7 @@ async def batch_and_results(
 
 
 def _found(batch_id: str, fields: dict[bytes, bytes] | None, time: tuple[int, int]) -> BatchStatus:
-    if not fields or b"created" not in fields or b"deleted" in fields:
+    if fields is None or not _is_kept(fields):
         raise NotFound(f"no batch {batch_id!r}: not found, or expired")
     seconds, micros = time
     return _status(batch_id, fields, seconds + micros / 1e6)
@@ -108,15 +108,14 @@ async def unfinished_batches(redis: ArqRedis, most: int) -> list[BatchStatus]:
         (newest,) = await answers(redis, pipe, [keys.BATCHES])
     names = (await readable(redis, keys.BATCHES, newest))[::-1]
     found: list[BatchStatus] = []
-    for first in range(0, len(names), _PAGE):
-        page = names[first : first + _PAGE]
+    for page in _pages(names):
         async with client.pipeline(transaction=False) as pipe:
             pipe.time()
             for name in page:
                 pipe.hgetall(keys.BATCH + name)
             (seconds, micros), *batches = await answers(redis, pipe)
         for name, fields in zip(page, batches, strict=True):
-            if fields and b"created" in fields and b"deleted" not in fields and b"finished" not in fields:
+            if _is_kept(fields) and b"finished" not in fields:
                 found.append(_status(name, fields, seconds + micros / 1e6))
         # Members that name no batch would stay at the front forever.
         if nothing := [name for name, fields in zip(page, batches, strict=True) if not fields]:
@@ -124,6 +123,40 @@ async def unfinished_batches(redis: ArqRedis, most: int) -> list[BatchStatus]:
         if len(found) >= most:
             break
     return found[:most]
+
+
+async def finished_batches(redis: ArqRedis, most: int) -> list[BatchStatus]:
+    """The batches that ended last, the newest end first, among the `MOST` newest batches."""
+    client: Any = redis
+    async with client.pipeline(transaction=False) as pipe:
+        pipe.zrange(keys.BATCHES, -MOST, -1)
+        (newest,) = await answers(redis, pipe, [keys.BATCHES])
+    ended: list[tuple[int, str]] = []
+    for page in _pages(await readable(redis, keys.BATCHES, newest)):
+        async with client.pipeline(transaction=False) as pipe:
+            for name in page:
+                pipe.hmget(keys.BATCH + name, "finished", "deleted")
+            found = await answers(redis, pipe)
+        facts = zip(page, found, strict=True)
+        ended += [(as_number(fact[0]), name) for name, fact in facts if fact and fact[0] and not fact[1]]
+    batches: list[BatchStatus] = []
+    for page in _pages([name for _, name in sorted(ended, reverse=True)[:most]]):
+        async with client.pipeline(transaction=False) as pipe:
+            pipe.time()
+            for name in page:
+                pipe.hgetall(keys.BATCH + name)
+            (seconds, micros), *hashes = await answers(redis, pipe)
+        now = seconds + micros / 1e6
+        batches += [_status(name, fields, now) for name, fields in zip(page, hashes, strict=True) if _is_kept(fields)]
+    return [batch for batch in batches if batch.finished_at is not None]  # a row may have been retried meanwhile
+
+
+def _pages(names: list[str]) -> Iterator[list[str]]:
+    return (names[first : first + _PAGE] for first in range(0, len(names), _PAGE))
+
+
+def _is_kept(fields: dict[bytes, bytes] | None) -> bool:
+    return bool(fields) and b"created" in fields and b"deleted" not in fields
 
 
 def _status(batch_id: str, found: dict[bytes, bytes], now: float) -> BatchStatus:

@@ -1,7 +1,8 @@
 """The fleet as a page that fits the terminal. Pure rendering: nothing here asks Redis.
 
 In a narrow terminal, columns are dropped in this order: of workers UP, DONE, MEMORY, CHIP, BACKEND, SEEN; of lanes
-PARKED, RATE, WAITED, RUNNING; of batches RATE, FAILED; of breakers FAILURES. In a low one, the longest list is cut.
+PARKED, RATE, WAITED, RUNNING; of batches RATE, FAILED, OWNER; of breakers FAILURES. In a low one, the longest list is
+cut.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ _LANES: Final = (
     Column("LEFT", right=True),
 )  # fmt: skip
 _BATCHES: Final = (
-    Column("BATCH"), Column("PROGRESS"), Column("ROWS", right=True), Column("FAILED", right=True, drop=2),
-    Column("RATE", right=True, drop=1), Column("LEFT", right=True),
+    Column("BATCH"), Column("OWNER", drop=3), Column("PROGRESS"), Column("ROWS", right=True),
+    Column("FAILED", right=True, drop=2), Column("RATE", right=True, drop=1), Column("LEFT", right=True),
 )  # fmt: skip
 _BREAKERS: Final = (
     Column("BREAKER"), Column("STATE"), Column("FAILURES", right=True, drop=1), Column("TRY AGAIN IN", right=True),
@@ -186,7 +187,7 @@ def _batch_row(batch: BatchStatus, pace: float | None) -> list[str | Share]:
     failed = batch.finished - batch.completed
     state = "paused" if batch.paused else "submitting" if batch.state is BatchState.SUBMITTING else _left(left)
     return [
-        batch.id, Share(batch.finished, batch.total), f"{batch.finished:,}/{batch.total:,}",
+        batch.id, batch.owner or "", Share(batch.finished, batch.total), f"{batch.finished:,}/{batch.total:,}",
         f"{failed:,}" if failed else "", _rate(rate), state,
     ]  # fmt: skip
 

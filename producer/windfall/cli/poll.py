@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 import time
 from collections import Counter
@@ -19,6 +20,7 @@ from windfall.cli.screen.batch_facts import as_json as facts_of
 from windfall.cli.screen.console import duration, note, printable, say, say_json
 from windfall.cli.screen.progress import RowProgress
 from windfall.cli.session import producer, run_async
+from windfall.cli.standstill import Standstill
 from windfall.errors import BrokerUnavailable, NotFound, RequestRejected
 from windfall.keys import batch_of
 from windfall.producer import Producer
@@ -34,16 +36,17 @@ def status(
     config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Print a batch's progress (counts, rate, time left, tokens), or a job's state."""
-    found = run_async(_status(producer(redis, config), name))
-    if isinstance(found, BatchStatus):
-        say_json(facts_of(found)) if as_json else _say_batch(found)
-    elif not as_json:
-        say(_job_line(name, found))
-    elif isinstance(found, JobState):
-        say_json({"job_id": name, "state": found.value})
+    """Print a batch's progress (counts, rate, time left, tokens) or a job's state, and why nothing moves if so."""
+    found, why = run_async(_status_and_why(producer(redis, config), name))
+    if isinstance(found, CompletionResult):
+        say_json(found.model_dump(mode="json")) if as_json else say(_job_line(name, found))
+    elif as_json:
+        facts = facts_of(found) if isinstance(found, BatchStatus) else {"job_id": name, "state": found.value}
+        say_json(facts | {"waiting_for": why})
     else:
-        say_json(found.model_dump(mode="json"))
+        _say_batch(found) if isinstance(found, BatchStatus) else say(_job_line(name, found))
+        for reason in why:
+            say(f"waits   {reason}")
 
 
 def watch(
@@ -74,17 +77,27 @@ async def _status(producer: Producer, name: str) -> BatchStatus | CompletionResu
             raise NotFound(f"no batch or job {name!r}: not found, or expired") from None
 
 
-async def _watch(producer: Producer, name: str, *, as_json: bool) -> int:
+async def _status_and_why(producer: Producer, name: str) -> tuple[BatchStatus | CompletionResult | JobState, list[str]]:
     found = await _status(producer, name)
     async with producer:
+        if isinstance(found, BatchStatus):
+            return found, await Standstill(producer).of_batch(found)
+        return found, await Standstill(producer).of_job(name) if found is JobState.QUEUED else []
+
+
+async def _watch(producer: Producer, name: str, *, as_json: bool) -> int:
+    found, why = await _status_and_why(producer, name)
+    async with producer:
         if not isinstance(found, BatchStatus):
+            for reason in why:
+                note(f"job {name} waits: {reason}")
             result = await producer.wait(name)
             say_json(result.model_dump(mode="json")) if as_json else say(_job_line(name, result))
             return not result.ok
         cursor, kinds = "0", Counter[str]()
         live = sys.stderr.isatty() and sys.stdout.isatty() and not as_json
         with RowProgress(f"batch {name}", done=found.finished) as progress:
-            async for found in _changes(producer, name, progress.remark if live else note):
+            async for found, why in _changes(producer, name, progress.remark if live else note):
                 if found.failed:
                     with suppress(BrokerUnavailable):  # the next change asks again
                         cursor, more = await producer.failures(name, after=cursor)
@@ -92,11 +105,11 @@ async def _watch(producer: Producer, name: str, *, as_json: bool) -> int:
                         if kinds.total() < found.failed:  # Redis came back without its last writes
                             cursor, kinds = await producer.failures(name)
                 if as_json:
-                    say_json(facts_of(found) | {"failures": dict(kinds)})
+                    say_json(facts_of(found) | {"failures": dict(kinds), "waiting_for": why})
                 elif not live:
-                    say(outcomes(found) + (", paused" if found.paused else ""))
+                    say(outcomes(found) + (", paused" if found.paused else "") + "".join(f"; {each}" for each in why))
                 progress.update(found.finished, found.total, found.finished - found.completed, paused=found.paused)
-                progress.remark(f"failed: {in_words(kinds)}" if kinds else "")
+                progress.remark("; ".join([*([f"failed: {in_words(kinds)}"] if kinds else []), *why]))
         unsuccessful = conclude(found, None)
         if kinds:
             note(f"failed: {in_words(kinds)}; {advice(name, kinds)}")
@@ -118,13 +131,20 @@ def in_words(kinds: Counter[str]) -> str:
     return ", ".join(f"{number:,} {printable(kind)}" for kind, number in kinds.most_common())
 
 
-async def _changes(producer: Producer, name: str, on_away: Callable[[str], None]) -> AsyncIterator[BatchStatus]:
-    """Yield the batch after every change and after every outage; `on_away` is told the reason of an outage, once."""
+async def _changes(
+    producer: Producer, name: str, on_away: Callable[[str], None]
+) -> AsyncIterator[tuple[BatchStatus, list[str]]]:
+    """Yield the batch and why nothing of it moves, after every change of either and after every outage.
+
+    `on_away` is told the reason of an outage, once.
+    """
+    standstill = Standstill(producer)
     last: tuple[object, ...] = ()
     away_since: float | None = None
     while True:
         try:
             found = await producer.batch(name)
+            why = await standstill.of_batch(found)
         except BrokerUnavailable as exc:
             if away_since is None:
                 away_since, last = time.monotonic(), ()
@@ -134,13 +154,19 @@ async def _changes(producer: Producer, name: str, on_away: Callable[[str], None]
             await asyncio.sleep(_PERIOD)
             continue
         away_since = None
-        now = (found.total, found.queued, found.running, found.completed, found.finished, found.done, found.paused)
+        counts = (found.total, found.queued, found.running, found.completed, found.finished, found.done, found.paused)
+        now = (*counts, *(_kind(reason) for reason in why))
         if now != last:
-            yield found
+            yield found, why
         if found.done:
             return
         last = now
         await asyncio.sleep(_PERIOD)
+
+
+def _kind(reason: str) -> str:
+    """A reason without its numbers: that a heartbeat is later still is no change."""
+    return re.sub(r"\d+", "", reason)
 
 
 def _say_batch(found: BatchStatus) -> None:

@@ -156,7 +156,7 @@ def _pages(names: list[str]) -> Iterator[list[str]]:
 
 
 def _is_kept(fields: dict[bytes, bytes] | None) -> bool:
-    return bool(fields) and b"created" in fields and b"deleted" not in fields
+    return fields is not None and b"created" in fields and b"deleted" not in fields
 
 
 def _status(batch_id: str, found: dict[bytes, bytes], now: float) -> BatchStatus:

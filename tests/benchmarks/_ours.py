@@ -13,6 +13,7 @@ from _bench import request_of
 
 from windfall import Producer
 from windfall.batch import BatchStatus
+from windfall.runtime.event_loop import new_event_loop
 from windfall_worker.main import run_worker
 from windfall_worker.settings import ModelSettings, WorkerSettings
 
@@ -23,7 +24,8 @@ LOOK = 0.02
 def run_one(redis: str, slots: int, seconds: float) -> None:
     """A worker with one simulated model, `m`."""
     models = (ModelSettings(name="m", simulate=seconds, slots=slots),)
-    asyncio.run(run_worker(WorkerSettings(models=models, drain_timeout=0.0), redis))
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(run_worker(WorkerSettings(models=models, drain_timeout=0.0), redis))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from windfall.result import Completion
+from windfall.runtime.event_loop import new_event_loop
 from windfall.scripts import Script, run_all
 from windfall_worker.backends import mlx
 from windfall_worker.backends.base import Backend, Call
@@ -146,7 +147,8 @@ def main() -> None:
     PoisonedBackend.tally, PoisonedBackend.step_timeout = args.tally, args.step_timeout
     parts = dataclasses.replace(dying_parts(args.die), local_backend=counting_backend)
     model = ModelSettings(name="m", simulate=args.simulate, mlx=args.model, slots=args.slots)
-    asyncio.run(run_worker(WorkerSettings(models=(model,), lease=args.lease), args.redis, parts=parts))
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(run_worker(WorkerSettings(models=(model,), lease=args.lease), args.redis, parts=parts))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from windfall.formats import OutputFile, Overrides
 from windfall.formats.matching import Key, key_of_line, key_of_real_line, key_of_row, match
 from windfall.request import Route
 from windfall.row import Row
+from windfall.runtime.event_loop import new_event_loop
 from windfall.telemetry.trace_export import exporting
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _run_missing(missing: Iterator[Row] | None, out: OutputFile, served: ModelSe
         return Outcome(out.failed, Tally())
     try:
         with exporting("windfall"):
-            tally = run_async(run_rows(missing, out, served, what))
+            tally = run_async(run_rows(missing, out, served, what), loop_factory=new_event_loop)
     except (KeyboardInterrupt, Terminated):
         note(f"stopped: {out.rows:,} rows are in {out.name}; repeat the command to continue with the rest")
         raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -22,7 +22,9 @@ class Terminated(BaseException):
     """SIGTERM arrived, and everything was cleaned up."""
 
 
-def run_async(work: Coroutine[Any, Any, T]) -> T:
+def run_async(
+    work: Coroutine[Any, Any, T], *, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+) -> T:
     """Run it to its end. SIGINT and SIGTERM cancel it, so that it can clean up, and then end the command.
 
     Raises `KeyboardInterrupt` or `Terminated` in that case.
@@ -50,7 +52,8 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
         return await work
 
     try:
-        return asyncio.run(guarded())
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            return runner.run(guarded())
     except asyncio.CancelledError:
         if told:
             raise (KeyboardInterrupt if told[0] is signal.SIGINT else Terminated) from None

@@ -15,6 +15,7 @@ from windfall.cli.worker_log import WorkerLog
 from windfall.config.env_file import into_environment, read_env_file
 from windfall.config.settings import load_settings
 from windfall.errors import ConfigError
+from windfall.runtime.event_loop import new_event_loop
 from windfall.telemetry.trace_export import exporting
 
 if TYPE_CHECKING:
@@ -121,8 +122,8 @@ def worker(
         if warning := options.password_in_sight(redis):
             log.caution(warning)
         # run_worker handles the signals itself, so this is not run_async.
-        with exporting("windfall-worker"):
-            asyncio.run(_work(what, settings.redis, log))
+        with exporting("windfall-worker"), asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(_work(what, settings.redis, log))
 
 
 def _refuse_flags(ctx: typer.Context) -> None:

@@ -44,6 +44,7 @@ from windfall.message import (
 from windfall.producer import Producer
 from windfall.queue.dead import DeadLetter
 from windfall.queue.fleet import FleetStatus, LaneStatus
+from windfall.queue.shares import LaneSharer
 from windfall.queue.workers import LostWorker, ServedModel, WorkerStatus
 from windfall.request import CompletionRequest, Route, StreamOptions
 from windfall.result import (
@@ -100,6 +101,7 @@ __all__ = [
     "InvalidRequest",
     "InvalidRow",
     "JobState",
+    "LaneSharer",
     "LaneStatus",
     "Limits",
     "LostWorker",

@@ -19,12 +19,13 @@ from windfall.broker.clock import RedisClock
 from windfall.broker.connection import connect, disconnect, translated
 from windfall.errors import BatchCancelled, BatchFull, IdTaken, NotConnected, WaitTimeout
 from windfall.limits import DEFAULT_LIMITS, Limits
-from windfall.queue import dead, downloading, pausing, reading, steering
+from windfall.queue import dead, downloading, pausing, reading, shares, steering
 from windfall.queue.dead import DeadLetter
 from windfall.queue.fleet import FleetStatus, read_fleet
 from windfall.queue.housekeeping import Housekeeping
 from windfall.queue.opening import opening_arguments
 from windfall.queue.patience import patiently
+from windfall.queue.shares import LaneSharer
 from windfall.queue.submission import Submission, enqueue_one
 from windfall.request import CompletionRequest, Route
 from windfall.result import CompletionResult, Delta, JobState
@@ -319,6 +320,27 @@ class Producer:
         """The live workers and the lanes."""
         with translated():
             return await read_fleet(self._redis)
+
+    async def sharers(self, fleet: FleetStatus | None = None) -> list[LaneSharer]:
+        """Which batches wait in which lanes, and what share of its lane each has; by lane, the greatest first.
+
+        `fleet` is a status that was read just now, if there is one.
+        """
+        with translated():
+            return await shares.read_sharers(self._redis, fleet or await read_fleet(self._redis))
+
+    async def set_weight(self, owner: str, weight: float) -> None:
+        """Give an owner's batches together this weight beside other owners and batches, each of which has 1.
+
+        Raises `InvalidRequest` for a name or a weight that cannot be.
+        """
+        with translated():
+            await shares.set_weight(self._redis, owner, weight)
+
+    async def weights(self) -> dict[str, float]:
+        """The weights that were set, by owner."""
+        with translated():
+            return await shares.read_weights(self._redis)
 
     @property
     def redis(self) -> ArqRedis:

@@ -17,8 +17,10 @@ from windfall import (
     Delta,
     FleetStatus,
     JobState,
+    LaneSharer,
     LaneStatus,
     Limits,
+    LostWorker,
     Message,
     Producer,
     Route,
@@ -44,7 +46,7 @@ async def use(url: str) -> None:
     """Every public method of `Producer`; a test compares."""
     async with Producer(url, keep=3600, limits=Limits(batch_rows=1000)) as producer:
         assert_type(producer, Producer)
-        job_id = await producer.enqueue(next(rows()))
+        job_id = await producer.enqueue(next(rows()), interactive=True)
         assert_type(job_id, str)
         assert_type(await producer.state(job_id), JobState)
         assert_type(await producer.result(job_id), CompletionResult | None)
@@ -54,7 +56,7 @@ async def use(url: str) -> None:
         assert_type(result.text, str)
         assert_type(result.usage, Usage)
         batch = await producer.open_batch(metadata={"owner": "ann"}, keep=3600.0, deadline=60.0, source="file")
-        batch = await producer.enqueue_batch(more_rows(), batch_id="b", metadata={"owner": "ann"}, keep=0, deadline=9)
+        batch = await producer.enqueue_batch(more_rows(), batch_id="b", keep=0, deadline=9, owner="ann", priority=2)
         assert_type(batch, BatchStatus)
         assert_type(batch.state, BatchState)
         assert_type(await producer.batch(batch.id), BatchStatus)
@@ -74,7 +76,9 @@ async def use(url: str) -> None:
         assert_type(await producer.resume("batch", batch.id), tuple[str, ...])
         assert_type(await producer.drain("mini"), tuple[str, ...])
         assert_type(await producer.batches(), list[BatchStatus])
+        assert_type(await producer.finished_batches(100), list[BatchStatus])
         assert_type(batch.paused, bool)
+        assert_type(batch.owner, str | None)
         assert_type(await producer.failures(batch.id), tuple[str, Counter[str]])
         await producer.delete(batch.id, cancel=True)
         async for letter in producer.dead_letters():
@@ -87,5 +91,9 @@ async def use(url: str) -> None:
         assert_type(fleet.lanes, tuple[LaneStatus, ...])
         assert_type(fleet.workers, tuple[WorkerStatus, ...])
         assert_type(fleet.workers[0].models, tuple[ServedModel, ...])
+        assert_type(fleet.lost, tuple[LostWorker, ...])
+        assert_type(await producer.sharers(), list[LaneSharer])
+        await producer.set_weight("ann", 2)
+        assert_type(await producer.weights(), dict[str, float])
         assert_type(await producer.info(), dict[str, Any])
         assert_type(producer.redis, ArqRedis)

@@ -9,7 +9,22 @@ from typing import Annotated, Final
 
 import typer
 
-from windfall.cli import batches, breaker, dead, demo, doctor, fleet, pause, poll, results, run, steer, submit, worker
+from windfall.cli import (
+    batches,
+    breaker,
+    dead,
+    demo,
+    doctor,
+    fleet,
+    pause,
+    poll,
+    results,
+    run,
+    share,
+    steer,
+    submit,
+    worker,
+)
 from windfall.cli.screen.console import complain, say
 from windfall.cli.session import Terminated
 from windfall.errors import WindfallError
@@ -47,6 +62,7 @@ for command in (
     pause.resume,
     pause.drain,
     fleet.fleet,
+    share.share,
     doctor.doctor,
 ):
     app.command()(command)

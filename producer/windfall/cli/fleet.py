@@ -33,7 +33,8 @@ def fleet(
     config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show the live workers with their models, the lanes with their backlog, the unfinished batches, and the breakers.
+    """Show the workers with their models, the lanes with their backlog and who shares them, the unfinished batches, and
+    the breakers.
 
     --watch runs until q or Ctrl-C; with --json it prints one object per line.
     """
@@ -79,7 +80,8 @@ class _Window:
             breakers, cooldowns = [], {}  # a producer-only user may not read them
         self._paces.note(*batches)
         paces = {batch.id: pace for batch in batches if (pace := self._paces.of(batch)) is not None}
-        self.view = FleetView(fleet, batches, breakers, cooldowns, paces)
+        sharers = await self._producer.sharers(fleet)
+        self.view = FleetView(fleet, batches, breakers, cooldowns, paces, sharers=sharers)
         self._away = None
 
     async def keep_looking(self, on_look: Callable[[], None], on_away: Callable[[str], None] | None = None) -> None:

@@ -88,10 +88,20 @@ RouteOption = Annotated[
 Priority = Annotated[
     int | None,
     typer.Option(
-        min=-9, max=9, metavar="N", help="-9 to 9, for every row; each level counts as an hour earlier in the queue.",
+        min=-9, max=9, metavar="N", help="-9 to 9, for every row; each level doubles its share beside others.",
         show_default=False,
     ),
 ]  # fmt: skip
+Owner = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", show_default=False,
+        help="Whose share of the fleet the batch is a part of, with NAME's other batches [it has its own share].",
+    ),
+]  # fmt: skip
+Interactive = Annotated[
+    bool, typer.Option("--interactive", help="Somebody waits for it: its rows go before all others.")
+]
 Deadline = Annotated[
     float | None,
     typer.Option(

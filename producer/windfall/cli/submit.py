@@ -13,7 +13,7 @@ from typing import Annotated, Final
 
 import typer
 
-from windfall.batch import BatchStatus
+from windfall.batch import BatchOptions, BatchStatus
 from windfall.cli import options
 from windfall.cli.files import InputFile, fingerprint, opened, refuse_same_file
 from windfall.cli.follow import follow_batch
@@ -26,7 +26,7 @@ from windfall.errors import BrokerError, ConfigError, InvalidRequest
 from windfall.formats import OutputFile, Overrides
 from windfall.formats.output_file import by_job_id
 from windfall.formats.reader import NO_MODEL
-from windfall.keys import checked_batch_id
+from windfall.keys import checked_batch_id, checked_owner
 from windfall.placement import cloud_only, lane_route
 from windfall.producer import Producer
 from windfall.queue.incoming import in_thread
@@ -42,7 +42,9 @@ def submit(
     source: options.Input,
     model: options.Model = None,
     route: options.RouteOption = None,
+    owner: options.Owner = None,
     priority: options.Priority = None,
+    interactive: options.Interactive = False,
     deadline: options.Deadline = None,
     keep: options.Keep = None,
     batch_id: Annotated[
@@ -75,11 +77,14 @@ def submit(
     if output is not None:
         refuse_same_file(source, output)
     settings = settings_told(redis, config)
-    word = fingerprint(source, model, route or settings.route, priority, deadline, keep)
+    shared = [word for word in (owner, "interactive" if interactive else None) if word]
+    word = fingerprint(source, model, route or settings.route, priority, deadline, keep, *shared)
     overrides = Overrides(model, route, priority, settings.route)
-    terms = _Terms(
-        checked_batch_id(batch_id) if batch_id else None, {"input": source.name}, keep, deadline, word, output
-    )
+    options_of_batch = BatchOptions(
+        metadata={"input": source.name}, keep=keep, deadline=deadline, priority=priority or 0, interactive=interactive,
+        owner=None if owner is None else checked_owner(owner),
+    )  # fmt: skip
+    terms = _Terms(checked_batch_id(batch_id) if batch_id else None, options_of_batch, word, output)
 
     def producer() -> Producer:
         return Producer(settings.redis, limits=settings.limits)
@@ -163,9 +168,7 @@ class _Terms:
     """How to open the batch."""
 
     batch_id: str | None
-    metadata: dict[str, str]
-    keep: float | None
-    deadline: float | None
+    options: BatchOptions
     source: str
     output: Path | None  #: what the results are fetched into
 
@@ -220,13 +223,9 @@ async def _say_spending(producer: Producer, overrides: Overrides, given: InputFi
 
 async def _submit(producer: Producer, rows: _Watched, terms: _Terms, *, as_json: bool) -> str:
     async with producer:
-        batch = await producer.open_batch(
-            batch_id=terms.batch_id,
-            metadata=terms.metadata,
-            keep=terms.keep,
-            deadline=terms.deadline,
-            source=terms.source,
-        )
+        batch = await producer.open_batch(batch_id=terms.batch_id, source=terms.source, **terms.options)
+        if (owner := terms.options.get("owner")) and batch.owner != owner:
+            note(f"batch {batch.id} was opened {_owned(batch.owner)}, and stays so: --owner {owner} is ignored")
         if terms.output is not None:
             note_fetching(terms.output, batch.id)
         batch = await _add(producer, batch, rows, terms)
@@ -285,6 +284,10 @@ async def _warn_of_waiting(producer: Producer, batch: BatchStatus, lanes: set[tu
             f"warning: no live worker serves {wanted}; the rows wait for one "
             f"({'served now: ' + ', '.join(served) if served else 'no worker is live: windfall worker --help'})"
         )
+
+
+def _owned(owner: str | None) -> str:
+    return f"for {owner}" if owner else "without an owner"
 
 
 def _announce(batch: BatchStatus, *, as_json: bool) -> None:

@@ -113,8 +113,9 @@ end
 
 local LOST_LIFE = 7200000  -- ms
 
--- A holder's lease has ended: it is written down, and counted for `windfall fleet`. Where it never said that it had read the answer which gave it the job,
--- the job has spent no delivery; nor does it gather a line for each such claim, of which there may be any number.
+-- A holder's lease has ended: it is written down, and counted for `windfall fleet`. Where it never said that it had read
+-- the answer which gave it the job, the job has spent no delivery; nor does it gather a line for each such claim, of which
+-- there may be any number.
 local function lose(id, holder)
   local past = redis.call('HMGET', JOB .. id, 'lost', 'answer')
   local lost, unread = past[1] or '', past[2] and redis.call('EXISTS', past[2]) == 1

@@ -1,8 +1,8 @@
 """The fleet as a page that fits the terminal. Pure rendering: nothing here asks Redis.
 
 In a narrow terminal, columns are dropped in this order: of workers UP, DONE, MEMORY, CHIP, BACKEND, SEEN; of lanes
-PARKED, RATE, WAITED, RUNNING; of batches RATE, FAILED, OWNER; of breakers FAILURES. In a low one, the longest list is
-cut.
+PARKED, RATE, WAITED, RUNNING; of shared lanes PRIORITY, WAITING, ROUTE, OWNER; of batches RATE, FAILED, OWNER; of
+breakers FAILURES. In a low one, the longest list is cut.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from windfall.cli.screen.absent import lost_rows, worker_notes
 from windfall.cli.screen.batch_facts import as_json, pace_of
 from windfall.cli.screen.console import duration, printable
 from windfall.cli.screen.section import Column, Section, Share
+from windfall.cli.screen.sharing import sharing_section
 from windfall.queue.fleet import FleetStatus, LaneStatus
+from windfall.queue.shares import LaneSharer
 from windfall.queue.workers import ServedModel, WorkerStatus
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ class FleetView:
     cooldowns: Mapping[str, float] = field(default_factory=dict)
     paces: Mapping[str, float] = field(default_factory=dict)
     away: str | None = None
+    sharers: Sequence[LaneSharer] = ()
 
     def missing(self, why: str) -> FleetView:
         """The same view, marked as outdated."""
@@ -76,6 +79,7 @@ class FleetView:
         return self.fleet.model_dump(mode="json") | {
             "workers": workers,
             "lanes": lanes,
+            "sharers": [each.model_dump(mode="json") for each in self.sharers],
             "batches": [as_json(batch) for batch in self.batches],
             "breakers": [asdict(each) for each in self.breakers],
             "cooldowns": dict(self.cooldowns),
@@ -102,11 +106,12 @@ def _footer(keys: str) -> list[Text]:
 
 
 def sections(view: FleetView) -> list[Section]:
-    """The workers, the lanes with jobs, the unfinished batches and the breakers; empty sections are left out."""
+    """The workers, the lanes with jobs, who shares them, the unfinished batches, the breakers; no empty sections."""
     lanes = [lane for lane in view.fleet.lanes if lane.queued or lane.running or lane.parked or lane.paused]
     found = [
         Section(_WORKERS, [*_worker_rows(view.fleet), *lost_rows(view.fleet)], worker_notes(view.fleet)),
         Section(_LANES, [_lane_row(lane, view.fleet.now) for lane in lanes], _unserved(view.fleet)),
+        sharing_section(view.sharers),
         batch_section(view.batches, view.paces),
         Section(_BREAKERS, [_breaker_row(each, view.cooldowns.get(each.name, 0.0)) for each in view.breakers]),
     ]

@@ -16,10 +16,10 @@ from windfall.errors import BrokerError, BrokerUnavailable
 
 # Stops redis-server when the pipe on stdin closes: this also works on macOS, where a process cannot ask to be
 # notified of its parent's death. The server's own stdin is not the pipe. A temporary folder for the socket is removed
-# even after a kill -9 of this process.
+# even after a kill -9 of this process. The shell sets the umask, because uvloop cannot.
 _GUARD: Final = (
-    'sockets=$1; shift; "$@" </dev/null & server=$!; cat >/dev/null; kill $server 2>/dev/null; wait $server; '
-    '[ -z "$sockets" ] || rm -rf "$sockets"'
+    'umask 077; sockets=$1; shift; "$@" </dev/null & server=$!; cat >/dev/null; '
+    'kill $server 2>/dev/null; wait $server; [ -z "$sockets" ] || rm -rf "$sockets"'
 )
 _LAST_WORDS: Final = 300  # characters of its log
 
@@ -33,7 +33,7 @@ async def running(command: Sequence[str], url: str, log: Path, sockets: Path | N
     with open_private(log, "ab") as file:
         process = await asyncio.create_subprocess_exec(
             "/bin/sh", "-c", _GUARD, "sh", str(sockets or ""), *command, stdin=PIPE, stdout=file, stderr=file,
-            start_new_session=True, env=system_environment(), umask=0o077,
+            start_new_session=True, env=system_environment(),
         )  # fmt: skip
     try:
         await _answering(url, process, log)

@@ -67,7 +67,7 @@ def test_a_batch_keeps_the_owner_that_it_was_opened_for(windfall: Shell) -> None
     [
         (("share", "a:b", "2"), "an owner is 1 to 128 characters without ':' or blanks, not 'a:b'"),
         (("share", "ann", "0"), "a weight is a number from 0.001 to 1000, not 0"),
-        (("share", "ann", "lots"), "'lots'"),
+        (("share", "ann", "lots"), "Invalid value for 'WEIGHT'"),
         (("submit", "in.jsonl", "--model", "m", "--owner", "a b"), "not 'a b'"),
         (("submit", "in.jsonl", "--model", "m", "--owner", ""), "not ''"),
         (("submit", "in.jsonl", "--model", "m", "--priority", "10"), "--priority"),

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Final, Self, TypeVar, cast
 
 import windfall
 import windfall_worker
@@ -201,9 +201,8 @@ class EngineLink(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio: the pipe is open."""
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
-            self._send(self._order)
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are no instances of it
+        self._send(self._order)
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio: bytes arrived."""

@@ -42,7 +42,7 @@ async def test_a_thousand_finished_batches_are_read_in_pages(producer: Producer,
             ended = now + (number * 7919) % 1000  # in no order
             pipe.hset(keys.BATCH + name, mapping={"created": now + number, "sealed": 1, "total": 0, "finished": ended})
             pipe.zadd(keys.BATCHES, {name: now + number})
-        pipe.zadd(keys.BATCHES, {b"\xff\xfe": now, "gone": now})
+        pipe.zadd(keys.BATCHES, {b"\xff\xfe": now, b"gone": now})
         pipe.set(keys.BATCH + "gone", "not a hash")
         await pipe.execute()
     found = await producer.finished_batches(250)
@@ -54,7 +54,7 @@ async def test_a_batch_that_is_being_deleted_is_not_listed(producer: Producer, r
     await producer.enqueue_batch([], batch_id="empty")
     assert [each.id for each in await producer.finished_batches()] == ["empty"]
     if field == "deleted":
-        await redis.hset(keys.BATCH + "empty", field, 1)  # type: ignore[misc]
+        await redis.hset(keys.BATCH + "empty", field, "1")  # type: ignore[misc]
     else:
         await redis.hdel(keys.BATCH + "empty", field)  # type: ignore[misc]
     assert await producer.finished_batches() == []

@@ -73,7 +73,7 @@ async def test_names_and_weights_that_cannot_be_are_refused(producer: Producer, 
 async def test_what_somebody_wrote_into_an_index_shares_nothing(producer: Producer, redis: ArqRedis) -> None:
     await producer.enqueue_batch(requests(2), batch_id="good")
     index = keys.of_lane(keys.FLOWS, LANE)
-    await redis.zadd(index, {b"\xff\xfe": 1, "good:many": 1, "nobody": 1, "b:1:2": 1, "ann": 2})
+    await redis.zadd(index, {b"\xff\xfe": 1, b"good:many": 1, b"nobody": 1, b"b:1:2": 1, b"ann": 2})
     await redis.set(keys.of_lane(keys.OWNED, LANE) + ":ann", "not an index")
     assert await shares(producer) == {"good": (None, (0,), 2, 1.0)}
 

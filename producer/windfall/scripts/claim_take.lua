@@ -111,8 +111,6 @@ local function given_before()
   return true
 end
 
-local LOST_LIFE = 7200000  -- ms
-
 -- A holder's lease has ended: it is written down, and counted for `windfall fleet`. Where it never said that it had read
 -- the answer which gave it the job, the job has spent no delivery; nor does it gather a line for each such claim, of which
 -- there may be any number.
@@ -129,7 +127,7 @@ local function lose(id, holder)
   local name = string.match(string.sub(holder, 1, 200), '^(.*):%d+$')
   if name and name ~= worker then
     redis.call('HINCRBY', LOST, name, 1)
-    redis.call('PEXPIRE', LOST, LOST_LIFE)
+    redis.call('PEXPIRE', LOST, 7200000)
   end
   redis.call('HSET', JOB .. id, 'lost', lost .. string.sub(holder, 1, 200) .. (unread and '?' or '@') .. now .. ' ')
 end

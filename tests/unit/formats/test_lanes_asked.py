@@ -12,7 +12,7 @@ from windfall import Route
 from windfall.formats import Overrides
 from windfall.formats.lanes_asked import count_lanes
 
-LINES = (
+LINES: tuple[object, ...] = (
     {"model": "small", "messages": []},
     {"custom_id": "b", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "small", "route": "cloud"}},
     {"custom_id": "c", "params": {"model": "small"}},

@@ -23,14 +23,14 @@ async def test_batches_share_by_priority_and_owners_by_weight(producer: Producer
     await producer.enqueue_batch(requests(1), batch_id="one", owner="ann")
     await producer.enqueue_batch(requests(2), batch_id="two", owner="ann", priority=1)
     await producer.enqueue(request())
-    await producer.set_weight("ann", 3)
-    # plain 1, urgent 4, ann 3 (of which two has 2 thirds), single jobs 1
+    await producer.set_weight("ann", 6)
+    # plain 1, urgent 4, ann 6 (of which two has 2 thirds), single jobs 1
     assert await shares(producer) == {
-        "urgent": (None, (2,), 4, 0.444),
-        "two": ("ann", (1,), 2, 0.222),
-        "": (None, (), 1, 0.111),
-        "one": ("ann", (0,), 1, 0.111),
-        "plain": (None, (0,), 3, 0.111),
+        "urgent": (None, (2,), 4, 0.333),
+        "two": ("ann", (1,), 2, 0.333),
+        "": (None, (), 1, 0.083),
+        "one": ("ann", (0,), 1, 0.167),
+        "plain": (None, (0,), 3, 0.083),
     }
     assert sum(share for *_, share in (await shares(producer)).values()) == pytest.approx(1, abs=0.01)
 

@@ -79,7 +79,10 @@ if added > 0 then
     redis.call('HINCRBY', batch, waiting_field(lane), added)
     redis.call('HINCRBY', of_lane(FAIR, lane), shelved and 'parked' or 'waiting', added)
   end
-  if interactive then redis.call('HSET', of_lane(FAIR, lane), 'interactive', now) end
+  if interactive then
+    redis.call('HSET', of_lane(FAIR, lane), 'interactive', now)
+    if batch then redis.call('HSETNX', batch, time_field(lane, 0), 0) end  -- a batch knows its lanes by its flows
+  end
   note_lane(lane)
   redis.call('PUBLISH', CHANNEL_WAKE .. lane, added)
 end

@@ -44,6 +44,7 @@ if batch then
   end
   count(batch, 'failed', 'queued')
   redis.call('HDEL', batch, 'cancel')
+  if redis.call('SISMEMBER', PAUSED, batch) == 0 then unshelve(batch) end  -- it accepts rows again
   reopen(batch)
 end
 redis.call('PUBLISH', CHANNEL_WAKE .. lane, 1)

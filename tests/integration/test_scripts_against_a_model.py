@@ -121,8 +121,9 @@ class World:
         steps = {
             self.open_batch: 2, self.enqueue: 9, self.enqueue_again: 2, self.enqueue_single: 2, self.claim: 14,
             self.claim_again: 2, self.finish: 12, self.finish_late: 3, self.release: 5, self.expire_lease: 4,
-            self.renew: 3, self.cancel: 4, self.cancel_batch: 1, self.pause_batch: 2, self.resume_batch: 3, self.pause_lane: 1,
-            self.resume_lane: 2, self.retry: 3, self.delete: 1, self.lose_claim: 2, self.seal: 1, self.tidy: 1,
+            self.renew: 3, self.cancel: 4, self.cancel_batch: 1, self.pause_batch: 2, self.resume_batch: 3,
+            self.pause_lane: 1, self.resume_lane: 2, self.retry: 3, self.delete: 1, self.lose_claim: 2,
+            self.seal: 1, self.tidy: 1,
         }  # fmt: skip
         do = self.random.choices(list(steps), list(steps.values()))[0]
         self.log.append(do.__name__)

@@ -75,9 +75,9 @@ class PoisonedBackend(mlx.MLXBackend):
 class DyingAfterClaim(ClaimClient):
     """Dies when Redis has given it jobs, before anything else knows of them."""
 
-    async def claim(self, lanes: Sequence[str], want: int) -> Claimed:
+    async def claim(self, lanes: Sequence[str], want: int, *, others: int | None = None) -> Claimed:
         """Claim and die."""
-        claimed = await super().claim(lanes, want)
+        claimed = await super().claim(lanes, want, others=others)
         if claimed.claims:
             die()
         return claimed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 from arq import ArqRedis
@@ -11,7 +12,7 @@ from arq import ArqRedis
 from helpers.protocol import LANE, answer, claim_client, release
 from helpers.requests import request, requests
 from windfall import CompletionRequest, InvalidRequest, JobState, Producer, keys
-from windfall.scripts import Script, run
+from windfall.scripts import Arg, Script, run
 from windfall_worker.jobs.claim import Claim
 from windfall_worker.queue.claims import ClaimClient
 
@@ -20,7 +21,7 @@ LOCAL = keys.lane_queue("m", "local")
 
 async def complete(redis: ArqRedis, claim: Claim, tokens: int) -> None:
     """End a job with a completion of so many tokens, and no prompt."""
-    end = [claim.job_id, claim.token, "completed", answer(claim), 0, 0, tokens, 0, 0, claim.digest]
+    end: list[Arg] = [claim.job_id, claim.token, "completed", answer(claim), 0, 0, tokens, 0, 0, claim.digest]
     assert await run(redis, Script.FINISH, [claim.lane], end) == b"ok"
 
 
@@ -102,7 +103,7 @@ async def test_an_owner_with_many_batches_has_one_share(producer: Producer, redi
 
 
 async def test_owners_share_a_lane_by_their_weights(producer: Producer, redis: ArqRedis) -> None:
-    await redis.hset(keys.SHARES, "ann", 3)  # type: ignore[misc]
+    await cast("Any", redis).hset(keys.SHARES, "ann", 3)
     await producer.enqueue_batch(requests(600), batch_id="a", owner="ann", priority=-9)
     await producer.enqueue_batch(requests(600), batch_id="b", owner="bob")
     got = await served(redis, 400, lambda _: 200)
@@ -223,7 +224,7 @@ async def test_an_interactive_request_stays_one_when_it_comes_back_or_is_retried
     await producer.enqueue_batch(requests(10), batch_id="b")
     (claim,) = (await worker.claim([LANE], 1)).claims
     assert (claim.job_id, claim.interactive) == (name, True)
-    end = [
+    end: list[Arg] = [
         claim.job_id,
         claim.token,
         JobState.FAILED.value,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from arq import ArqRedis
 
 from helpers.batches import keys_of
@@ -24,7 +26,7 @@ async def ids(redis: ArqRedis, want: int) -> list[str]:
 
 async def waiting(redis: ArqRedis) -> tuple[int, int, int]:
     """The lane's counts of rows that wait and are parked, and the batch's own of the rows that were never claimed."""
-    counts = await redis.hmget(FAIR, "waiting", "parked")  # type: ignore[misc]
+    counts = await cast("Any", redis).hmget(FAIR, "waiting", "parked")
     own = await redis.hget(keys.BATCH + "b", "in:auto:m")  # type: ignore[misc]
     return int(counts[0] or 0), int(counts[1] or 0), int(own or 0)
 

@@ -13,6 +13,7 @@ import os
 import random
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +26,7 @@ from windfall.broker.clock import RedisClock
 from windfall.queue.cancelling import cancel_batch, cancel_jobs
 from windfall.queue.housekeeping import go_on_with
 from windfall.request import Route
-from windfall.scripts import Script, run
+from windfall.scripts import Arg, Script, run
 from windfall.wire import encode_job
 from windfall_worker.jobs.claim import Claim
 from windfall_worker.queue.claims import ClaimClient, Lease
@@ -102,6 +103,7 @@ class World:
 
     def __init__(self, redis: ArqRedis, seed: int) -> None:
         self.redis = redis
+        self.commands: Any = redis  # redis-py's types of these are of its blocking client, too
         self.clock = RedisClock(redis)
         self.random = random.Random(seed)
         self.model = Model()
@@ -118,7 +120,7 @@ class World:
 
     async def step(self) -> None:
         """One step of a producer or a worker."""
-        steps = {
+        steps: dict[Callable[[], Awaitable[Any]], int] = {
             self.open_batch: 2, self.enqueue: 9, self.enqueue_again: 2, self.enqueue_single: 2, self.claim: 14,
             self.claim_again: 2, self.finish: 12, self.finish_late: 3, self.release: 5, self.expire_lease: 4,
             self.renew: 3, self.cancel: 4, self.cancel_batch: 1, self.pause_batch: 2, self.resume_batch: 3,
@@ -126,7 +128,7 @@ class World:
             self.seal: 1, self.tidy: 1,
         }  # fmt: skip
         do = self.random.choices(list(steps), list(steps.values()))[0]
-        self.log.append(do.__name__)
+        self.log.append(getattr(do, "__name__", ""))
         await do()
         await self.check()
 
@@ -138,7 +140,7 @@ class World:
         if name in self.model.batches:
             return
         owner = self.random.choice(["", "", "ann", "bob"])
-        args = [name, 0, "", "{}", 0, 0, owner, self.random.choice([-3, 0, 0, 2])]
+        args: list[Arg] = [name, 0, "", "{}", 0, 0, owner, self.random.choice([-3, 0, 0, 2])]
         assert await run(self.redis, Script.OPEN_BATCH, [keys.BATCHES], args) == [name.encode(), 1]
         self.model.batches[name] = Batch(name)
 
@@ -235,18 +237,18 @@ class World:
 
     async def pause_lane(self) -> None:
         lane = self.random.choice(LANES)
-        await self.redis.sadd(keys.PAUSED, lane)
+        await self.commands.sadd(keys.PAUSED, lane)
         self.model.paused_lanes.add(lane)
 
     async def resume_lane(self) -> None:
         for lane in LANES:
-            await self.redis.srem(keys.PAUSED, lane)
+            await self.commands.srem(keys.PAUSED, lane)
         self.model.paused_lanes.clear()
 
     async def retry(self) -> None:
         if (job := self.pick(lambda job: job.state == "failed")) is None:
             return
-        args = [job.id, "", job.payload, 0, int(job.interactive)]
+        args: list[Arg] = [job.id, "", job.payload, 0, int(job.interactive)]
         assert await run(self.redis, Script.RETRY, [], args) == 1
         job.state, job.claimed, job.to_cancel, job.expired = "queued", True, False, False
         if job.batch:
@@ -455,7 +457,7 @@ class World:
         return job.state == "running" and job.expired and not job.to_cancel and paused
 
     async def check_counts(self, batch: Batch) -> None:
-        found = await self.redis.hgetall(keys.BATCH + batch.id)
+        found = await self.commands.hgetall(keys.BATCH + batch.id)
         counts = Counter(job.state for job in self.of(batch))
         for state in ("queued", "running", "completed", "failed", "cancelled"):
             assert int(found.get(state.encode(), 0)) == counts[state], (batch, state)
@@ -466,7 +468,7 @@ class World:
         for job in self.model.jobs.values():
             if job.lane == lane and (flow := self.model.flow(job)):
                 waits["parked" if self.model.batches[flow[1]].paused else "waiting"] += 1
-        fair = await self.redis.hmget(lane.replace(keys.LANE, keys.FAIR), "waiting", "parked")
+        fair = await self.commands.hmget(lane.replace(keys.LANE, keys.FAIR), "waiting", "parked")
         assert [int(each or 0) for each in fair] == [waits["waiting"], waits["parked"]]
 
     async def end_everything(self) -> None:

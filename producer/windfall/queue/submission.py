@@ -52,7 +52,7 @@ class _Chunk:
         return self.rows >= CHUNK_ROWS or self.size >= CHUNK_BYTES
 
     def steps(self, batch_id: str) -> list[Step]:
-        head = [batch_id, int(self.interactive)]
+        head: list[Arg] = [batch_id, int(self.interactive)]
         steps = [Step(Script.ENQUEUE, [lane], [*head, *args]) for lane, args in self.jobs.items()]
         if self.rejected:
             steps.append(Step(Script.REJECT, [], [batch_id, *self.rejected]))

@@ -9,22 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from windfall.cli import (
-    batches,
-    breaker,
-    dead,
-    demo,
-    doctor,
-    fleet,
-    pause,
-    poll,
-    results,
-    run,
-    share,
-    steer,
-    submit,
-    worker,
-)
+from windfall.cli.lazy_group import lazy_group
 from windfall.cli.screen.console import complain, say
 from windfall.cli.session import Terminated
 from windfall.errors import WindfallError
@@ -35,8 +20,33 @@ USAGE: Final = 2
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
 
+#: The commands in the order of the help, and where each is.
+_COMMANDS: Final = {
+    "run": "windfall.cli.run:run",
+    "demo": "windfall.cli.demo:demo",
+    "submit": "windfall.cli.submit:submit",
+    "status": "windfall.cli.poll:status",
+    "watch": "windfall.cli.poll:watch",
+    "results": "windfall.cli.results:results",
+    "result": "windfall.cli.results:result",
+    "batches": "windfall.cli.batches:batches",
+    "cancel": "windfall.cli.steer:cancel",
+    "retry": "windfall.cli.steer:retry",
+    "delete": "windfall.cli.steer:delete",
+    "pause": "windfall.cli.pause:pause",
+    "resume": "windfall.cli.pause:resume",
+    "drain": "windfall.cli.pause:drain",
+    "fleet": "windfall.cli.fleet:fleet",
+    "share": "windfall.cli.share:share",
+    "doctor": "windfall.cli.doctor:doctor",
+    "worker": "windfall.cli.worker:app",
+    "breaker": "windfall.cli.breaker:app",
+    "dead": "windfall.cli.dead:app",
+}
+
 app = typer.Typer(
     name="windfall",
+    cls=lazy_group(_COMMANDS),
     help="A queue for LLM completions that runs them with MLX on the Macs you already own and falls back to the "
     "cloud.\n\n"
     "Exit codes: 0 success, 1 failure, 2 wrong usage, 3 success, but some rows failed.",
@@ -45,30 +55,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-for command in (
-    run.run,
-    demo.demo,
-    submit.submit,
-    poll.status,
-    poll.watch,
-    results.results,
-    results.result,
-    batches.batches,
-    steer.cancel,
-    steer.retry,
-    steer.delete,
-    pause.pause,
-    pause.resume,
-    pause.drain,
-    fleet.fleet,
-    share.share,
-    doctor.doctor,
-):
-    app.command()(command)
-app.add_typer(worker.app, name="worker")
-app.add_typer(breaker.app, name="breaker", no_args_is_help=True)
-app.add_typer(dead.app, name="dead", no_args_is_help=True)
 
 
 def _show_version(wanted: bool) -> None:

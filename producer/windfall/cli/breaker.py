@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-app = typer.Typer(help="Show the circuit breakers of the cloud endpoints, and open or close one manually.")
+app = typer.Typer(
+    help="Show the circuit breakers of the cloud endpoints, and open or close one manually.", no_args_is_help=True
+)
 
 Name = Annotated[str, typer.Argument(help="A breaker's name, as `windfall breaker list` prints it.")]
 

@@ -13,7 +13,9 @@ from windfall.errors import ConfigError
 from windfall.producer import Producer
 from windfall.queue.dead import DeadLetter
 
-app = typer.Typer(help="Show dead letters (jobs that failed for good), retry them, or delete them.")
+app = typer.Typer(
+    help="Show dead letters (jobs that failed for good), retry them, or delete them.", no_args_is_help=True
+)
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[JOB_ID]...", help="Which ones; or --all.")]
 All = Annotated[bool, typer.Option("--all", help="Every dead letter.")]

@@ -7,11 +7,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from windfall.broker.connection import without_passwords
 from windfall.errors import ConfigError
 from windfall.telemetry.visible import visible, visible_json
@@ -43,6 +38,11 @@ def say_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: S
     """Print a table; columns in `right` hold numbers. Control characters in cells are escaped."""
     cells = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
+        from rich import box  # noqa: PLC0415 - a tenth of a light command's start, and for terminals alone
+        from rich.console import Console  # noqa: PLC0415
+        from rich.table import Table  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
+
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for column in columns:
             table.add_column(column, justify="right" if column in right else "left", overflow="fold")

@@ -6,16 +6,14 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Final, Self
-
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Final, Self
 
 from windfall.cli.screen.console import duration, printable
 from windfall.cli.screen.pace import Pace
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
 
 #: Columns below which the rate, and then the time left, are not shown.
 _WIDE: Final = 72
@@ -37,6 +35,11 @@ class RowsDone:
 
     def drawn(self, width: int) -> RenderableType:
         """The bar, and the remark below it. Nothing wraps; a narrow terminal shows less."""
+        from rich.console import Group  # noqa: PLC0415 - a tenth of a light command's start, and for terminals alone
+        from rich.progress_bar import ProgressBar  # noqa: PLC0415
+        from rich.table import Table  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
+
         of_total = f"{self.done:,}/{self.total:,}" if self.total is not None else f"{self.done:,}"
         facts = [of_total]
         if self.paused:
@@ -72,6 +75,9 @@ class RowProgress:
 
     def __enter__(self) -> Self:
         if self._shown:
+            from rich.console import Console  # noqa: PLC0415 - as above
+            from rich.live import Live  # noqa: PLC0415
+
             console = Console(stderr=True)
             self._live = Live(
                 get_renderable=lambda: self.drawn(console.width), console=console, transient=True,

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from helpers.fork_server import run_windfall
 from helpers.processes import environment
-from helpers.waiting import PATIENCE, until
+from helpers.waiting import until
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,7 @@ class Shell:
 
     def __call__(self, *args: str, stdin: bytes = b"") -> Finished:
         """Type a command, and wait for its end. Fails where there is a traceback, whatever the command was."""
-        done = subprocess.run(
-            self._command(args), cwd=self.folder, env=self.environment, input=stdin, capture_output=True,
-            check=False, timeout=PATIENCE,
-        )  # fmt: skip
+        done = run_windfall(args, folder=self.folder, environment=self.environment, stdin=stdin)
         finished = Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
         assert "Traceback" not in finished.err, finished.err
         return finished

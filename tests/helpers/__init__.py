@@ -3,6 +3,7 @@
 batches       what stands in Redis of a batch: its counts, its keys
 fake_clock    a clock that a test moves on
 fake_worker   a worker that does nothing and remembers what it was told
+fork_server   a command as a process that is forked, not started
 fuzzing       one place of a message changed, for fuzzing what reads it
 mischief      what a producer can write by hand under the documented rights
 guards        time going by for a breaker in Redis

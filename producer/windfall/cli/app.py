@@ -21,7 +21,7 @@ INTERRUPTED: Final = 130
 TERMINATED: Final = 143
 
 #: The commands in the order of the help, and where each is.
-_COMMANDS: Final = {
+COMMANDS: Final = {
     "run": "windfall.cli.run:run",
     "demo": "windfall.cli.demo:demo",
     "submit": "windfall.cli.submit:submit",
@@ -46,7 +46,7 @@ _COMMANDS: Final = {
 
 app = typer.Typer(
     name="windfall",
-    cls=lazy_group(_COMMANDS),
+    cls=lazy_group(COMMANDS),
     help="A queue for LLM completions that runs them with MLX on the Macs you already own and falls back to the "
     "cloud.\n\n"
     "Exit codes: 0 success, 1 failure, 2 wrong usage, 3 success, but some rows failed.",

@@ -9,15 +9,36 @@ import stat
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from windfall.errors import ConfigError, InvalidRequest
 from windfall.formats import Overrides, read_rows
 from windfall.formats.lanes_asked import count_lanes
 from windfall.request import Route
 from windfall.row import Row
+
+
+class Given(Protocol):
+    """Where the rows of a run come from."""
+
+    @property
+    def name(self) -> str:
+        """What the user calls it."""
+
+    @property
+    def rereadable(self) -> bool:
+        """Whether its rows can be read more than once."""
+
+    def rows(self) -> Iterator[Row]:
+        """Its rows from the first on."""
+
+    def lanes(self, models: Collection[str]) -> Counter[tuple[str, Route]] | None:
+        """How many rows ask for which lane of these models; None where they can only be read once."""
+
+    def kept(self) -> AbstractContextManager[None]:
+        """Make them readable more than once."""
 
 
 class InputFile:
@@ -30,6 +51,11 @@ class InputFile:
         self._max_row_bytes = max_row_bytes
         self._begin = stream.tell() if stream.seekable() else None
         self._begun = False
+
+    @property
+    def rereadable(self) -> bool:
+        """Whether its rows can be read more than once: a pipe's only inside `kept`."""
+        return self._begin is not None
 
     def rows(self) -> Iterator[Row]:
         """Its rows from the beginning. Raises `InvalidRequest` if there is none."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from windfall.cli.files import InputFile
+from windfall.cli.files import Given
 from windfall.cli.follow import write_all
 from windfall.cli.screen.console import note
 from windfall.config.private import create_private
@@ -70,17 +70,17 @@ async def fetch_rest(producer: Producer, output: Path) -> None:
     note_fetching(output, "")
 
 
-def unanswered(given: InputFile, output: Path) -> tuple[Iterator[Row], int] | None:
+def unanswered(given: Given, output: Path, *, ours: bool) -> tuple[Iterator[Row], int] | None:
     """The rows that OUT has no answer to, after its lines were put under the names of their rows; None = all of them.
 
-    The number is how many there are.
-    Raises `ConfigError` where OUT holds rows of a batch, and none that answers any of these.
+    The number is how many there are. Raises `ConfigError` where OUT holds rows of a batch, and none that answers any of
+    these, unless it is known to be `ours`.
     """
     with OutputFile(output, key_of_line) as out:
         if not out.rows:
             return None
         found = match(out.lines, given.rows, key_of_line)
-        if not found.reused:
+        if not found.reused and not ours:
             with OutputFile(output, by_job_id, batch="", lock=False):
                 return None
         if found.names or found.replaced:
@@ -90,7 +90,7 @@ def unanswered(given: InputFile, output: Path) -> tuple[Iterator[Row], int] | No
         return (row for row in given.rows() if not out.has(key_of_row(row))), found.changed + found.new
 
 
-def _tell(found: Matched, given: InputFile, out: OutputFile) -> None:
+def _tell(found: Matched, given: Given, out: OutputFile) -> None:
     failed = f", {out.failed:,} of them failed" if out.failed else ""
     note(f"{found.reused:,} rows are already in {out.name}{failed}; {found.changed:,} changed, {found.new:,} new")
     if found.replaced:

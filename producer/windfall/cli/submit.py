@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -14,18 +14,29 @@ from typing import Annotated, Final
 import typer
 
 from windfall.batch import BatchOptions, BatchStatus
-from windfall.cli import options
-from windfall.cli.files import InputFile, fingerprint, opened, refuse_same_file
+from windfall.cli import options, options_table
+from windfall.cli.files import Given, fingerprint, opened, refuse_same_file
 from windfall.cli.follow import follow_batch
 from windfall.cli.reuse import fetch_rest, note_fetching, unanswered
 from windfall.cli.screen.console import complain, note, say, say_json
 from windfall.cli.screen.progress import RowProgress
 from windfall.cli.session import Terminated, run_async, settings_told
 from windfall.cli.spending import spending
+from windfall.cli.tables import (
+    TableFlags,
+    TableJob,
+    refuse_table_flags,
+    refuse_table_without_prompt,
+    show_prompts,
+    table_job,
+)
+from windfall.config.settings import Settings
 from windfall.errors import BrokerError, ConfigError, InvalidRequest
 from windfall.formats import OutputFile, Overrides
+from windfall.formats.matching import key_of_line
 from windfall.formats.output_file import by_job_id
 from windfall.formats.reader import NO_MODEL
+from windfall.formats.twins import Twins
 from windfall.keys import checked_batch_id, checked_owner
 from windfall.placement import cloud_only, lane_route
 from windfall.producer import Producer
@@ -62,11 +73,26 @@ def submit(
             "--output", "-o", metavar="OUT", help="With --wait: write the results to this file as they arrive."
         ),
     ] = None,
+    reuse: options_table.Reuse = False,
+    prompt: options_table.Prompt = None,
+    system: options_table.System = None,
+    column: options_table.Column = "answer",
+    choices: options_table.Choices = None,
+    schema: options_table.SchemaFile = None,
+    temperature: options_table.Temperature = 0,
+    max_tokens: options_table.MaxTokens = None,
+    where: options_table.Where = None,
+    limit: options_table.Limit = None,
+    dry_run: options_table.DryRun = False,
+    kind: options_table.Kind = None,
+    encoding: options_table.Encoding = "utf-8",
     redis: options.RedisUrl = None,
     config: options.Config = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Enqueue the rows of a file as one batch, and print the batch's id.
+    """Enqueue the rows of a file, or a question about each row of a table, as one batch, and print the batch's id.
+
+    With --prompt, --wait and -o OUT, IN is a table, and OUT becomes the same table with a column of answers.
 
     If it is stopped half-way, repeat the command to continue with the same batch. A row that cannot run becomes a
     failed row of the batch, with the reason; the others run. With --wait the exit code is 3 if any row failed. Rows
@@ -77,53 +103,126 @@ def submit(
     if output is not None:
         refuse_same_file(source, output)
     settings = settings_told(redis, config)
+    job = None
+    if prompt is None:
+        refuse_table_without_prompt(source)
+        refuse_table_flags(column=column, choices=choices, schema=schema, where=where, limit=limit, dry_run=dry_run)
+    else:
+        if batch_id is not None:
+            raise ConfigError("a table's answers are found by their content, so --batch-id does not go with --prompt")
+        if model is None:
+            raise ConfigError("name the model that answers with --model; nothing was submitted")
+        flags = TableFlags(
+            prompt, system, column, choices, schema, temperature, max_tokens, where, limit, kind, encoding
+        )
+        placed = {"model": model, "route": route or settings.route, "priority": priority}
+        body = {name: value for name, value in placed.items() if value is not None}
+        job = table_job(source, output, flags, body, settings.max_row_bytes)
+        if dry_run:
+            show_prompts(job)
+            return
+    answers = job.answers if job else output
     shared = [word for word in (owner, "interactive" if interactive else None) if word]
+    shared += job.identity if job else ()
     word = fingerprint(source, model, route or settings.route, priority, deadline, keep, *shared)
     overrides = Overrides(model, route, priority, settings.route)
     options_of_batch = BatchOptions(
         metadata={"input": source.name}, keep=keep, deadline=deadline, priority=priority or 0, interactive=interactive,
         owner=None if owner is None else checked_owner(owner),
     )  # fmt: skip
-    terms = _Terms(checked_batch_id(batch_id) if batch_id else None, options_of_batch, word, output)
+    terms = _Terms(checked_batch_id(batch_id) if batch_id else None, options_of_batch, word, answers)
 
     def producer() -> Producer:
         return Producer(settings.redis, limits=settings.limits)
 
-    reuses = output is not None and batch_id is None and output.is_file()
-    with exporting("windfall-producer"):
-        with (
-            opened(source, overrides, settings.max_row_bytes) as given,
-            given.kept() if reuses else nullcontext(),
-        ):
-            found = _rows(producer, given, source, terms, reuses=reuses)
-            if found is None:
-                return
-            rows, left = found
+    reuses = answers is not None and batch_id is None and answers.is_file()
+    how = _How(wait=wait, reuses=reuses, any_request=reuse, as_json=as_json, table=job is not None)
+    with exporting("windfall-producer"), _given(source, overrides, settings, job) as given:
+        failed = _submit_all(producer, given, source, terms, how, overrides)
+    if job is not None:
+        failed = job.conclude(key_of_line).failed > 0
+    if failed:
+        raise typer.Exit(3)
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """What else the flags say."""
+
+    wait: bool
+    reuses: bool  #: OUT exists, and what it answers is not asked again
+    any_request: bool  #: equal requests run once, even if they are not deterministic
+    as_json: bool
+    table: bool  #: OUT has the answers of a table, and nothing else
+
+
+@contextmanager
+def _given(source: Path, overrides: Overrides, settings: Settings, job: TableJob | None) -> Iterator[Given]:
+    if job is not None:
+        yield job.rows
+        return
+    with opened(source, overrides, settings.max_row_bytes) as given:
+        yield given
+
+
+def _submit_all(
+    producer: Callable[[], Producer], given: Given, source: Path, terms: _Terms, how: _How, overrides: Overrides
+) -> bool:
+    """Submit what OUT does not answer and, if that is wanted, wait for it; returns whether rows failed."""
+    twins = None
+    with given.kept() if how.reuses else nullcontext():
+        rows, left = _rows(producer, given, source, terms, how)
+        if terms.output is not None and given.rereadable:
+            twins = Twins(key_of_line, any_request=how.any_request)
+            rows = _without_twins(twins, rows, terms.output, reuses=how.reuses)
+        failed = False
+        if rows is not None:
             run_async(_say_spending(producer(), overrides, given, left))
-            watched = _Watched(rows)
-            name = run_async(_submit(producer(), watched, terms, as_json=as_json))
-        if watched.invalid == watched.seen and not reuses:
-            complain(f"none of the {watched.seen:,} rows can run; batch {name} holds only their errors")
-            raise typer.Exit(3)
-        if wait:
-            _wait(producer(), name, output, shared=reuses)
-        else:
-            note(f"see windfall watch {name}; get the results with windfall results {name} -o OUT")
+            failed = _submit_rows(producer, rows, terms, how)
+        if twins is not None and twins.copies and terms.output is not None:
+            with OutputFile(terms.output, key_of_line) as out:
+                copies = twins.copy(given.rows, out)
+            note(f"{copies:,} rows ask what another row asks, and have a copy of its answer")
+    return failed
+
+
+def _without_twins(twins: Twins, rows: Iterator[Row] | None, output: Path, *, reuses: bool) -> Iterator[Row] | None:
+    """The rows that have to run, or None if there are none."""
+    if rows is None:
+        return None
+    if reuses:
+        with OutputFile(output, key_of_line, lock=False) as out:
+            twins.note_answered(out.lines())
+    rows = twins.first_of_each(rows)
+    first = next(rows, None)
+    return None if first is None else itertools.chain([first], rows)
+
+
+def _submit_rows(producer: Callable[[], Producer], rows: Iterator[Row], terms: _Terms, how: _How) -> bool:
+    watched = _Watched(rows)
+    name = run_async(_submit(producer(), watched, terms, as_json=how.as_json))
+    if watched.invalid == watched.seen and not how.reuses:
+        complain(f"none of the {watched.seen:,} rows can run; batch {name} holds only their errors")
+        raise typer.Exit(3)
+    if how.wait:
+        return _wait(producer(), name, terms.output, shared=how.reuses)
+    note(f"see windfall watch {name}; get the results with windfall results {name} -o OUT")
+    return False
 
 
 def _rows(
-    producer: Callable[[], Producer], given: InputFile, source: Path, terms: _Terms, *, reuses: bool
-) -> tuple[Iterator[Row], int | None] | None:
+    producer: Callable[[], Producer], given: Given, source: Path, terms: _Terms, how: _How
+) -> tuple[Iterator[Row] | None, int | None]:
     """What is to be submitted, and how many rows that is where OUT has others; None where it has them all."""
-    if reuses and terms.output is not None:
+    if how.reuses and terms.output is not None:
         run_async(fetch_rest(producer(), terms.output))
-        missing = unanswered(given, terms.output)
+        missing = unanswered(given, terms.output, ours=how.table)
         if missing is not None:
             rows, left = missing
             first = next(rows, None)
             if first is None:
                 note(f"all rows are in {terms.output}; nothing was submitted")
-                return None
+                return None, 0
             return itertools.chain([first], rows), left
     elif terms.output is not None:
         with OutputFile(terms.output, by_job_id, batch=terms.batch_id or ""):
@@ -149,7 +248,8 @@ def _checked(rows: Iterator[Row], source: Path) -> Iterator[Row]:
     return itertools.chain(first, rows)
 
 
-def _wait(producer: Producer, name: str, output: Path | None, *, shared: bool) -> None:
+def _wait(producer: Producer, name: str, output: Path | None, *, shared: bool) -> bool:
+    """Wait for the batch, and write its results; returns whether rows failed."""
     try:
         failed = run_async(follow_batch(producer, name, output, shared=shared))
     except (KeyboardInterrupt, Terminated):
@@ -159,8 +259,7 @@ def _wait(producer: Producer, name: str, output: Path | None, *, shared: bool) -
         raise
     if output is not None:
         note_fetching(output, "")
-    if failed:
-        raise typer.Exit(3)
+    return failed > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +307,7 @@ class _Watched:
             self.lanes.add((row.model, lane_route(row)))
 
 
-async def _say_spending(producer: Producer, overrides: Overrides, given: InputFile, left: int | None) -> None:
+async def _say_spending(producer: Producer, overrides: Overrides, given: Given, left: int | None) -> None:
     """Say which rows may be paid for; at most `left` of each kind, where OUT has answers to others."""
     async with producer:
         fleet = await producer.fleet()

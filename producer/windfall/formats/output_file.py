@@ -7,7 +7,7 @@ import os
 import shlex
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
@@ -102,9 +102,12 @@ class OutputFile:
 
     def write(self, results: Iterable[CompletionResult]) -> None:
         """Append the lines of these results and flush them. Raises `ConfigError` (disk full, …)."""
+        self.write_rows([output_row(result) for result in results])
+
+    def write_rows(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Append these rows and flush them. Raises `ConfigError` (disk full, …)."""
         if self._file is None:
             raise RuntimeError("the output file is not open")
-        rows = [output_row(result) for result in results]
         try:
             self._file.write(b"".join(map(encode_row, rows)))
             self._file.flush()

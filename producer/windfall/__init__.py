@@ -41,6 +41,8 @@ from windfall.message import (
     ThinkingBlock,
     ToolCall,
 )
+from windfall.notebook import map_table as map  # noqa: A004 - reads as windfall.map
+from windfall.notebook import run
 from windfall.producer import Producer
 from windfall.queue.dead import DeadLetter
 from windfall.queue.fleet import FleetStatus, LaneStatus
@@ -125,4 +127,6 @@ __all__ = [
     "WaitTimeout",
     "WindfallError",
     "WorkerStatus",
+    "map",
+    "run",
 ]

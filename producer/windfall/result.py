@@ -149,6 +149,7 @@ class CompletionResult(Record):
     metadata: dict[str, str] | None = None
     fingerprint: str | None = None  #: of the request (see `windfall.fingerprint`); None if it could not be read
     ignored: tuple[str, ...] = ()  #: fields of the request that the backend has no use for
+    copied_from: str | None = None  #: the row that asked the same, and whose answer this is
     completion: Completion | None = None
     error: ErrorInfo | None = None
     attempts: tuple[Attempt, ...] = ()

@@ -6,16 +6,16 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from windfall.cli.models import worker_package
 from windfall.cli.run_folder import run_folder
+from windfall.cli.screen.notebook import NotebookProgress
 from windfall.cli.screen.progress import RowProgress
 from windfall.embedded.broker import EmbeddedBroker
 from windfall.errors import WindfallError
-from windfall.formats import OutputFile
 from windfall.producer import Producer
 from windfall.queue.incoming import in_thread
 from windfall.result import CompletionResult
@@ -60,7 +60,18 @@ class Tally:
         return self.tokens / self.seconds
 
 
-async def run_rows(rows: Iterator[Row], out: OutputFile, model: ModelSettings, what: str) -> Tally:
+class Sink(Protocol):
+    """What takes the results: an output file, for one."""
+
+    rows: int  #: results in it
+
+    def write(self, results: Iterable[CompletionResult]) -> None:
+        """Take these results."""
+
+
+async def run_rows(
+    rows: Iterator[Row], out: Sink, model: ModelSettings, what: str, progress: RowProgress | NotebookProgress
+) -> Tally:
     """Complete the rows with this model in this process, and write the results as they arrive."""
     with worker_package():
         from windfall_worker.main import run_worker  # noqa: PLC0415 - an extra
@@ -72,10 +83,7 @@ async def run_rows(rows: Iterator[Row], out: OutputFile, model: ModelSettings, w
     ready, stop = asyncio.Event(), asyncio.Event()
     tally = Tally()
 
-    with (
-        RowProgress(f"loading {model.name}", done=out.rows, beside_stdout=out.name == "stdout") as progress,
-        run_folder() as folder,
-    ):
+    with run_folder() as folder:
         # Only the output file has to survive; another file would only be one more victim of a full disk.
         async with EmbeddedBroker.start(folder, allow_fake=True, durable=False) as broker:
             redis = broker.url or broker.redis
@@ -92,18 +100,22 @@ async def run_rows(rows: Iterator[Row], out: OutputFile, model: ModelSettings, w
                 tally.start()
                 progress.begin(what)
                 async with Producer(redis) as producer:
-                    await _pass_through(producer, rows, out, tally, progress)
+                    await pass_through(producer, rows, out, tally, progress, secrets.token_hex(6))
                 stop.set()
 
             await together(work(), feed())
     return tally
 
 
-async def _pass_through(
-    producer: Producer, rows: Iterator[Row], out: OutputFile, tally: Tally, progress: RowProgress
+async def pass_through(
+    producer: Producer,
+    rows: Iterator[Row],
+    out: Sink,
+    tally: Tally,
+    progress: RowProgress | NotebookProgress,
+    batch_id: str,
 ) -> None:
-    """Enqueue the rows and write the results, concurrently."""
-    batch_id = secrets.token_hex(6)
+    """Enqueue the rows as a batch of this id and write the results, concurrently."""
     begun = asyncio.Event()
     total: int | None = None
     before = out.rows

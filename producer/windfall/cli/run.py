@@ -16,6 +16,7 @@ from windfall.cli.files import Given, opened, refuse_same_file
 from windfall.cli.local import Tally, run_rows
 from windfall.cli.models import model_for_run, require_worker
 from windfall.cli.screen.console import duration, note
+from windfall.cli.screen.progress import RowProgress
 from windfall.cli.session import Terminated, run_async
 from windfall.cli.tables import (
     TableFlags,
@@ -188,8 +189,12 @@ def _run_missing(
         note(f"all {out.rows:,} rows are already in {out.name}{_failures(out)}")
         return Outcome(out.failed, Tally())
     try:
-        with exporting("windfall"):
-            tally = run_async(run_rows(missing, out, served, what), loop_factory=new_event_loop)
+        beside = out.name == "stdout"
+        with (
+            exporting("windfall"),
+            RowProgress(f"loading {served.name}", done=out.rows, beside_stdout=beside) as progress,
+        ):
+            tally = run_async(run_rows(missing, out, served, what, progress), loop_factory=new_event_loop)
     except (KeyboardInterrupt, Terminated):
         note(f"stopped: {out.rows:,} rows are in {out.name}; repeat the command to continue with the rest")
         raise

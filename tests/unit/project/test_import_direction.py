@@ -23,7 +23,7 @@ LAYERS = (
     ("windfall.embedded",),
     ("windfall.formats",),
     ("windfall.queue",),
-    ("windfall.producer", "windfall.testing", "windfall.__init__"),
+    ("windfall.producer", "windfall.sync", "windfall.testing", "windfall.kept_results", "windfall.frames"),
     ("windfall.service",),
     ("windfall_worker",),
     ("windfall_worker.guards",),
@@ -40,7 +40,7 @@ LAYERS = (
     ("windfall_worker.main",),
     ("windfall.checks",),
     ("windfall.cli.screen",),
-    ("windfall.cli", "windfall.__main__"),
+    ("windfall.cli", "windfall.notebook", "windfall.__init__", "windfall.__main__"),
 )
 HEIGHT = {name: height for height, names in enumerate(LAYERS) for name in names}
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self, TypeVar, cast
 
-import windfall
 import windfall_worker
+from windfall import errors
 from windfall.config.child_environment import engine_environment
 from windfall.errors import (
     BackendError,
@@ -286,7 +286,7 @@ def _how_it_ended(code: int) -> str:
 
 def _environment(private: Collection[str], *, downloads: bool) -> dict[str, str]:
     """What an engine needs from our environment, with our own packages importable however this program was started."""
-    roots = [str(Path(package.__file__ or "").parent.parent) for package in (windfall, windfall_worker)]
+    roots = [str(Path(module.__file__ or "").parent.parent) for module in (errors, windfall_worker)]
     known = os.environ.get("PYTHONPATH")
     path = os.pathsep.join([*dict.fromkeys(roots), *([known] if known else [])])
     ours = engine_environment(downloads=downloads, private=private)

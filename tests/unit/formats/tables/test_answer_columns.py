@@ -50,7 +50,12 @@ def test_a_schema_gives_typed_columns() -> None:
 
 @pytest.mark.parametrize(
     ("answer", "why"),
-    [("good", "not JSON"), ("[1]", "not of type"), ('{"mood": "good"}', "required"), ('{"mood": "x", "score": 1}', "mood")],
+    [
+        ("good", "not JSON"),
+        ("[1]", "not of type"),
+        ('{"mood": "good"}', "required"),
+        ('{"mood": "x", "score": 1}', "mood"),
+    ],
 )
 def test_an_answer_that_does_not_match_the_schema_is_an_error(answer: str, why: str) -> None:
     with pytest.raises(InvalidRequest, match=why):

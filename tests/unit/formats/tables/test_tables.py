@@ -11,10 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import polars
+import polars as pl
 import pytest
 
 from windfall.errors import InvalidRequest
+from windfall.fingerprint import fingerprint
 from windfall.formats import OutputFile
 from windfall.formats.matching import key_of_line, key_of_row, match
 from windfall.formats.tables import AnswerColumns, Question, Template, kind_of, open_table, write_table
@@ -22,7 +23,6 @@ from windfall.formats.tables.answers_by_row import AnswersByRow
 from windfall.formats.tables.conditions import SqlCondition
 from windfall.formats.tables.table_rows import TableRows
 from windfall.formats.twins import Twins
-from windfall.fingerprint import fingerprint
 from windfall.request import CompletionRequest
 from windfall.row import InvalidRow
 
@@ -94,21 +94,21 @@ def test_csv_comes_back_as_it_was_with_one_more_column(tmp_path: Path) -> None:
 
 
 def test_every_type_of_parquet_comes_back_as_it_was(tmp_path: Path) -> None:
-    frame = polars.DataFrame(
+    frame = pl.DataFrame(
         {
             "text": ["a", None, "b\n"],
             "day": [dt.date(2024, 2, 29), None, dt.date(1, 1, 1)],
             "price": [decimal.Decimal("1.10"), None, decimal.Decimal("-2.05")],
             "tags": [["x", None], [], None],
             "deep": [{"a": 1}, {"a": None}, {"a": 3}],
-            "kind": polars.Series(["u", "v", None], dtype=polars.Categorical),
-            "big": polars.Series([2**63, 1, None], dtype=polars.UInt64),
+            "kind": pl.Series(["u", "v", None], dtype=pl.Categorical),
+            "big": pl.Series([2**63, 1, None], dtype=pl.UInt64),
             "raw": [b"\x00\xff", None, b""],
         }
     )
     frame.write_parquet(tmp_path / "in.parquet")
     out = filled(rows_of(tmp_path / "in.parquet"), tmp_path, tmp_path / "out.parquet")
-    back = polars.read_parquet(out)
+    back = pl.read_parquet(out)
     assert back.drop("answer").equals(frame)
     assert back.drop("answer").schema == frame.schema
     assert back["answer"].to_list() == ["A", "", "B\n"]

@@ -30,7 +30,7 @@ def test_what_is_no_template_is_refused(text: str) -> None:
 
 
 def test_a_missing_column_is_named_with_the_nearest_one() -> None:
-    with pytest.raises(InvalidRequest, match="no column 'txt' for the prompt; did you mean {text}"):
+    with pytest.raises(InvalidRequest, match=r"no column 'txt' for the prompt; did you mean \{text\}"):
         Template("{txt}").check(("id", "text"))
 
 

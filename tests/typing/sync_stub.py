@@ -22,6 +22,7 @@ class Producer:
     ) -> None: ...
     def close(self) -> None: ...
 """
+_MIRRORED = "\ndef mirrored() -> dict[str, Callable[..., Any]]: ...\n"
 
 
 class _Blocking(ast.NodeTransformer):

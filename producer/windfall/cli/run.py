@@ -21,6 +21,7 @@ from windfall.cli.session import Terminated, run_async
 from windfall.cli.tables import (
     TableFlags,
     TableJob,
+    note_copies,
     refuse_table_flags,
     refuse_table_without_prompt,
     show_prompts,
@@ -174,7 +175,7 @@ def _key(served: ModelSettings) -> Key:
 def _copy(twins: Twins, given: Given, out: OutputFile) -> None:
     if twins.copies:
         copies = twins.copy(given.rows, out)
-        note(f"{copies:,} rows ask what another row asks, and have a copy of its answer")
+        note_copies(copies)
 
 
 def _run_missing(

@@ -25,6 +25,7 @@ from windfall.cli.spending import spending
 from windfall.cli.tables import (
     TableFlags,
     TableJob,
+    note_copies,
     refuse_table_flags,
     refuse_table_without_prompt,
     show_prompts,
@@ -182,7 +183,7 @@ def _submit_all(
         if twins is not None and twins.copies and terms.output is not None:
             with OutputFile(terms.output, key_of_line) as out:
                 copies = twins.copy(given.rows, out)
-            note(f"{copies:,} rows ask what another row asks, and have a copy of its answer")
+            note_copies(copies)
     return failed
 
 

@@ -151,6 +151,15 @@ def _read(path: Path, flag: str) -> str:
         raise InvalidRequest(f"{path} is not UTF-8") from None
 
 
+def note_copies(count: int) -> None:
+    """Say how many rows were not asked, because another row asks the same."""
+    note(
+        "1 row asks what another asks, and has a copy of its answer"
+        if count == 1
+        else f"{count:,} rows ask what another asks, and have a copy of its answer"
+    )
+
+
 def refuse_table_without_prompt(source: Path) -> None:
     """Raise `ConfigError` for a table that nothing is asked about."""
     with suppress(InvalidRequest):

@@ -13,18 +13,15 @@ _MAGIC: Final = (
     (b"\xfd7zXZ", "xz; unpack it first: xz -dc FILE > FILE.jsonl"),
     (b"\x28\xb5\x2f\xfd", "zstd; unpack it first: zstd -dc FILE > FILE.jsonl"),
     (b"PK\x03\x04", "a zip archive or a spreadsheet; save what is in it as JSON Lines"),
-    (b"PAR1", "Parquet; write its rows as JSON Lines, such as with polars: read_parquet(FILE).write_ndjson(OUT)"),
+    (b"PAR1", "Parquet; rename it to FILE.parquet, and ask something about each of its rows with --prompt"),
     (b"SQLite format 3", "an SQLite database; write its rows as JSON Lines"),
 )
 _UTF_16: Final = "UTF-16; convert it first: iconv -f UTF-16 -t UTF-8 FILE > FILE.jsonl"
-_FROM_CSV: Final = (
-    'make each row a request: python3 -c \'import csv, json, sys; [print(json.dumps({"messages": [{"role": "user", '
-    '"content": row["COLUMN"]}]})) for row in csv.DictReader(sys.stdin%s)]\' < FILE > FILE.jsonl'
-)
+_FROM_TABLE: Final = "ask something about each of its rows: --prompt 'Is this a complaint? {COLUMN}'"
 _TABLES: Final = (
-    ("\t", "TSV", ", delimiter=chr(9)"),
-    (",", "CSV", ""),
-    (";", "CSV with semicolons", ", delimiter=chr(59)"),
+    ("\t", "TSV"),
+    (",", "CSV"),
+    (";", "CSV with semicolons"),
 )
 
 
@@ -46,8 +43,8 @@ def looks_like(head: bytes) -> str | None:
 
 def _table(lines: list[str]) -> str | None:
     """Detect CSV and its delimiter. The last line may be cut off, so it is ignored if there are others."""
-    for separator, name, option in _TABLES:
+    for separator, name in _TABLES:
         counts = {line.count(separator) for line in (lines[:-1] if len(lines) > 2 else lines) if line.strip()}
         if counts and 0 not in counts and (len(counts) == 1 or separator == "\t"):
-            return f"{name}; {_FROM_CSV % option}"
+            return f"{name}; {_FROM_TABLE}"
     return None

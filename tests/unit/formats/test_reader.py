@@ -186,7 +186,7 @@ ARRAY = json.dumps([GOOD] * 20, indent=1).encode()
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"text,label\n" + b"yes,0\n" * 20, "looks like CSV; make each row a request: python3 -c"),
+        (b"text,label\n" + b"yes,0\n" * 20, "looks like CSV; ask something about each of its rows: --prompt"),
         (b"text\tlabel\n" + b"yes\t0\n" * 3, "looks like TSV"),
         (ARRAY, "looks like a JSON array; write each of its items on a line of its own: jq -c '.[]' in > in.jsonl"),
         (json.dumps([GOOD]).encode(), "looks like a JSON array"),

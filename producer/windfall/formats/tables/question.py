@@ -56,7 +56,7 @@ class Question:
         if self.answer.schema is not None:
             schema = json.dumps(self.answer.schema, ensure_ascii=False, separators=(",", ":"))
             return f"\n\nAnswer with one JSON object that matches this JSON Schema, and with nothing else: {schema}"
-        said = self.prompt.text + (self.system.text if self.system else "")
-        if not self.answer.choices or all(choice in said for choice in self.answer.choices):
+        said = f"{self.prompt.text} {self.system.text if self.system else ''}".casefold()
+        if all(choice.casefold() in said for choice in self.answer.choices):
             return ""
         return f"\n\nAnswer with one of these, and with nothing else: {', '.join(self.answer.choices)}"

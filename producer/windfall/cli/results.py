@@ -10,12 +10,14 @@ import typer
 
 from windfall.cli import options
 from windfall.cli.follow import Wanted, outcomes, write_results
+from windfall.cli.results_export import Layout, export
 from windfall.cli.reuse import fetching
 from windfall.cli.screen.console import complain, note, say, say_json
 from windfall.cli.session import producer, run_async
 from windfall.errors import InvalidRequest, NotFound
 from windfall.formats import OutputFile
 from windfall.formats.output_file import by_job_id
+from windfall.formats.tables.results import is_results_table
 from windfall.producer import Order, Producer
 from windfall.result import CompletionResult
 
@@ -34,6 +36,9 @@ def results(
         str,
         typer.Option(metavar="CURSOR", help="Start after this cursor, printed by an earlier call with the same order."),
     ] = "0",
+    layout: Annotated[
+        Layout, typer.Option("--format", help="OpenAI's or Anthropic's output lines; not for tables.")
+    ] = Layout.OPENAI,
     redis: options.RedisUrl = None,
     config: options.Config = None,
     as_json: Annotated[
@@ -41,14 +46,18 @@ def results(
         typer.Option("--json", help="With a file as OUT: print the number of rows written and the cursor as JSON."),
     ] = False,
 ) -> None:
-    """Write the results of a batch, one JSON object per line.
+    """Write the results of a batch, one JSON object per line; or a table, if OUT ends in .csv, .tsv, .parquet or .db.
 
     Rows already in OUT are not written again, so repeat the command after a lost connection; a file with rows of other
     batches and none of this one is rejected, and left as it is. In order of completion, rows that failed and were
     retried replace their old lines; in input order, lines are never removed, and without --follow writing stops before
-    the first unfinished row.
+    the first unfinished row. A table and Anthropic's lines are written anew as a whole; an SQLite database (.db) gets
+    a table named after the batch.
     """
     wanted = Wanted(after, order, follow=follow)
+    if layout is Layout.ANTHROPIC or is_results_table(output):
+        run_async(export(producer(redis, config), batch_id, output, wanted, layout))
+        return
     run_async(_results(producer(redis, config), batch_id, output, wanted, as_json=as_json))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
-import gzip
 import io
 import json
 import os
@@ -13,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import Any, Final, cast
 
 from pydantic_core import from_json, to_json
 
@@ -22,13 +21,13 @@ from windfall.errors import ConfigError, InvalidRequest
 from windfall.formats.tables.answer_columns import AnswerColumns, ValueType
 from windfall.formats.tables.answers_by_row import AnswersByRow, Line
 from windfall.formats.tables.delimited import DelimitedTable
-from windfall.formats.tables.kind import TableKind, packing
+from windfall.formats.tables.kind import TableKind
 from windfall.formats.tables.lines_of_text import opened_text
+from windfall.formats.tables.packed import packed_for_writing
 from windfall.formats.tables.parquet import ParquetTable, need_polars
 from windfall.formats.tables.table import Table
 from windfall.formats.tables.table_rows import TableRows
 from windfall.row import InvalidRow
-from windfall.runtime.extras import how_to_install
 
 _NO_ANSWER: Final = "no answer yet: repeat the command"
 
@@ -55,7 +54,7 @@ def write_table(rows: TableRows, answers: AnswersByRow, target: Path, kind: Tabl
         columns = rows.question.answer
         added = [*columns.names, columns.error_name] if filled.failed else list(columns.names)
         try:
-            with _appearing(target) as unfinished:
+            with appearing(target) as unfinished:
                 if kind is TableKind.PARQUET:
                     _write_parquet(rows, spool, columns, added, unfinished)
                 else:
@@ -104,7 +103,7 @@ def _text(line: Line) -> str:
 
 
 @contextmanager
-def _appearing(target: Path) -> Iterator[Path]:
+def appearing(target: Path) -> Iterator[Path]:
     """A file that takes the target's place when it is complete; only its owner can read a new one."""
     real = target.resolve()
     unfinished = real.with_name(f".{real.name}.tmp{''.join(real.suffixes[-1:])}")
@@ -131,7 +130,7 @@ def _additions(spool: Path, added: Sequence[str]) -> Iterator[list[Any]]:
 def _write_text(rows: TableRows, spool: Path, added: Sequence[str], path: Path, target: Path, kind: TableKind) -> None:
     table = rows.table
     additions = _additions(spool, added)
-    with _packed(path, target) as file:
+    with packed_for_writing(path, target) as file:
         if kind is TableKind.JSONL:
             for record, values in zip(rows.records(), additions, strict=True):
                 file.write(to_json({**record, **dict(zip(added, values, strict=True))}, inf_nan_mode="null") + b"\n")
@@ -192,26 +191,6 @@ def _cell(value: Any) -> Any:
 def _has_mark(path: Path) -> bool:
     with opened_text(path, "latin-1") as text:
         return text.read(3) == "ï»¿"
-
-
-@contextmanager
-def _packed(path: Path, target: Path) -> Iterator[IO[bytes]]:
-    with path.open("wb") as file:
-        match packing(target):
-            case ".gz":
-                with gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as packed:
-                    yield cast("IO[bytes]", packed)
-            case ".zst":
-                try:
-                    import zstandard  # noqa: PLC0415 - an extra
-                except ModuleNotFoundError:
-                    raise InvalidRequest(
-                        f"writing {target} needs the tables extra: {how_to_install('tables')}"
-                    ) from None
-                with zstandard.ZstdCompressor().stream_writer(file, closefd=False) as packed:
-                    yield cast("IO[bytes]", packed)
-            case _:
-                yield file
 
 
 def _write_parquet(rows: TableRows, spool: Path, columns: AnswerColumns, added: Sequence[str], path: Path) -> None:

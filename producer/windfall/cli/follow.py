@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from windfall.batch import BatchStatus
+from windfall.cli.notices import NOBODY, Notices, told_of_stalls
 from windfall.cli.screen.console import duration, note
 from windfall.cli.screen.progress import RowProgress
 from windfall.formats import OutputFile
@@ -14,18 +15,23 @@ from windfall.keys import job_id
 from windfall.producer import Order, Producer
 
 
-async def follow_batch(producer: Producer, batch_id: str, output: Path | None, *, shared: bool = False) -> int:
+async def follow_batch(
+    producer: Producer, batch_id: str, output: Path | None, *, shared: bool = False, notices: Notices = NOBODY
+) -> int:
     """Wait for every row, writing the results to `output` as they come; returns how many rows did not complete.
 
     A file may be `shared` with answers of other batches.
     """
     async with producer:
         await producer.batch(batch_id)  # before the file is touched: raises if there is no such batch
-        if output is None:
-            await _watch(producer, batch_id)
-        else:
-            await write_all(producer, batch_id, output, shared=shared)
-        return conclude(await producer.batch(batch_id), output)
+        async with told_of_stalls(producer, batch_id, notices):
+            if output is None:
+                await _watch(producer, batch_id)
+            else:
+                await write_all(producer, batch_id, output, shared=shared)
+        status = await producer.batch(batch_id)
+    notices.batch_ended(status)
+    return conclude(status, output)
 
 
 async def write_all(producer: Producer, batch_id: str, output: Path, *, shared: bool) -> None:

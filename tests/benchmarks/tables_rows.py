@@ -2,8 +2,8 @@
 
     python tests/benchmarks/tables_rows.py [--rows 100000] [--samples 5]
 
-Each sample is a whole run of the command in a folder of its own, with a broker and a simulated worker. Every row has its
-own text, so that none is copied from another.
+Each sample is a whole run of the command in a folder of its own, with a broker and a simulated worker. Every row has
+its own text, so that none is copied from another.
 """
 
 from __future__ import annotations

@@ -14,8 +14,9 @@ from typing import Final
 import typer
 
 from windfall.batch import BatchStatus
-from windfall.cli import options
+from windfall.cli import options, options_notice
 from windfall.cli.follow import conclude, outcomes
+from windfall.cli.notices import Notices, told_of_stalls
 from windfall.cli.screen.batch_facts import as_json as facts_of
 from windfall.cli.screen.console import duration, note, printable, say, say_json
 from windfall.cli.screen.progress import RowProgress
@@ -51,6 +52,8 @@ def status(
 
 def watch(
     name: options.AnyName,
+    notify: options_notice.Notify = False,
+    webhook: options_notice.Webhook = None,
     redis: options.RedisUrl = None,
     config: options.Config = None,
     as_json: options.AsJson = False,
@@ -59,7 +62,8 @@ def watch(
 
     Without a terminal (or with --json) it prints a line whenever a count changes.
     """
-    if run_async(_watch(producer(redis, config), name, as_json=as_json)):
+    notices = Notices(notify, webhook)
+    if run_async(_watch(producer(redis, config), name, notices, as_json=as_json)):
         raise typer.Exit(3)
 
 
@@ -85,7 +89,7 @@ async def _status_and_why(producer: Producer, name: str) -> tuple[BatchStatus | 
         return found, await Standstill(producer).of_job(name) if found is JobState.QUEUED else []
 
 
-async def _watch(producer: Producer, name: str, *, as_json: bool) -> int:
+async def _watch(producer: Producer, name: str, notices: Notices, *, as_json: bool) -> int:
     found, why = await _status_and_why(producer, name)
     async with producer:
         if not isinstance(found, BatchStatus):
@@ -94,26 +98,34 @@ async def _watch(producer: Producer, name: str, *, as_json: bool) -> int:
             result = await producer.wait(name)
             say_json(result.model_dump(mode="json")) if as_json else say(_job_line(name, result))
             return not result.ok
-        cursor, kinds = "0", Counter[str]()
-        live = sys.stderr.isatty() and sys.stdout.isatty() and not as_json
-        with RowProgress(f"batch {name}", done=found.finished) as progress:
-            async for found, why in _changes(producer, name, progress.remark if live else note):
-                if found.failed:
-                    with suppress(BrokerUnavailable):  # the next change asks again
-                        cursor, more = await producer.failures(name, after=cursor)
-                        kinds += more
-                        if kinds.total() < found.failed:  # Redis came back without its last writes
-                            cursor, kinds = await producer.failures(name)
-                if as_json:
-                    say_json(facts_of(found) | {"failures": dict(kinds), "waiting_for": why})
-                elif not live:
-                    say(outcomes(found) + (", paused" if found.paused else "") + "".join(f"; {each}" for each in why))
-                progress.update(found.finished, found.total, found.finished - found.completed, paused=found.paused)
-                progress.remark("; ".join([*([f"failed: {in_words(kinds)}"] if kinds else []), *why]))
-        unsuccessful = conclude(found, None)
-        if kinds:
-            note(f"failed: {in_words(kinds)}; {advice(name, kinds)}")
+        async with told_of_stalls(producer, name, notices):
+            found, kinds = await _watch_batch(producer, found, as_json=as_json)
+    notices.batch_ended(found)
+    unsuccessful = conclude(found, None)
+    if kinds:
+        note(f"failed: {in_words(kinds)}; {advice(name, kinds)}")
     return unsuccessful
+
+
+async def _watch_batch(producer: Producer, found: BatchStatus, *, as_json: bool) -> tuple[BatchStatus, Counter[str]]:
+    """Show a batch until it is done; returns its last status, and why rows failed."""
+    cursor, kinds = "0", Counter[str]()
+    live = sys.stderr.isatty() and sys.stdout.isatty() and not as_json
+    with RowProgress(f"batch {found.id}", done=found.finished) as progress:
+        async for found, why in _changes(producer, found.id, progress.remark if live else note):  # noqa: B020, PLR1704 - the latest one
+            if found.failed:
+                with suppress(BrokerUnavailable):  # the next change asks again
+                    cursor, more = await producer.failures(found.id, after=cursor)
+                    kinds += more
+                    if kinds.total() < found.failed:  # Redis came back without its last writes
+                        cursor, kinds = await producer.failures(found.id)
+            if as_json:
+                say_json(facts_of(found) | {"failures": dict(kinds), "waiting_for": why})
+            elif not live:
+                say(outcomes(found) + (", paused" if found.paused else "") + "".join(f"; {each}" for each in why))
+            progress.update(found.finished, found.total, found.finished - found.completed, paused=found.paused)
+            progress.remark("; ".join([*([f"failed: {in_words(kinds)}"] if kinds else []), *why]))
+    return found, kinds
 
 
 def advice(name: str, kinds: Collection[str]) -> str:

@@ -9,14 +9,15 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 from windfall.batch import BatchOptions, BatchStatus
-from windfall.cli import options, options_table
+from windfall.cli import options, options_notice, options_table
 from windfall.cli.files import Given, fingerprint, opened, refuse_same_file
 from windfall.cli.follow import follow_batch
+from windfall.cli.notices import Notices
 from windfall.cli.reuse import fetch_rest, note_fetching, unanswered
 from windfall.cli.screen.console import complain, note, say, say_json
 from windfall.cli.screen.progress import RowProgress
@@ -87,6 +88,8 @@ def submit(
     dry_run: options_table.DryRun = False,
     kind: options_table.Kind = None,
     encoding: options_table.Encoding = "utf-8",
+    notify: options_notice.Notify = False,
+    webhook: options_notice.Webhook = None,
     redis: options.RedisUrl = None,
     config: options.Config = None,
     as_json: options.AsJson = False,
@@ -99,6 +102,9 @@ def submit(
     failed row of the batch, with the reason; the others run. With --wait the exit code is 3 if any row failed. Rows
     that OUT already answers are recognised by their content and not submitted again, unless --batch-id names a batch.
     """
+    notices = Notices(notify, webhook)
+    if notices and not wait:
+        raise ConfigError("--notify and --webhook need --wait; or watch the batch with windfall watch ID --notify")
     if output is not None and not wait:
         raise ConfigError("--output needs --wait; or write the results later with windfall results ID -o OUT")
     if output is not None:
@@ -109,21 +115,16 @@ def submit(
         refuse_table_without_prompt(source)
         refuse_table_flags(column=column, choices=choices, schema=schema, where=where, limit=limit, dry_run=dry_run)
     else:
-        if batch_id is not None:
-            raise ConfigError("a table's answers are found by their content, so --batch-id does not go with --prompt")
-        if model is None:
-            raise ConfigError("name the model that answers with --model; nothing was submitted")
         flags = TableFlags(
             prompt, system, column, choices, schema, temperature, max_tokens, where, limit, kind, encoding
         )
-        placed = {"model": model, "route": route or settings.route, "priority": priority}
-        body = {name: value for name, value in placed.items() if value is not None}
+        body = _body_of_table(Overrides(model, route or settings.route, priority), batch_id)
         job = table_job(source, output, flags, body, settings.max_row_bytes)
         if dry_run:
             show_prompts(job)
             return
     answers = job.answers if job else output
-    shared = [word for word in (owner, "interactive" if interactive else None) if word]
+    shared: list[object] = [word for word in (owner, "interactive" if interactive else None) if word]
     shared += job.identity if job else ()
     word = fingerprint(source, model, route or settings.route, priority, deadline, keep, *shared)
     overrides = Overrides(model, route, priority, settings.route)
@@ -137,13 +138,22 @@ def submit(
         return Producer(settings.redis, limits=settings.limits)
 
     reuses = answers is not None and batch_id is None and answers.is_file()
-    how = _How(wait=wait, reuses=reuses, any_request=reuse, as_json=as_json, table=job is not None)
+    how = _How(wait, reuses, reuse, as_json, job is not None, notices)
     with exporting("windfall-producer"), _given(source, overrides, settings, job) as given:
         failed = _submit_all(producer, given, source, terms, how, overrides)
     if job is not None:
         failed = job.conclude(key_of_line).failed > 0
     if failed:
         raise typer.Exit(3)
+
+
+def _body_of_table(overrides: Overrides, batch_id: str | None) -> dict[str, Any]:
+    """What the requests of a table have in common."""
+    if batch_id is not None:
+        raise ConfigError("a table's answers are found by their content, so --batch-id does not go with --prompt")
+    if overrides.model is None:
+        raise ConfigError("name the model that answers with --model; nothing was submitted")
+    return overrides.applied_to({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +165,7 @@ class _How:
     any_request: bool  #: equal requests run once, even if they are not deterministic
     as_json: bool
     table: bool  #: OUT has the answers of a table, and nothing else
+    notices: Notices
 
 
 @contextmanager
@@ -206,7 +217,7 @@ def _submit_rows(producer: Callable[[], Producer], rows: Iterator[Row], terms: _
         complain(f"none of the {watched.seen:,} rows can run; batch {name} holds only their errors")
         raise typer.Exit(3)
     if how.wait:
-        return _wait(producer(), name, terms.output, shared=how.reuses)
+        return _wait(producer(), name, terms.output, how)
     note(f"see windfall watch {name}; get the results with windfall results {name} -o OUT")
     return False
 
@@ -249,10 +260,10 @@ def _checked(rows: Iterator[Row], source: Path) -> Iterator[Row]:
     return itertools.chain(first, rows)
 
 
-def _wait(producer: Producer, name: str, output: Path | None, *, shared: bool) -> bool:
+def _wait(producer: Producer, name: str, output: Path | None, how: _How) -> bool:
     """Wait for the batch, and write its results; returns whether rows failed."""
     try:
-        failed = run_async(follow_batch(producer, name, output, shared=shared))
+        failed = run_async(follow_batch(producer, name, output, shared=how.reuses, notices=how.notices))
     except (KeyboardInterrupt, Terminated):
         note(
             f"batch {name} is still running; get the results with windfall results {name} --follow -o {output or 'OUT'}"

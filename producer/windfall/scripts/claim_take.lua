@@ -4,7 +4,9 @@
 local ANSWER_LIFE = 24 * HOUR  -- far beyond a lease: reclaiming a job checks whether its holder had read the answer
 local SKIP_MOST = 500  -- rows that ended while they waited, and that one call passes over
 local PARK_MOST = 500  -- jobs that one call parks, so that every call is short; the next call continues
-local GUESS = 256  -- tokens of a completion, for a batch that has none yet
+-- Tokens of a completion, for a batch that has none yet. Low, because what is charged too much is given back: it would let
+-- those that began with it fall far below one who came meanwhile.
+local GUESS = 16
 
 -- The claim: who asks, under which number, for what.
 local asked_lanes, worker, number, want, lease, most_bytes

@@ -199,7 +199,7 @@ async def test_before_the_machine_sleeps_its_jobs_go_to_others_and_when_it_wakes
         await book.sleep()
         status = await producer.batch(batch.id)
         assert (status.queued, status.running) == (2, 0)
-        status_of_book = await sees(producer, "book", lambda status: status.state == "paused")
+        status_of_book = await sees(producer, "book", lambda status: status.state == "asleep")
         assert status_of_book.why == "about to sleep"
         async with worker(simulated(latency=0, name="mini"), redis_url):
             results = [result async for result in producer.results(batch.id)]

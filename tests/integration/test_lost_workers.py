@@ -72,6 +72,13 @@ async def test_a_lost_worker_is_told_of_for_an_hour(producer: Producer, redis: A
     assert await redis.zscore(keys.WORKERS, "old-7-aaaaaa") is None
 
 
+@pytest.mark.parametrize("at", [float("inf"), float("-inf"), 1e300, -1e300, 0])
+async def test_a_time_that_no_worker_wrote_is_no_lost_worker(producer: Producer, redis: ArqRedis, at: float) -> None:
+    await redis.zadd(keys.WORKERS, {"forged-7-aaaaaa": at})
+    assert (await producer.fleet()).lost == ()
+    assert await redis.zscore(keys.WORKERS, "forged-7-aaaaaa") is None
+
+
 async def test_a_machine_that_sleeps_is_not_lost(producer: Producer, redis: ArqRedis) -> None:
     await write_heartbeat(redis, status("book-7-aaaaaa", ago=60, state="asleep"))
     await write_heartbeat(redis, status("soon-7-aaaaaa", state="asleep"))

@@ -165,7 +165,7 @@ async def read_workers(
     known = {name: status for name, status in told if status is not None and status.id == name}
     asleep = {name for name, status in known.items() if status.asleep and now - seen[name] > HEARTBEAT_TTL / 1000}
     silent = asleep | {name for name, beat in zip(seen, beats, strict=True) if not beat}
-    lost = [name for name in sorted(silent, key=lambda name: -seen[name]) if now - seen[name] <= LOST_FOR]
+    lost = [name for name in sorted(silent, key=lambda name: -seen[name]) if abs(now - seen[name]) <= LOST_FOR]
     await _forget(redis, seen, silent, paused, now)
     taken = await client.hmget(keys.LOST, lost) if lost else []
     return (
@@ -181,7 +181,9 @@ async def _forget(redis: ArqRedis, seen: dict[str, float], silent: set[str], pau
     """Remove what has been silent for too long: what was paused by its id, which may be asleep, after days."""
     client: Any = redis
     gone = [
-        name for name in silent if now - seen[name] > (_LONGEST_SLEEP if keys.WORKER + name in paused else LOST_FOR)
+        name
+        for name in silent
+        if abs(now - seen[name]) > (_LONGEST_SLEEP if keys.WORKER + name in paused else LOST_FOR)
     ]
     if gone:
         await client.zrem(keys.WORKERS, *gone)

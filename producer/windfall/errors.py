@@ -21,6 +21,7 @@
     ├── CompletionFailed          a job ended without a completion; carries its result
     └── BackendError              one attempt failed; `type` is what the ledger records
         ├── RequestRejected       this backend will never accept this request
+        │   ├── ContentRefused        its moderation refuses the prompt
         │   ├── ContextLengthExceeded
         │   ├── MalformedRequest  no backend will: the request itself is invalid
         │   ├── ModelNotFound
@@ -39,10 +40,10 @@ An exception's message is a sentence for a person: what is wrong, with which val
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 if TYPE_CHECKING:
-    from windfall.result import CompletionResult
+    from windfall.result import CompletionResult, Usage
 
 
 class WindfallError(Exception):
@@ -145,14 +146,24 @@ class CompletionFailed(WindfallError):
         self.result = result
 
 
+#: The codes of an attempt whose whole allowance of time passed, and of one whose answer could not be read.
+TIMEOUT: Final = "timeout"
+UNREADABLE: Final = "unreadable"
+
+
 class BackendError(WindfallError):
     """One attempt on one backend failed.
 
-    `type` is the machine-readable kind that the ledger and the result carry. `retry_after` is in seconds, if the
-    backend gave a time. `status` and `request_id` come from HTTP backends.
+    `type` is the machine-readable kind that the ledger and the result carry; `code` narrows it where that decides
+    what follows (`TIMEOUT`, `UNREADABLE`). `retry_after` is in seconds, if the backend gave a time. `status`,
+    `request_id` and `param` (the field that was refused) come from HTTP backends. `usage` is what the backend reported
+    before it failed: it was paid for.
     """
 
     type: ClassVar[str] = "backend_error"
+    code: str | None = None
+    param: str | None = None
+    usage: Usage | None = None
 
     def __init__(
         self,
@@ -174,6 +185,12 @@ class RequestRejected(BackendError):
     """This backend will never accept this request."""
 
     type = "invalid_request"
+
+
+class ContentRefused(RequestRejected):
+    """The backend's moderation refuses the prompt. It says nothing about the key or about other requests."""
+
+    type = "content_refused"
 
 
 class ContextLengthExceeded(RequestRejected):
@@ -240,3 +257,4 @@ class InvalidResponse(BackendError):
     """The response is not a completion."""
 
     type = "invalid_response"
+    code = UNREADABLE

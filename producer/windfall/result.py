@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue
 
-from windfall.message import FunctionCall, ToolCall
+from windfall.message import CustomCall, CustomToolCall, FunctionCall, ToolCall
 from windfall.shapes import Record
 
 
@@ -76,14 +76,35 @@ def _known(call: Any) -> Any:
     return known
 
 
+def _known_custom(call: Any) -> Any:
+    """The same of a call of a custom tool."""
+    if not isinstance(call, dict):
+        return call
+    known = {name: value for name, value in call.items() if name in CustomToolCall.model_fields}
+    if isinstance(custom := known.get("custom"), dict):
+        known["custom"] = {name: value for name, value in custom.items() if name in CustomCall.model_fields}
+    return {"type": "custom"} | known
+
+
+#: OpenAI's reasons for a completion's end. Another one is what the backend calls it, such as `pause_turn`.
+FINISH_REASONS: Final = frozenset({"stop", "length", "tool_calls", "content_filter"})
+#: The tiers that OpenAI's answers may name.
+_SERVICE_TIERS: Final = frozenset({"auto", "default", "flex", "scale", "priority", "fast"})
+
+
 class Choice(Record):
     """One answer to a request."""
 
     content: str | None = None
     reasoning: str | None = None
     tool_calls: tuple[Annotated[ToolCall, BeforeValidator(_known)], ...] = ()
+    custom_tool_calls: tuple[Annotated[CustomToolCall, BeforeValidator(_known_custom)], ...] = ()
     refusal: str | None = None
-    finish_reason: Literal["stop", "length", "tool_calls", "content_filter"] = "stop"
+    finish_reason: Annotated[str, Field(min_length=1, max_length=64)] = "stop"  #: usually one of `FINISH_REASONS`
+    annotations: tuple[dict[str, JsonValue], ...] = ()  #: OpenAI's `url_citation`s
+    citations: tuple[JsonValue, ...] = ()  #: sources in the backend's own format: Anthropic's objects, or addresses
+    thinking_blocks: tuple[dict[str, JsonValue], ...] = ()  #: Anthropic's, with the signatures that it wants back
+    reasoning_details: tuple[dict[str, JsonValue], ...] = ()  #: OpenRouter's, which it wants back
     logprobs: tuple[TokenLogprob, ...] | None = None
 
 
@@ -96,6 +117,7 @@ class Completion(Choice):
     more: tuple[Choice, ...] = ()
     usage: Usage = Usage()
     model: str | None = None  #: the model's name as the backend gives it
+    service_tier: str | None = None  #: the tier that served it, if the backend says so
     request_id: str | None = None  #: the backend's own id of the request, if it gives one
     time_to_first_token: float | None = None  #: seconds since the backend started on it
     tokens_per_second: float | None = None  #: of this sequence while it decoded
@@ -106,6 +128,7 @@ class ErrorInfo(Record):
 
     type: str
     message: str
+    code: str | None = None  #: narrows `type`: `timeout`, `unreadable`
     param: str | None = None
     status: int | None = None  #: the HTTP status, if there was one
 
@@ -195,7 +218,8 @@ def openai_body(result: CompletionResult) -> dict[str, Any]:
     if completion is None:
         raise ValueError(f"job {result.job_id} has no completion")
     usage = completion.usage
-    return {
+    tier = {"service_tier": completion.service_tier} if completion.service_tier in _SERVICE_TIERS else {}
+    return tier | {
         "id": f"chatcmpl-{result.job_id}",
         "object": "chat.completion",
         "created": int(result.timings.finished_at),
@@ -215,8 +239,12 @@ def _choice(index: int, choice: Choice) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": choice.content, "refusal": choice.refusal}
     if choice.reasoning is not None:
         message["reasoning"] = choice.reasoning
-    if choice.tool_calls:
-        message["tool_calls"] = [call.model_dump() for call in choice.tool_calls]
+    if choice.tool_calls or choice.custom_tool_calls:
+        calls = (*choice.tool_calls, *choice.custom_tool_calls)
+        message["tool_calls"] = [call.model_dump(exclude_none=True) for call in calls]
+    for name in ("annotations", "citations", "thinking_blocks", "reasoning_details"):
+        if getattr(choice, name):
+            message[name] = list(getattr(choice, name))
     logprobs = None
     if choice.logprobs is not None:
         logprobs = {"content": [token.model_dump() for token in choice.logprobs], "refusal": None}

@@ -10,7 +10,10 @@ import pytest
 
 from faultserver import FaultServer
 from faultserver.shapes import USAGE
+from helpers.requests import request
 from helpers.waiting import until
+from recordings.play import chunks as chunks_of
+from recordings.play import whole
 from windfall.errors import (
     AmbiguousOutcome,
     BackendError,
@@ -18,6 +21,8 @@ from windfall.errors import (
     InvalidResponse,
     RateLimited,
 )
+from windfall_worker.backends.base import Call
+from windfall_worker.backends.cloud import CloudBackend
 from windfall_worker.cloud.anthropic import AnthropicClient
 from windfall_worker.cloud.completion import ChunkCollector
 from windfall_worker.cloud.openai import OpenAIClient
@@ -122,6 +127,32 @@ async def test_an_error_inside_a_stream_is_that_error(
             await collected(ours, model)
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_endpoint_that_gives_up_its_answers_has_failed(
+    fault_server: FaultServer, model: str, *, stream: bool
+) -> None:
+    async with client(OpenAIClient, fault_server, circuit_breaker_fail_max=1) as ours:
+        backend = CloudBackend(ours, model, name="openai", stream=stream, owns_client=False)
+        answer = chunks_of({"content": "a"}, finish="error") if stream else whole({"content": "a"}, "error")
+        fault_server.plan(model, then=answer)
+        with pytest.raises(BackendUnavailable, match="finish_reason 'error'"):
+            await backend.complete(Call("job", request()))
+        assert ours.is_circuit_open
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_model_that_cannot_write_a_call_says_nothing_about_its_endpoint(
+    fault_server: FaultServer, model: str, *, stream: bool
+) -> None:
+    async with client(OpenAIClient, fault_server, circuit_breaker_fail_max=1) as ours:
+        backend = CloudBackend(ours, model, name="openai", stream=stream, owns_client=False)
+        finish = "MALFORMED_FUNCTION_CALL"
+        fault_server.plan(model, then=chunks_of(finish=finish) if stream else whole({"content": ""}, finish))
+        with pytest.raises(InvalidResponse, match=finish):
+            await backend.complete(Call("job", request()))
+        assert not ours.is_circuit_open
+
+
 @BOTH
 async def test_an_endpoint_that_does_not_stream_says_what_it_is(
     protocol: type[ProviderClient], fault_server: FaultServer, model: str
@@ -130,7 +161,7 @@ async def test_an_endpoint_that_does_not_stream_says_what_it_is(
         fault_server.plan(model, {"text": "<html>", "headers": {"content-type": "text/html"}}, {"json": {"a": 1}})
         with pytest.raises(InvalidResponse, match="web page"):
             await collected(ours, model)
-        with pytest.raises(InvalidResponse, match="asked for a stream"):
+        with pytest.raises(InvalidResponse, match="answered without"):
             await collected(ours, model)
 
 

@@ -45,8 +45,10 @@ class ProviderSettings(BaseModel):
     protocol: Literal["openai", "anthropic"]
     base_url: str = Field(pattern=r"^https?://[^\s/]+")
     api_key_env: str | None = None  #: the environment variable that holds the key; None for a server without keys
-    timeout: Seconds = 60.0  #: without receiving a byte
-    call_timeout: Seconds = 600.0  #: for a whole call, resends included
+    timeout: Seconds = 600.0  #: until an answer begins, and until a stream's next word
+    silence: Seconds = 60.0  #: without a byte of a stream that has begun
+    call_timeout: Seconds = 3600.0  #: for a whole call, resends included
+    stream: bool = True  #: whether answers are asked for as streams, as far as the API has them
     max_retries: int = Field(default=3, ge=0, le=10)
     backoff_factor: float = Field(default=0.5, ge=0)
     concurrency: int = Field(default=64, ge=1, le=4096)

@@ -32,7 +32,11 @@ def events(whole: dict[str, Any]) -> list[dict[str, Any]]:
     made.append({"type": "message_start", "message": whole | {"content": [], "usage": USAGE | {"output_tokens": 1}}})
     for index, block in enumerate(whole["content"]):
         kind = block["type"]
-        start = {"text": {"text": ""}, "thinking": {"thinking": ""}, "tool_use": {"input": {}}}[kind]
+        start = {
+            "text": {"text": ""},
+            "thinking": {"thinking": "", "signature": ""},
+            "tool_use": {"input": {}},
+        }[kind]
         made.append({"type": "content_block_start", "index": index, "content_block": block | start})
         if kind == "tool_use":
             pieces = ['{"x', '": 1}'] if block["input"] else [""]
@@ -41,7 +45,7 @@ def events(whole: dict[str, Any]) -> list[dict[str, Any]]:
             half = len(block[kind]) // 2
             deltas = [{"type": f"{kind}_delta", kind: piece} for piece in (block[kind][:half], block[kind][half:])]
         if kind == "thinking":
-            deltas.append({"type": "signature_delta", "signature": "abc"})
+            deltas.append({"type": "signature_delta", "signature": block["signature"]})
         made += [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
         made.append({"type": "content_block_stop", "index": index})
     delta = {"stop_reason": whole["stop_reason"]} | {k: whole[k] for k in ("stop_details",) if k in whole}
@@ -61,7 +65,7 @@ def streamed(whole: dict[str, Any]) -> Completion:
 
 
 TEXT = {"type": "text", "text": "an answer"}
-THINKING = {"type": "thinking", "thinking": "let me see"}
+THINKING = {"type": "thinking", "thinking": "let me see", "signature": "abc"}
 CALL = {"type": "tool_use", "id": "t1", "name": "f", "input": {"x": 1}}
 CALL_OF_NOTHING = {"type": "tool_use", "id": "t2", "name": "g", "input": {}}
 
@@ -94,7 +98,7 @@ def test_prompt_tokens_are_all_of_the_prompt() -> None:
     [
         ("end_turn", "stop"),
         ("stop_sequence", "stop"),
-        ("pause_turn", "stop"),
+        ("pause_turn", "pause_turn"),
         ("max_tokens", "length"),
         ("model_context_window_exceeded", "length"),
         ("tool_use", "tool_calls"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from windfall.errors import InvalidResponse
+from windfall.errors import BackendUnavailable, InvalidResponse
 from windfall.result import Delta, Usage
 from windfall_worker.cloud.completion import ChunkCollector, completion_of
 
@@ -50,17 +50,18 @@ def test_everything_that_the_contract_has_is_taken_over() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
-    [("stop", "stop"), ("length", "length"), ("function_call", "tool_calls"), ("eos", "stop"), (None, "stop")],
-)
-def test_finish_reasons_of_other_servers_are_understood(given: str | None, expected: str) -> None:
-    assert completion_of(answer({"content": "a"}, finish_reason=given)).finish_reason == expected
-
-
-@pytest.mark.parametrize(
     "message",
-    [{"content": 5}, {"content": "a", "tool_calls": [{"id": "c"}]}, {"content": "a", "tool_calls": [{}]}],
-    ids=["content", "call", "empty call"],
+    [
+        {"content": 5},
+        {"content": [{"type": "image", "url": "x"}]},
+        {"content": ["a", 5]},
+        {"content": "a", "tool_calls": [{"id": "c"}]},
+        {"content": "a", "tool_calls": [{}]},
+        {"content": "a", "tool_calls": 5},
+        {"content": "a", "annotations": 5},
+        {"content": "a", "reasoning_details": ["a"]},
+        {"content": "a", "reasoning": 5},
+    ],
 )
 def test_an_answer_of_another_shape_is_an_invalid_response_that_does_not_repeat_it(message: dict[str, Any]) -> None:
     with pytest.raises(InvalidResponse) as caught:
@@ -95,7 +96,7 @@ def test_chunks_are_put_together() -> None:
     assert (made.content, made.reasoning, made.finish_reason) == ("an answer", "thinking", "tool_calls")
     assert [(call.id, call.function.name, call.function.arguments) for call in made.tool_calls] == [
         ("c1", "f", '{"a": 1}'),
-        ("c2", "g", ""),
+        ("c2", "g", "{}"),
     ]
     assert made.usage.completion_tokens == 2
     assert made.time_to_first_token is not None
@@ -105,3 +106,18 @@ def test_a_stream_without_a_word_is_an_empty_answer() -> None:
     collector = ChunkCollector()
     collector.add(chunk("stop"))
     assert collector.completion().content == ""
+
+
+def test_of_several_choices_the_first_counts() -> None:
+    collector = ChunkCollector()
+    for index, text in ((0, "a"), (1, "b"), (0, "c")):
+        collector.add({"choices": [{"index": index, "delta": {"content": text}, "finish_reason": "stop"}]})
+    assert collector.completion().content == "ac"
+
+
+def test_an_error_has_the_usage_that_was_reported_before_it() -> None:
+    collector = ChunkCollector()
+    collector.add(chunk("error", content="a") | {"usage": {"prompt_tokens": 4, "completion_tokens": 1}})
+    with pytest.raises(BackendUnavailable) as caught:
+        collector.completion()
+    assert caught.value.usage == Usage(prompt_tokens=4, completion_tokens=1)

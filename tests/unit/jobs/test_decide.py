@@ -18,7 +18,18 @@ from windfall.errors import (
     RequestRejected,
 )
 from windfall.result import Attempt, ErrorInfo
-from windfall_worker.jobs.decide import Decision, Fail, Fallback, Policy, Requeue, Retry, Snooze, decide, tries_spent
+from windfall_worker.jobs.decide import (
+    Decision,
+    Fail,
+    Fallback,
+    Policy,
+    Requeue,
+    Retry,
+    Snooze,
+    decide,
+    spoilt,
+    tries_spent,
+)
 
 
 def attempt(outcome: str = "failed", kind: str = "backend_unavailable", *, retried: bool = False) -> Attempt:
@@ -119,3 +130,29 @@ def test_the_delay_never_exceeds_its_ceiling() -> None:
 def test_no_other_backend_is_asked_for_a_request_that_is_wrong_in_itself() -> None:
     assert decide([MalformedRequest("")], [attempt(kind="malformed_request")], Policy(), more=True) == Fail()
     assert decide([RequestRejected("")], [attempt(kind="invalid_request")], Policy(), more=True) == Fallback()
+
+
+def coded(code: str | None, backend: str = "first", kind: str = "ambiguous", *, retried: bool = False) -> Attempt:
+    error = ErrorInfo(type=kind, code=code, message="")
+    return Attempt(backend=backend, started_at=0.0, outcome="failed", error=error, retried=retried)
+
+
+@pytest.mark.parametrize("code", ["timeout", "unreadable"])
+def test_a_second_such_end_on_one_backend_is_the_last(code: str) -> None:
+    error = AmbiguousOutcome("")
+    assert decide([error], [coded(code)], Policy(), more=False, jitter=1.0) == Retry(1.0)
+    assert decide([error], [coded(code)] * 2, Policy(), more=False) == Fail()
+    assert decide([error], [coded(code)] * 2, Policy(), more=True) == Fallback()
+    assert decide([error], [coded(code, retried=True), coded(code)], Policy(), more=False, jitter=1.0) == Retry(1.0)
+
+
+def test_another_backend_goes_on_after_such_ends() -> None:
+    errors = [InvalidResponse(""), BackendUnavailable("")]
+    history = [coded("unreadable"), coded("unreadable"), coded(None, "second", "backend_unavailable")]
+    assert decide(errors, history, Policy(), more=False, jitter=1.0) == Retry(2.0)
+    assert spoilt(history) == {("first", None)}
+
+
+def test_an_older_worker_noted_no_code_for_an_answer_that_could_not_be_read() -> None:
+    assert spoilt([coded(None, kind="invalid_response")] * 2) == {("first", None)}
+    assert spoilt([coded(None, kind="ambiguous")] * 2) == set()

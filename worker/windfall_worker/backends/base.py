@@ -17,7 +17,8 @@ from windfall_worker.engine.protocol import Beat
 class Call:
     """One attempt at one request.
 
-    `attempt` counts from 1. `timeout` is what is left of the job's deadline in seconds, or None. `on_delta` is set if
+    `attempt` counts from 1. `timeout` is what is left of the job's deadline in seconds, or None. `allowance` multiplies
+    the time that the backend itself has. `on_delta` is set if
     the completion may have a follower; it must not block, and it may only be called from the event loop.
     `idempotency_key` is the same for every transport retry of this attempt, and differs for everything else.
     """
@@ -27,6 +28,7 @@ class Call:
     attempt: int = 1
     timeout: float | None = None
     on_delta: Callable[[Delta], None] | None = None
+    allowance: float = 1.0
 
     @property
     def idempotency_key(self) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 from contextlib import aclosing
+from typing import Final
 
-from windfall.errors import BackendUnavailable
+from windfall.errors import BackendError, BackendUnavailable, RequestRejected
 from windfall.request import CompletionRequest
-from windfall.result import Completion
+from windfall.result import Completion, Delta
 from windfall_worker.backends.base import Backend, Call
 from windfall_worker.cloud.choices import all_choices_of
 from windfall_worker.cloud.client import Endpoint
@@ -15,21 +18,35 @@ from windfall_worker.cloud.completion import ChunkCollector
 from windfall_worker.cloud.options import CallOptions
 from windfall_worker.cloud.provider import ProviderClient
 
+logger = logging.getLogger(__name__)
+
+#: What a refusal says that concerns the stream, and not what was asked for.
+_STREAM: Final = re.compile(r"\bstream(ing|_options)?\b", re.IGNORECASE)
+
 
 class CloudBackend(Backend):
     """Completes requests with `model` at `client`'s provider.
 
     `name` is the provider's name in the ledger. Several backends of one provider may share the client; the last of them
-    to be closed should be the one with `owns_client`. Cancelling a call closes its connection.
+    to be closed should be the one with `owns_client`. Cancelling a call closes its connection. With `stream`, answers
+    are asked for as streams, in which silence is noticed sooner, unless the provider refuses to stream the model.
     """
 
     def __init__(
-        self, client: ProviderClient, model: str, *, name: str, slots: int = 64, owns_client: bool = True
+        self,
+        client: ProviderClient,
+        model: str,
+        *,
+        name: str,
+        slots: int = 64,
+        stream: bool = True,
+        owns_client: bool = True,
     ) -> None:
         self.client = client
         self.model = self.model_name = model
         self.name = name
         self.slots = slots
+        self._streams = stream
         self._owns_client = owns_client
         self._calls: set[asyncio.Task[Completion]] = set()
         self._closed = False
@@ -52,7 +69,7 @@ class CloudBackend(Backend):
         """Do nothing: connections are opened when they are needed."""
 
     async def complete(self, call: Call) -> Completion:
-        """Complete one request, as a stream if it has a follower. Raises `BackendError`."""
+        """Complete one request. Raises `BackendError`, with the usage that was reported before it failed."""
         if self._closed:
             raise BackendUnavailable(f"the backend {self.name} is closed")
         task = asyncio.create_task(self._complete(call))
@@ -79,24 +96,57 @@ class CloudBackend(Backend):
             await self.client.close()
 
     async def _complete(self, call: Call) -> Completion:
+        if not self._streams:
+            return await self._ask(call, stream=False)
+        try:
+            return await self._ask(call, stream=True)
+        except RequestRejected as error:
+            if not _is_about_streaming(error):
+                raise
+        # Refused before anything was made. OpenAI streams some models only to organisations that it has verified.
+        made = await self._ask(call, stream=False)
+        self._streams = False
+        logger.info("%s does not stream %s: from now on, whole answers are asked for", self.name, self.model)
+        return made
+
+    async def _ask(self, call: Call, *, stream: bool) -> Completion:
         request_ids: list[str] = []
         options = CallOptions(
             idempotency_key=call.idempotency_key,
             timeout=call.timeout,
             resend_unsure=call.request.on_ambiguous == "retry",
+            allowance=call.allowance,
             on_request_id=request_ids.append,
         )
-        stream = call.on_delta is not None
-        answer = await self.client.completion(call.request, self.model, stream=stream, options=options)
-        if isinstance(answer, dict):
-            return all_choices_of(answer, request_id=_last(request_ids))
         collector = ChunkCollector()
-        async with aclosing(answer) as chunks:
-            async for chunk in chunks:
-                delta = collector.add(chunk)
-                if delta and call.on_delta:
-                    call.on_delta(delta)
-        return collector.completion(request_id=_last(request_ids))
+        try:
+            answer = await self.client.completion(call.request, self.model, stream=stream, options=options)
+            if isinstance(answer, dict):
+                return _told(call, all_choices_of(answer, request_id=_last(request_ids)))
+            async with aclosing(answer):
+                async for chunk in answer:
+                    delta = collector.add(chunk)
+                    if delta and call.on_delta:
+                        call.on_delta(delta)
+            return collector.completion(request_id=_last(request_ids))
+        except BackendError as error:
+            error.usage = error.usage or collector.usage
+            error.request_id = error.request_id or _last(request_ids)
+            raise
+
+
+def _told(call: Call, made: Completion) -> Completion:
+    """A completion that came whole, after its follower was told of it."""
+    if call.on_delta and (made.content or made.reasoning):
+        call.on_delta(Delta(content=made.content or "", reasoning=made.reasoning or ""))
+    return made
+
+
+def _is_about_streaming(error: RequestRejected) -> bool:
+    if error.param:
+        return error.param.startswith("stream")
+    _, _, words = str(error).partition(" answered ")
+    return _STREAM.search(words) is not None
 
 
 def _last(ids: list[str]) -> str | None:

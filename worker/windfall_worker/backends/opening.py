@@ -116,7 +116,7 @@ def _client(provider: ProviderSettings, link: RedisLink) -> ProviderClient:
         circuit_breaker_reset_timeout=provider.breaker.reset_timeout,
         circuit_breaker_window=provider.breaker.window,
         redis=link,
-        limits=AnswerLimits(seconds=provider.call_timeout),
+        limits=AnswerLimits(seconds=provider.call_timeout, silence=provider.silence),
     )
 
 
@@ -125,6 +125,7 @@ def _cloud(
 ) -> GuardedBackend:
     from windfall_worker.backends.cloud import CloudBackend  # noqa: PLC0415 - only where a mapping needs it
 
-    concurrency = settings.provider(name).concurrency
-    backend = CloudBackend(client, model, name=name, slots=concurrency, owns_client=False)
+    provider = settings.provider(name)
+    concurrency = provider.concurrency
+    backend = CloudBackend(client, model, name=name, slots=concurrency, stream=provider.stream, owns_client=False)
     return GuardedBackend(backend, capacity, asyncio.Semaphore(concurrency), breaker=backend.endpoint.breaker)

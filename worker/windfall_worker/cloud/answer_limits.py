@@ -23,11 +23,15 @@ ACCEPT_ENCODING: Final = "gzip, deflate"
 
 @dataclass(frozen=True, slots=True)
 class AnswerLimits:
-    """Bytes of a decoded answer, bytes of one line of a stream, and seconds of a call, resends included."""
+    """Bytes of a decoded answer, and of one line of a stream; seconds of a call, resends included.
+
+    `silence`: seconds without a byte after a stream has begun to speak.
+    """
 
     total_bytes: int = 64 << 20
     line_bytes: int = 8 << 20
-    seconds: float = 600.0
+    seconds: float = 3600.0
+    silence: float = 60.0
 
 
 #: The limits unless others are given.

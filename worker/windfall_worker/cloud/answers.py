@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from collections.abc import AsyncGenerator
+from contextlib import suppress
 from enum import IntEnum
 from typing import Any, Final
 
 import httpx
-from httpx_sse import EventSource
 
-from windfall.errors import AmbiguousOutcome, BackendError, InvalidResponse
+from windfall.errors import UNREADABLE, AmbiguousOutcome, BackendError, InvalidResponse
 from windfall_worker.cloud.faults import fault_in
 from windfall_worker.cloud.mapping import ErrorMapper, request_id_of
-from windfall_worker.cloud.trip import OutOfTime
+from windfall_worker.cloud.pace import OutOfTime
+from windfall_worker.cloud.sse import DataLine
+from windfall_worker.cloud.usage import usage_in
 
 #: Seconds for the end of a body whose last event has come: with it the connection can be used again.
 _END_OF_BODY: Final = 1.0
@@ -24,9 +25,10 @@ _END_OF_BODY: Final = 1.0
 class Progress(IntEnum):
     """How far a stream has come."""
 
-    MORE = 0  #: its end has not been seen yet
-    ENOUGH = 1  #: the completion is whole, but something (its usage) may follow
-    LAST = 2  #: nothing follows
+    NOTHING = 0  #: it has said nothing yet
+    MORE = 1  #: its end has not been seen yet
+    ENOUGH = 2  #: the completion is whole, but something (its usage) may follow
+    LAST = 3  #: nothing follows
 
 
 def decoded(response: httpx.Response, errors: ErrorMapper) -> dict[str, Any]:
@@ -36,9 +38,7 @@ def decoded(response: httpx.Response, errors: ErrorMapper) -> dict[str, Any]:
         answer = json.loads(text)
     except (ValueError, RecursionError) as exc:
         raise _unreadable(response, errors) from exc
-    fault = fault_in(answer)
-    if fault:
-        raise errors.from_fault(fault, request_id=request_id_of(response))
+    raise_fault(answer, errors, request_id_of(response))
     if not isinstance(answer, dict):
         raise InvalidResponse(
             f"{errors.name} answered with a JSON {type(answer).__name__}, not an object; check base_url",
@@ -46,31 +46,6 @@ def decoded(response: httpx.Response, errors: ErrorMapper) -> dict[str, Any]:
             request_id=request_id_of(response),
         )
     return answer
-
-
-async def sse_lines(
-    response: httpx.Response, errors: ErrorMapper, in_time: Callable[[], AbstractAsyncContextManager[None]]
-) -> AsyncGenerator[str, None]:
-    """A line `data: …` for each event of a good response. Each is waited for within `in_time`."""
-    if "text/event-stream" not in response.headers.get("content-type", ""):
-        async with in_time():
-            await response.aread()
-        decoded(response, errors)  # raises a better error if the answer is one
-        raise InvalidResponse(
-            f"{errors.name} was asked for a stream and did not send one",
-            status=response.status_code,
-            request_id=request_id_of(response),
-        )
-    events = EventSource(response).aiter_sse()
-    async with aclosing(events):
-        while True:
-            try:
-                async with in_time():
-                    event = await anext(events)
-            except StopAsyncIteration:
-                return
-            if event.data:
-                yield "data: " + event.data.replace("\n", " ")
 
 
 async def drain(lines: AsyncGenerator[str, None]) -> None:
@@ -83,25 +58,44 @@ async def drain(lines: AsyncGenerator[str, None]) -> None:
 
 def event_of(line: str, errors: ErrorMapper) -> dict[str, Any]:
     """The JSON object of a `data:` line. Raises `InvalidResponse`, or what its error object says."""
+    known = line.decoded if isinstance(line, DataLine) else None
+    if known is not None:
+        return known
     try:
         event = json.loads(line.removeprefix("data:"))
     except (ValueError, RecursionError) as exc:
         raise InvalidResponse(f"{errors.name} sent an event that is not JSON: {errors.scrub(line[:80])}") from exc
-    fault = fault_in(event)
-    if fault:
-        raise errors.from_fault(fault)
+    raise_fault(event, errors)
     if not isinstance(event, dict):
         raise InvalidResponse(f"{errors.name} sent an event that is not a JSON object: {errors.scrub(line[:80])}")
+    if isinstance(line, DataLine):
+        line.decoded = event
     return event
+
+
+def raise_fault(answer: Any, errors: ErrorMapper, request_id: str | None = None) -> None:
+    """Raise what an answer says went wrong, in itself or in its first choice, with the usage that it reports."""
+    choices = answer.get("choices") if isinstance(answer, dict) else None
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    if isinstance(choice, dict) and not answer.get("error"):
+        fault = fault_in({"error": choice["error"]}) if choice.get("error") else None
+    else:
+        fault = fault_in(answer)
+    if fault:
+        error = errors.from_fault(fault, request_id=request_id)
+        error.usage = usage_in(answer)
+        raise error
 
 
 def _unreadable(response: httpx.Response, errors: ErrorMapper) -> BackendError:
     text = response.text.lstrip()
     status, request_id = response.status_code, request_id_of(response)
     if text.startswith("{"):
-        return AmbiguousOutcome(
+        error = AmbiguousOutcome(
             f"the JSON from {errors.name} is truncated; it may have been paid for", status=status, request_id=request_id
         )
+        error.code = UNREADABLE
+        return error
     kind = response.headers.get("content-type", "").partition(";")[0] or "no content type"
     page = (
         "a web page"

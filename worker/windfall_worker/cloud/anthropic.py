@@ -17,6 +17,7 @@ from windfall.request import CompletionRequest
 from windfall_worker.cloud.answers import Progress, event_of
 from windfall_worker.cloud.anthropic_request import messages_body, room_for_answer
 from windfall_worker.cloud.anthropic_response import StreamTranslator, chat_completion
+from windfall_worker.cloud.completion import as_chunk
 from windfall_worker.cloud.options import CallOptions
 from windfall_worker.cloud.provider import ProviderClient
 
@@ -81,8 +82,12 @@ class AnthropicClient(ProviderClient):
         translator = StreamTranslator()
         async with aclosing(self._events(self._path, body, options)) as lines:
             async for line in lines:
-                for chunk in translator.chunks(event_of(line, self._errors)):
-                    yield chunk
+                event = event_of(line, self._errors)
+                if event.get("type") == "message":  # a whole answer, from a server that does not stream
+                    yield as_chunk(chat_completion(event))
+                else:
+                    for chunk in translator.chunks(event):
+                        yield chunk
 
     def _check_answer(self, answer: dict[str, Any]) -> None:
         if not isinstance(answer.get("content"), list) or answer.get("type") != "message":
@@ -92,5 +97,6 @@ class AnthropicClient(ProviderClient):
         event = event_of(line, self._errors)
         if event.get("type") == "message_stop":
             return Progress.LAST
-        ended = event.get("type") == "message_delta" and (event.get("delta") or {}).get("stop_reason")
-        return Progress.ENOUGH if ended else Progress.MORE
+        if event.get("type") == "message_delta" and (event.get("delta") or {}).get("stop_reason"):
+            return Progress.ENOUGH
+        return Progress.NOTHING if event.get("type") == "ping" else Progress.MORE

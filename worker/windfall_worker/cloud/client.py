@@ -22,6 +22,7 @@ from windfall_worker.cloud.answer_limits import ACCEPT_ENCODING, DEFAULT_LIMITS,
 from windfall_worker.cloud.key import checked_key, private_headers
 from windfall_worker.cloud.mapping import FOREIGN, ErrorMapper
 from windfall_worker.cloud.options import CallOptions
+from windfall_worker.cloud.pace import Pace
 from windfall_worker.cloud.proxy import proxy_for
 from windfall_worker.cloud.transport import TripRetry, retrying_transport
 from windfall_worker.cloud.trip import Trip
@@ -46,13 +47,13 @@ class Endpoint:
 class CloudBackendClient(ABC):
     """Calls one cloud API. A subclass says which headers go out (`_build_headers`) and how a completion is asked for.
 
-    `timeout`: seconds without a byte from the endpoint; connecting has 10. `max_retries` and `backoff_factor` are the
-    transport's: it sends again after a failure to connect, a connection closed before any answer, and 408, 409, 429,
-    500, 502, 503, 504 and 529, and never after a timeout. The breaker opens for `circuit_breaker_reset_timeout` seconds
-    after `circuit_breaker_fail_max` failed calls; a refusal of the request itself (400, 401, 404, 429, ...) is not a
-    failure. With `redis` the breaker and the retry budget are the fleet's; without, they are this object's own.
-    `limits` bound each answer's size and each call's time as a whole. The proxy is that of the environment (HTTP_PROXY,
-    HTTPS_PROXY, ALL_PROXY, NO_PROXY).
+    `timeout`: seconds without a byte from the endpoint, and without a word from its stream; connecting has 10.
+    `max_retries` and `backoff_factor` are the transport's: it sends again after a failure to connect, a connection
+    closed before any answer, and 408, 409, 429, 500, 502, 503, 504 and 529, and never after a timeout. The breaker
+    opens for `circuit_breaker_reset_timeout` seconds after `circuit_breaker_fail_max` failed calls; a refusal of the
+    request itself (400, 401, 404, 429, ...) is not a failure. With `redis` the breaker and the retry budget are the
+    fleet's; without, they are this object's own. `limits` bound each answer's size and each call's time as a whole. The
+    proxy is that of the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY).
 
     `self._api_key` is a `str`, empty without a key. It is private: it is in no repr, log, error or pickle, and neither
     are the headers that `_build_headers` made with it. Raises `ConfigError` for a `base_url` or key that no request can
@@ -76,6 +77,7 @@ class CloudBackendClient(ABC):
         self.base_url = _checked_url(base_url)
         self._api_key: str = checked_key(api_key)
         self._limits = limits
+        self._timeout = timeout
         self._link = RedisLink(redis) if isinstance(redis, Redis) else redis
         self._new_breaker = partial(
             Breaker,
@@ -153,7 +155,7 @@ class CloudBackendClient(ABC):
         target = self._endpoint_of(json_data)
         trip = trip or self._trip(target)
         request = self._request(endpoint, json_data, trip)
-        async with self._guarded(target, trip), trip.in_time():
+        async with self._guarded(target, trip), trip.pace.in_time():
             response = await self._client.send(request)
             self._check_response(response, trip)
             return response
@@ -170,7 +172,7 @@ class CloudBackendClient(ABC):
         trip = trip or self._trip(target)
         request = self._request(endpoint, json_data, trip)
         async with self._guarded(target, trip):
-            async with trip.in_time():
+            async with trip.pace.in_time():
                 response = await self._client.send(request, stream=True)
             try:
                 self._check_status(response, trip)
@@ -193,7 +195,7 @@ class CloudBackendClient(ABC):
         lines = response.aiter_lines()
         while True:
             try:
-                async with trip.in_time():
+                async with trip.pace.in_time():
                     line = await anext(lines)
             except StopAsyncIteration:
                 return
@@ -221,7 +223,8 @@ class CloudBackendClient(ABC):
                 return False
             return (await target.breaker.status()).state == "closed"
 
-        return Trip(options or CallOptions(), self._errors, self._budget, may_resend, self._limits)
+        options = options or CallOptions()
+        return Trip(options, self._errors, self._budget, may_resend, Pace(options, self._limits, self._timeout))
 
     def _request(self, endpoint: str, json_data: dict[str, Any], trip: Trip) -> httpx.Request:
         base = httpx.URL(self.base_url)
@@ -230,6 +233,7 @@ class CloudBackendClient(ABC):
             base.copy_with(path=f"{base.path.rstrip('/')}/{endpoint.lstrip('/')}"),
             json=json_data,
             headers={"idempotency-key": trip.options.idempotency_key},
+            timeout=httpx.Timeout(self._timeout * trip.options.allowance, connect=_CONNECT),
             extensions={"retry": self._retry.for_trip(trip), "trace": trip.trace},
         )
 

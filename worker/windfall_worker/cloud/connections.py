@@ -8,11 +8,23 @@ ones wait on a stack: the last one used is used next, and those that are not nee
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import AsyncIterator
 from typing import Final
 
 import httpx
+
+#: While an endpoint thinks, nothing comes. The system then asks whether it is still there: after 30 s, every 10 s, and
+#: gives it up after three questions. (macOS calls the first of these options TCP_KEEPALIVE.)
+_ALIVE: Final = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, number, value)
+        for names, value in ((("TCP_KEEPIDLE", "TCP_KEEPALIVE"), 30), (("TCP_KEEPINTVL",), 10), (("TCP_KEEPCNT",), 3))
+        if (number := next((getattr(socket, name) for name in names if hasattr(socket, name)), None)) is not None
+    ),
+]
 
 #: Seconds for which an idle connection is kept; endpoints close theirs after a minute or so.
 _KEPT: Final = 30.0
@@ -52,7 +64,9 @@ class ConnectionsTransport(httpx.AsyncBaseTransport):
             await self._all.pop().aclose()
 
     def _new(self) -> httpx.AsyncHTTPTransport:
-        connection = httpx.AsyncHTTPTransport(verify=self._tls, limits=self._limits, proxy=self._proxy)
+        connection = httpx.AsyncHTTPTransport(
+            verify=self._tls, limits=self._limits, proxy=self._proxy, socket_options=_ALIVE
+        )
         self._all.add(connection)
         return connection
 

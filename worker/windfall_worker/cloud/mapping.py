@@ -5,7 +5,7 @@ Statuses (below 500, `type` and `code` of the body win over the status where the
     3xx                                     InvalidResponse: completions are not redirected, so base_url is wrong
     400 and other 4xx                       RequestRejected; or what the body says: ContextLengthExceeded,
                                               UnsupportedParameter, ModelNotFound, QuotaExhausted, …
-    401 403 407                             AuthenticationFailed
+    401 403 407                             AuthenticationFailed; ContentRefused where 403 is a moderation's
     402                                     QuotaExhausted
     404                                     ModelNotFound; RequestRejected (not_found) where no JSON error comes with it
     408 409 425                             BackendUnavailable: nothing was begun
@@ -48,6 +48,7 @@ from windfall.errors import (
     AuthenticationFailed,
     BackendError,
     BackendUnavailable,
+    ContentRefused,
     ContextLengthExceeded,
     InvalidResponse,
     ModelNotFound,
@@ -89,6 +90,8 @@ _BY_STATUS: Final[dict[int, type[BackendError]]] = {
     504: AmbiguousOutcome,
     524: AmbiguousOutcome,
 }
+#: The statuses with which a moderation refuses a prompt.
+_MODERATED: Final = frozenset({400, 403, 422, 451})
 _ADVICE: Final[dict[type[BackendError], str]] = {
     AuthenticationFailed: "check the key and what it may do",
     QuotaExhausted: "the account's quota or credit is used up",
@@ -121,8 +124,10 @@ class ErrorMapper:
                 status=status,
                 request_id=request_id,
             )
-        wait = retry_after(response.headers)
         fault = fault_in_text(response.text)
+        wait = retry_after(response.headers)
+        if wait is None and fault:
+            wait = fault.retry_after
         kind = _meaning(status, fault, wait)
         words = self.scrub(fault.message) if fault else ""
         not_found = status == 404 and fault is None
@@ -131,19 +136,22 @@ class ErrorMapper:
         message = f"{self.name} answered {status}" + (f": {words}" if words else "")
         if kind in _ADVICE:
             message += f" ({_ADVICE[kind]})"
-        return kind(
+        error = kind(
             message,
             type="not_found" if not_found else None,
             retry_after=wait,
             status=status,
             request_id=request_id,
         )
+        return _with_facts(error, fault)
 
     def from_fault(self, fault: Fault, *, request_id: str | None = None) -> BackendError:
         """The error of an error object that came with a good status, or inside a stream."""
-        kind = fault.meaning or (_meaning(fault.status, fault, None) if fault.status else InvalidResponse)
+        wait = fault.retry_after
+        kind = fault.meaning or (_meaning(fault.status, fault, wait) if fault.status else InvalidResponse)
         words = self.scrub(fault.message) or ", ".join(sorted(fault.kinds)) or "no reason"
-        return kind(f"{self.name} answered with an error: {words}", status=fault.status, request_id=request_id)
+        message = f"{self.name} answered with an error: {words}"
+        return _with_facts(kind(message, status=fault.status, request_id=request_id, retry_after=wait), fault)
 
     def from_exception(self, exc: Exception, *, sent: bool, begun: bool = False) -> BackendError:
         """The error of an exception of httpx. `sent`: the request was on its way; `begun`: the answer was."""
@@ -199,6 +207,12 @@ def is_never_sent(exc: Exception) -> bool:
     return isinstance(exc, NEVER_SENT) and not _is_tls(exc)
 
 
+def _with_facts(error: BackendError, fault: Fault | None) -> BackendError:
+    if fault:
+        error.param, error.usage = fault.param, fault.usage
+    return error
+
+
 def _meaning(status: int, fault: Fault | None, wait: float | None) -> type[BackendError]:
     if fault and status < 500:
         # Gemini's compatible endpoint speaks of quota in every rate limit; a time to come back tells them apart.
@@ -207,6 +221,8 @@ def _meaning(status: int, fault: Fault | None, wait: float | None) -> type[Backe
             return QuotaExhausted
         if status == 400 and fault.speaks_of_context:
             return ContextLengthExceeded
+        if status in _MODERATED and fault.speaks_of_moderation:
+            return ContentRefused
         named = fault.meaning
         if named and (named is not RequestRejected or status in (400, 422)):
             return named

@@ -12,15 +12,17 @@ from contextlib import aclosing
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from windfall.errors import InvalidResponse
+from windfall.errors import BackendError, InvalidResponse
 from windfall.fields import HINTS, PASSED_OVER
 from windfall_worker.cloud.answers import Progress, event_of
+from windfall_worker.cloud.completion import as_chunk
+from windfall_worker.cloud.finish import broken_off
 from windfall_worker.cloud.options import CallOptions
 from windfall_worker.cloud.provider import ProviderClient
+from windfall_worker.cloud.sse import DONE
 
 _ENDPOINT: Final = "chat/completions"
 _OPENAI: Final = "api.openai.com"
-_DONE: Final = "data: [DONE]"
 
 
 class OpenAIClient(ProviderClient):
@@ -62,8 +64,8 @@ class OpenAIClient(ProviderClient):
     async def _chunks(self, body: dict[str, Any], options: CallOptions | None) -> AsyncGenerator[dict[str, Any], None]:
         async with aclosing(self._events(_ENDPOINT, body, options)) as lines:
             async for line in lines:
-                if line != _DONE:
-                    yield event_of(line, self._errors)
+                if line != DONE:
+                    yield as_chunk(event_of(line, self._errors))
 
     def _check_answer(self, answer: dict[str, Any]) -> None:
         choices = answer.get("choices")
@@ -71,11 +73,22 @@ class OpenAIClient(ProviderClient):
             raise InvalidResponse(f"{self._errors.name} answered without choices: that is not a completion")
         if not isinstance(choices[0].get("message"), dict):
             raise InvalidResponse(f"{self._errors.name} answered with a choice without a message")
+        if failed := broken_off(choices[0].get("finish_reason")):
+            raise failed
+
+    def _failure(self, line: str) -> BackendError | None:
+        choices = event_of(line, self._errors).get("choices") or []
+        found = (broken_off(choice.get("finish_reason")) for choice in choices if isinstance(choice, dict))
+        return next(filter(None, found), None)
 
     def _progress(self, line: str) -> Progress:
-        if line == _DONE:
+        if line == DONE:
             return Progress.LAST
-        choices = event_of(line, self._errors).get("choices") or []
+        choices = [one for one in event_of(line, self._errors).get("choices") or [] if isinstance(one, dict)]
         # Not every server sends [DONE]; a finish_reason says as well that the completion is whole.
-        finished = any(isinstance(choice, dict) and choice.get("finish_reason") for choice in choices)
-        return Progress.ENOUGH if finished else Progress.MORE
+        if any(choice.get("finish_reason") for choice in choices):
+            return Progress.ENOUGH
+        # The first chunk names the role, long before a model that thinks says anything.
+        deltas = [delta for choice in choices if isinstance(delta := choice.get("delta"), dict)]
+        speaks = any(value for delta in deltas for name, value in delta.items() if name != "role")
+        return Progress.MORE if speaks else Progress.NOTHING

@@ -17,11 +17,12 @@ class CallOptions:
 
     `idempotency_key` is sent with every transport retry of the call, so that an endpoint that supports it can tell a
     repeat from a new request. `timeout` is the caller's own deadline in seconds from now, or None. With `resend_unsure`
-    false, nothing that may already have been completed is sent again. `on_request_id` is called with the endpoint's id
-    of the request.
+    false, nothing that may already have been completed is sent again. `allowance` multiplies the time that the endpoint
+    has. `on_request_id` is called with the endpoint's id of the request.
     """
 
     idempotency_key: str = field(default_factory=_random_key)
     timeout: float | None = None
     resend_unsure: bool = True
+    allowance: float = 1.0
     on_request_id: Callable[[str], None] | None = None

@@ -13,15 +13,25 @@ from typing import Any
 
 import httpx
 
-from windfall.errors import AmbiguousOutcome, BackendUnavailable, RateLimited, RequestRejected, UnsupportedParameter
+from windfall.errors import (
+    AmbiguousOutcome,
+    BackendError,
+    BackendUnavailable,
+    RateLimited,
+    RequestRejected,
+    UnsupportedParameter,
+)
 from windfall.request import CompletionRequest
 from windfall.translation import left_out
-from windfall_worker.cloud.answers import Progress, decoded, drain, sse_lines
+from windfall_worker.cloud.answers import Progress, decoded, drain
 from windfall_worker.cloud.client import CloudBackendClient, Endpoint
 from windfall_worker.cloud.mapping import FOREIGN, request_id_of
 from windfall_worker.cloud.openai_request import chat_fields
 from windfall_worker.cloud.options import CallOptions
-from windfall_worker.cloud.trip import OutOfTime, Trip
+from windfall_worker.cloud.pace import OutOfTime
+from windfall_worker.cloud.sse import DataLine, event_lines, is_stream, looks_like_events
+from windfall_worker.cloud.trip import Trip
+from windfall_worker.cloud.usage import usage_in
 from windfall_worker.guards.cooldown import UNNAMED
 
 
@@ -59,7 +69,9 @@ class ProviderClient(CloudBackendClient):
         answer = await self.chat_completion(messages, model, limit, stream=stream, options=options, **fields)
         if isinstance(answer, dict) and wanted > 1 and len(answer["choices"]) != wanted:
             made = len(answer["choices"])
-            raise UnsupportedParameter(f"n is {wanted}, but {self._errors.name} answered with {made} choice(s)")
+            error = UnsupportedParameter(f"n is {wanted}, but {self._errors.name} answered with {made} choice(s)")
+            error.usage = usage_in(answer)
+            raise error
         return answer
 
     @abstractmethod
@@ -107,24 +119,54 @@ class ProviderClient(CloudBackendClient):
         """How far a stream is with this line. Raises `BackendError` for a line that is an error."""
         return Progress.ENOUGH
 
+    def _failure(self, line: str) -> BackendError | None:  # noqa: ARG002 - for protocols that tell it at the end
+        """The error for a stream whose end, in this line, says that the endpoint gave up."""
+        return None
+
+    def _checked(self, response: httpx.Response) -> dict[str, Any]:
+        """The completion of a whole answer. Raises `BackendError`, with the usage that the answer reports."""
+        answer = decoded(response, self._errors)
+        try:
+            self._check_answer(answer)
+        except BackendError as error:
+            error.usage, error.request_id = usage_in(answer), request_id_of(response)
+            raise
+        return answer
+
     def _endpoint_of(self, json_data: dict[str, Any]) -> Endpoint:
         """One breaker for each model: one that is overloaded says nothing about the others."""
         return self.endpoint(json_data.get("model", ""))
 
     def _check_response(self, response: httpx.Response, trip: Trip) -> None:
         super()._check_response(response, trip)
-        self._check_answer(decoded(response, self._errors))
+        self._checked(response)
 
     async def _lines(self, response: httpx.Response, trip: Trip) -> AsyncGenerator[str, None]:
-        """Events, not lines: httpx also ends a line at characters that JSON may hold as they are."""
-        progress = Progress.MORE
-        async with aclosing(sse_lines(response, self._errors, trip.in_time)) as lines:
+        """Events, not lines: httpx also ends a line at characters that JSON may hold as they are.
+
+        A whole answer, from a server that does not stream, is one event.
+        """
+        if not is_stream(response):
+            async with trip.pace.in_time():
+                await response.aread()
+            if not looks_like_events(response.text):
+                yield DataLine.of(self._checked(response))
+                return
+        progress, failed = Progress.NOTHING, None
+        async with aclosing(event_lines(response.aiter_bytes(), trip.pace)) as lines:
             async for line in lines:
-                progress = max(progress, self._progress(line))
+                moved = self._progress(line)
+                progress = max(progress, moved)
+                if moved is not Progress.NOTHING:
+                    trip.pace.moved()
+                if moved is Progress.ENOUGH:
+                    failed = failed or self._failure(line)
                 yield line
                 if progress is Progress.LAST:
                     await drain(lines)
-        if progress is Progress.MORE:
+        if failed:  # not before: the usage comes last
+            raise failed
+        if progress < Progress.ENOUGH:
             raise AmbiguousOutcome(
                 f"the stream of {self._origin} ended before its end; it may have been paid for",
                 request_id=request_id_of(response),

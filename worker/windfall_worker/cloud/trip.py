@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import httpx
 
-from windfall.errors import AmbiguousOutcome, BackendError, BackendUnavailable, QuotaExhausted
-from windfall_worker.cloud.answer_limits import AnswerLimits
+from windfall.errors import (
+    TIMEOUT,
+    UNREADABLE,
+    AmbiguousOutcome,
+    BackendError,
+    BackendUnavailable,
+    QuotaExhausted,
+)
+from windfall_worker.cloud.answer_limits import AnswerTooLarge
 from windfall_worker.cloud.mapping import FOREIGN, ErrorMapper, is_closed_unanswered, is_never_sent, request_id_of
 from windfall_worker.cloud.options import CallOptions
+from windfall_worker.cloud.pace import CallTooLong, Pace, StreamStopped
 from windfall_worker.guards.retry_budget import RetryBudget
 
 logger = logging.getLogger(__name__)
@@ -23,14 +29,6 @@ logger = logging.getLogger(__name__)
 RETRIED: Final = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 #: Seconds. An endpoint that asks for a longer wait gets its call back later, from the queue, not from a sleeping task.
 LONGEST_WAIT: Final = 20.0
-
-
-class OutOfTime(Exception):
-    """The caller's deadline has passed. It passes the breaker's guard without counting as anything."""
-
-
-class CallTooLong(httpx.ReadTimeout):
-    """The call took longer than any may, though bytes may have come all the time."""
 
 
 class Trip:
@@ -42,13 +40,10 @@ class Trip:
         errors: ErrorMapper,
         budget: RetryBudget,
         may_resend: Callable[[], Awaitable[bool]],
-        limits: AnswerLimits,
+        pace: Pace,
     ) -> None:
         self.options = options
-        now = asyncio.get_running_loop().time()
-        self.deadline = None if options.timeout is None else now + options.timeout  #: the job's
-        self.until = now + limits.seconds  #: the endpoint's: taking longer is a failure
-        self._limits = limits
+        self.pace = pace
         self.errors = errors
         self.sends = 0
         self.sent = False  #: whether the endpoint may have got the request that is under way
@@ -77,6 +72,7 @@ class Trip:
                 raise self._ended
             return self._ended
         self.sends += 1
+        self.pace.sent()
         self.sent = self.again = False
         self.wait = None
         return None
@@ -95,10 +91,18 @@ class Trip:
     def error_of(self, exc: Exception) -> BackendError:
         """What an exception of httpx, raised anywhere in this call, means."""
         if isinstance(exc, CallTooLong):
-            return self.too_slow()
-        if isinstance(exc, httpx.HTTPStatusError):
+            error = self.too_slow()
+        elif isinstance(exc, StreamStopped):
+            error = AmbiguousOutcome(f"{self.errors.name} {exc}; the request may have been completed, and paid for")
+        elif isinstance(exc, httpx.HTTPStatusError):
             return self.error or self.errors.from_response(exc.response)
-        return self.error or self.errors.from_exception(exc, sent=self.sent, begun=self.begun)
+        else:
+            error = self.error or self.errors.from_exception(exc, sent=self.sent, begun=self.begun)
+        if isinstance(exc, httpx.ReadTimeout) and isinstance(error, AmbiguousOutcome):
+            error.code = TIMEOUT
+        elif isinstance(exc, AnswerTooLarge):
+            error.code = UNREADABLE
+        return error
 
     def reading(self, exc: Exception) -> Exception:
         """What an exception means to the breaker, which knows our errors alone."""
@@ -123,27 +127,13 @@ class Trip:
 
     def too_slow(self) -> BackendError:
         """The call took longer than any may, though bytes may have come all the time."""
-        seconds = self._limits.seconds
+        seconds = self.pace.total
         if self.sent:
             return AmbiguousOutcome(
                 f"{self.errors.name} was not done within {seconds:g} s, the most that a call may take (call_timeout); "
                 "the request may have been completed"
             )
         return self.error or BackendUnavailable(f"{self.errors.name} could not be called within {seconds:g} s")
-
-    @asynccontextmanager
-    async def in_time(self) -> AsyncIterator[None]:
-        """Around one wait. Raises `OutOfTime` at the caller's deadline, `CallTooLong` when the call took too long."""
-        first = self.until if self.deadline is None else min(self.deadline, self.until)
-        try:
-            async with asyncio.timeout_at(first) as limit:
-                yield
-        except TimeoutError as exc:
-            if not limit.expired():
-                raise
-            if first == self.deadline:
-                raise OutOfTime from exc
-            raise CallTooLong(f"not done within {self._limits.seconds:g} s") from exc
 
     def out_of_time(self) -> BackendError:
         """The caller's deadline has passed."""
@@ -176,5 +166,4 @@ class Trip:
     def _in_time(self) -> bool:
         if self.wait is None:
             return True
-        left = float("inf") if self.deadline is None else self.deadline - asyncio.get_running_loop().time()
-        return self.wait <= min(LONGEST_WAIT, left)
+        return self.wait <= min(LONGEST_WAIT, self.pace.left)

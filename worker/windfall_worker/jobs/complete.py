@@ -15,7 +15,7 @@ from windfall.request import CompletionRequest, Route
 from windfall.result import Completion, CompletionResult, JobState
 from windfall_worker.backends.base import Call
 from windfall_worker.backends.routing import GuardedBackend, candidates
-from windfall_worker.jobs.decide import Decision, Fail, Fallback, Requeue, Retry, Snooze, decide
+from windfall_worker.jobs.decide import LONGER, Decision, Fail, Fallback, Requeue, Retry, Snooze, decide
 from windfall_worker.jobs.deltas import DeltaWriter
 from windfall_worker.jobs.job import RunningJob
 from windfall_worker.jobs.spans import attempt_span, job_span
@@ -66,6 +66,9 @@ async def _try_each(
     backends = candidates(served_by, request.route, spilled=job.spilled) if served_by else ()
     if not backends:
         return job.failed(_no_backend(job, request))
+    backends = job.ledger.unspoilt(backends)
+    if not backends:
+        return job.failed(job.ledger.last_error())
     for number, guarded in enumerate(backends, start=1):
         try:
             return await _try(redis, job, request, guarded, left)
@@ -117,7 +120,8 @@ async def _attempt(
     writing = DeltaWriter.maybe(redis, job.id, number, wanted=True) if request.stream else nullcontext()
     with attempt_span(job, request, guarded, number) as span:
         async with writing as deltas:
-            call = Call(job.id, request, number, left, deltas.add if deltas else None)
+            allowance = LONGER if job.ledger.timed_out(guarded) else 1.0
+            call = Call(job.id, request, number, left, deltas.add if deltas else None, allowance)
             failure: BackendError | None = None
             async with guarded.guard():
                 try:

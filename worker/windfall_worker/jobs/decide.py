@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from windfall.errors import (
+    TIMEOUT,
+    UNREADABLE,
     AmbiguousOutcome,
     BackendError,
     BackendUnavailable,
@@ -62,8 +64,15 @@ class Fail:
 
 Decision = Retry | Snooze | Requeue | Fallback | Fail
 
+#: A backend's name and what it calls the model: one provider may be there several times.
+Place = tuple[str, str | None]
+
 #: Errors in the ledger that mean "try again later" and spend no try.
 LATER: Final = frozenset({"rate_limited", "circuit_open"})
+#: Tries on one backend that may end with one of these codes.
+MOST_TRIES: Final = {TIMEOUT: 2, UNREADABLE: 2}
+#: How many times longer a backend may take that once was too slow for this job.
+LONGER: Final = 2.0
 
 
 def decide(
@@ -89,7 +98,7 @@ def decide(
     if more:
         return Fallback()
     chance = random.random() if jitter is None else jitter  # noqa: S311 - jitter is not a secret
-    if any(_worth_another_try(error) for error in errors):
+    if any(_worth_another_try(error) and not done for error, done in _with_spoilt(errors, history)):
         spent = tries_spent(history)
         if spent >= policy.max_tries:
             return Fail()
@@ -116,6 +125,37 @@ def _pause(error: BackendError, policy: Policy, chance: float) -> float:
         # probe every time, until its tries are spent.
         pause += chance * min(pause, policy.base_delay)
     return pause
+
+
+def _with_spoilt(errors: Sequence[BackendError], history: Sequence[Attempt]) -> list[tuple[BackendError, bool]]:
+    """Each error of this delivery with whether its backend is spoilt: their attempts are the last of the ledger."""
+    there = spoilt(history)
+    places = [(attempt.backend, attempt.model) in there for attempt in history[-len(errors) :]]
+    return list(zip(errors, [False] * (len(errors) - len(places)) + places, strict=True))
+
+
+def spoilt(history: Sequence[Attempt]) -> frozenset[Place]:
+    """Where this job is not sent again: each answer may have been paid for, and the next would be no better."""
+    return frozenset(place for (place, code), tries in failures(history).items() if tries >= MOST_TRIES[code])
+
+
+def failures(history: Sequence[Attempt]) -> Counter[tuple[Place, str]]:
+    """How often a code of `MOST_TRIES` ended an attempt at each place since the job was last retried by hand."""
+    found: Counter[tuple[Place, str]] = Counter()
+    for attempt in history:
+        code = _code(attempt)
+        if code in MOST_TRIES:
+            found[(attempt.backend, attempt.model), code] += 1
+        if attempt.retried:
+            found.clear()
+    return found
+
+
+def _code(attempt: Attempt) -> str:
+    if attempt.error is None:
+        return ""
+    # Older workers noted no code.
+    return attempt.error.code or (UNREADABLE if attempt.error.type == InvalidResponse.type else "")
 
 
 def tries_spent(history: Sequence[Attempt]) -> int:

@@ -153,7 +153,7 @@ class RunningJob:
 
     def failed(self, error: BackendError) -> CompletionResult:
         """The result of a job that failed for good with this error."""
-        info = ErrorInfo(type=error.kind, message=str(error), status=error.status)
+        info = ErrorInfo(type=error.kind, code=error.code, message=str(error), param=error.param, status=error.status)
         return self._result(JobState.FAILED, error=info)
 
     def ended(self, state: JobState, kind: str, message: str) -> CompletionResult:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from windfall.errors import BackendError
+from windfall.errors import TIMEOUT, BackendError
 from windfall.result import Attempt, ErrorInfo
 from windfall_worker.backends.routing import GuardedBackend
 from windfall_worker.jobs.context import WorkerContext
-from windfall_worker.jobs.decide import LATER, Decision, Fail, Fallback, Requeue, Retry, Snooze
+from windfall_worker.jobs.decide import LATER, Decision, Fail, Fallback, Place, Requeue, Retry, Snooze, failures, spoilt
 
 #: The outcome of an attempt by its error; with any other error it has `failed`.
 _OUTCOMES: Final = {"engine_died": "lost", "ambiguous": "ambiguous", "circuit_open": "skipped"}
@@ -37,6 +37,20 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._attempts)
 
+    def unspoilt(self, backends: tuple[GuardedBackend, ...]) -> tuple[GuardedBackend, ...]:
+        """Those that the job may be sent to again."""
+        there = spoilt(self._attempts)
+        return tuple(guarded for guarded in backends if _place(guarded) not in there)
+
+    def timed_out(self, guarded: GuardedBackend) -> bool:
+        """Whether this backend took longer than it was given, since the job was last retried by hand."""
+        return failures(self._attempts)[_place(guarded), TIMEOUT] > 0
+
+    def last_error(self) -> BackendError:
+        """The error of the last attempt that has one."""
+        infos = [attempt.error for attempt in self._attempts if attempt.error]
+        return BackendError(infos[-1].message, type=infos[-1].type, status=infos[-1].status)
+
     def note(self, guarded: GuardedBackend, started: float, **facts: Any) -> None:
         """Record an attempt that began at `started` (Unix seconds on Redis' clock) and ends now."""
         facts.setdefault("model", guarded.backend.model_name)
@@ -52,9 +66,9 @@ class Ledger:
         self._errors.append(error)
         if error.kind in LATER:
             self._drop_refusal(guarded.backend.name, error.kind)
-        info = ErrorInfo(type=error.kind, message=str(error), status=error.status)
+        info = ErrorInfo(type=error.kind, code=error.code, message=str(error), param=error.param, status=error.status)
         outcome = _OUTCOMES.get(error.kind, "failed")
-        self.note(guarded, started, outcome=outcome, error=info, request_id=error.request_id)
+        self.note(guarded, started, outcome=outcome, error=info, request_id=error.request_id, usage=error.usage)
 
     def _drop_refusal(self, backend: str, kind: str) -> None:
         """Drop this backend's last refusal if only refusals followed it: the ledger must not grow with each of them.
@@ -64,7 +78,7 @@ class Ledger:
         for index, attempt in reversed(list(enumerate(self._attempts))):
             if attempt.retried or attempt.error is None or attempt.error.type not in LATER:
                 return
-            if (attempt.backend, attempt.error.type) == (backend, kind):
+            if (attempt.backend, attempt.error.type) == (backend, kind) and attempt.usage is None:
                 del self._attempts[index]
                 return
 
@@ -88,3 +102,7 @@ def in_words(decision: Decision) -> str:
             return "on to the next backend"
         case Fail():
             return "final"
+
+
+def _place(guarded: GuardedBackend) -> Place:
+    return guarded.backend.name, guarded.backend.model_name

@@ -64,7 +64,7 @@ EXPIRING: Final = GRACE + ":expiring"
 
 BREAKERS: Final = "windfall:breakers"  #: set of the names of all circuit breakers
 BREAKER: Final = "windfall:breaker:"  #: + name: hash of its state, epoch, probe and lease
-FAILURES_SUFFIX: Final = ":failures"  #: breaker +: list of the times (ms) of the failures in its window
+TALLY_SUFFIX: Final = ":tally"  #: breaker +: hash of the calls (c) and failures (f) in each slice of its window
 COOLDOWN: Final = "windfall:cooldown:"  #: + endpoint: exists while the fleet avoids the endpoint
 RETRIES: Final = "windfall:retries:"  #: + origin: hash of the remaining retry budget, and when that was computed
 

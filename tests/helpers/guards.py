@@ -14,13 +14,17 @@ for _, field in ipairs({"open_until", "lease_until"}) do
   local at = tonumber(redis.call("HGET", KEYS[1], field) or 0)
   if at > 0 then redis.call("HSET", KEYS[1], field, at - ARGV[1]) end
 end
-for place, at in ipairs(redis.call("LRANGE", KEYS[2], 0, -1)) do
-  redis.call("LSET", KEYS[2], place - 1, at - ARGV[1])
+local slices = math.floor(ARGV[1] * 10 / ARGV[2])
+local tally = redis.call("HGETALL", KEYS[2])
+redis.call("DEL", KEYS[2])
+for at = 1, #tally, 2 do
+  redis.call("HSET", KEYS[2], tally[at]:sub(1, 1) .. tonumber(tally[at]:sub(2)) - slices, tally[at + 1])
 end
 """
 
 
-async def let_pass(redis: Redis, name: str, seconds: float) -> None:
-    """All that the breaker of this name remembers happened so much earlier."""
+async def let_pass(redis: Redis, name: str, seconds: float, *, window: float = 30.0) -> None:
+    """All that the breaker of this name, with this window, remembers happened so much earlier."""
     key = keys.BREAKER + name
-    await cast(Any, redis).eval(_EARLIER, 2, key, key + keys.FAILURES_SUFFIX, round(seconds * 1000))
+    arguments = round(seconds * 1000), round(window * 1000)
+    await cast(Any, redis).eval(_EARLIER, 2, key, key + keys.TALLY_SUFFIX, *arguments)

@@ -18,6 +18,7 @@ from windfall.keys import BREAKER
 from windfall_worker.guards.breaker import (
     Breaker,
     CircuitOpen,
+    FailureRate,
     RedisLink,
     close_breaker,
     list_breakers,
@@ -28,7 +29,7 @@ RESET = 60.0
 
 
 def breaker(redis: ArqRedis | RedisLink, **more: Any) -> Breaker:
-    return Breaker("endpoint", redis, **({"fail_max": 3, "window": 600.0, "reset_timeout": RESET} | more))
+    return Breaker("endpoint", redis, **({"fail_max": 3, "reset_timeout": RESET} | more))
 
 
 async def fail(breaker: Breaker) -> None:
@@ -59,17 +60,88 @@ async def test_failures_of_different_workers_add_up(redis: ArqRedis) -> None:
     assert 0 < caught.value.retry_after <= RESET
 
 
-async def test_failures_leave_the_window_one_by_one(redis: ArqRedis) -> None:
-    guarded = breaker(redis, window=400)
-    await fail(guarded)
-    await let_pass(redis, "endpoint", 250)
-    await fail(guarded)
-    await let_pass(redis, "endpoint", 250)
-    await fail(guarded)
+async def test_a_success_of_any_worker_ends_the_streak(redis: ArqRedis) -> None:
+    one, other = breaker(redis), breaker(redis)
+    for _ in range(4):
+        await fail(one)
+        await fail(one)
+        assert (await other.status()).failures == 2
+        await succeed(other)
+        assert (await one.status()).failures == 0
+    assert (await one.status()).state == "closed"
+
+
+async def every_other(workers: list[Breaker], calls: int) -> None:
+    """So many calls, on the workers in turn, of which every other fails; the last one does."""
+    for number in range(calls):
+        worker = workers[number // 2 % len(workers)]
+        await (fail if (calls - number) % 2 else succeed)(worker)
+
+
+async def test_half_of_the_fleets_calls_failing_opens_it(redis: ArqRedis) -> None:
+    workers = [breaker(redis) for _ in range(4)]
+    await every_other(workers, 19)
+    assert (await workers[0].status()).state == "closed"
+    await every_other(workers, 2)
+    assert (await workers[0].status()).state == "open"
+
+
+async def test_successes_that_cost_no_round_trip_are_reported_with_the_next_failure(redis: ArqRedis) -> None:
+    one, other = breaker(redis), breaker(redis)
+    for _ in range(60):
+        await succeed(one)
+    for _ in range(10):
+        await fail(other)
+        await fail(one)
+        await succeed(other)
+    assert (await one.status()).state == "closed"  # 20 of 90
+
+
+async def test_calls_older_than_the_window_do_not_count(redis: ArqRedis) -> None:
+    window = 400.0
+    guarded = breaker(redis, rate=FailureRate(0.5, window, min_calls=6))
+    await every_other([guarded], 5)
+    await let_pass(redis, "endpoint", window, window=window)
+    await every_other([guarded], 5)
     assert (await guarded.status()).state == "closed"
-    assert (await guarded.status()).failures == 2
-    await fail(guarded)
+    await every_other([guarded], 2)
     assert (await guarded.status()).state == "open"
+
+
+async def test_all_failing_opens_within_ten_calls_however_busy_it_was(redis: ArqRedis) -> None:
+    workers = [Breaker("endpoint", redis) for _ in range(4)]
+    for number in range(400):
+        await succeed(workers[number % 4])
+    failed = 0
+    while (await workers[0].status()).state == "closed":
+        await fail(workers[failed % 4])
+        failed += 1
+    assert failed <= 10
+
+
+async def test_calls_that_end_together_are_not_a_streak_of_failures(redis: ArqRedis) -> None:
+    workers = [Breaker("endpoint", redis) for _ in range(4)]
+    down = BackendUnavailable("down")
+    guards = [workers[n % 4].guard() for n in range(128)]
+    for guard in guards:  # one after the other, so that each worker's calls end in this order
+        await guard.__aenter__()
+    ends = [(None, None, None) if n % 16 < 12 else (type(down), down, None) for n in range(128)]
+    calls = (guard.__aexit__(*end) for guard, end in zip(guards, ends, strict=True))
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert (await workers[0].status()).state == "closed"  # a quarter failed
+
+
+async def test_a_late_success_of_an_earlier_epoch_ends_no_streak(redis: ArqRedis) -> None:
+    slow, quick = breaker(redis), breaker(redis)
+    guard = slow.guard()
+    await guard.__aenter__()
+    await trip(quick)
+    await reset(redis)
+    await succeed(quick)
+    await fail(quick)
+    assert (await slow.status()).failures == 1  # it knows of the streak
+    await guard.__aexit__(None, None, None)
+    assert (await quick.status()).failures == 1
 
 
 async def test_of_the_calls_of_all_workers_exactly_one_is_the_probe(redis: ArqRedis) -> None:

@@ -28,11 +28,17 @@ class SpillWhen(StrEnum):
 
 
 class BreakerSettings(BaseModel):
-    """When a provider's circuit breaker opens, and when it may be tried again. Times are in seconds."""
+    """When a provider's circuit breaker opens, and when it may be tried again. Times are in seconds.
+
+    It opens after `fail_max` failures in a row, or when `failure_rate` of the calls that ended within `window` failed
+    and these were at least `min_calls`.
+    """
 
     model_config = _frozen
 
     fail_max: int = Field(default=5, ge=1)
+    failure_rate: float = Field(default=0.5, gt=0, le=1)
+    min_calls: int = Field(default=20, ge=1)
     window: Seconds = 30.0
     reset_timeout: Seconds = 30.0
 

@@ -24,7 +24,7 @@ from windfall.errors import (
     RateLimited,
     RequestRejected,
 )
-from windfall_worker.guards.breaker import Breaker, CircuitOpen
+from windfall_worker.guards.breaker import Breaker, CircuitOpen, FailureRate
 
 RESET = 15.0
 
@@ -37,7 +37,7 @@ def clock() -> FakeClock:
 @pytest.fixture
 def breaker(clock: FakeClock) -> Callable[..., Breaker]:
     """Makes breakers that go by the clock of the test."""
-    numbers = {"fail_max": 3, "window": 5.0, "reset_timeout": RESET}
+    numbers = {"fail_max": 3, "reset_timeout": RESET}
 
     def make(**more: Any) -> Breaker:
         return Breaker("test", None, clock=clock, **(numbers | more))
@@ -73,23 +73,58 @@ async def test_it_opens_after_so_many_failures_and_says_when_to_come_back(breake
     assert guarded.is_open
 
 
-async def test_a_success_in_between_does_not_empty_the_window(breaker: Callable[..., Breaker]) -> None:
+async def test_a_success_ends_a_row_of_failures(breaker: Callable[..., Breaker]) -> None:
     guarded = breaker()
-    for _ in range(3):
+    for _ in range(4):
         await end_with(guarded, BackendUnavailable("down"))
-        if not guarded.is_open:
-            await end_with(guarded, None)
-    assert guarded.is_open
-
-
-async def test_failures_older_than_the_window_are_forgotten(breaker: Callable[..., Breaker], clock: FakeClock) -> None:
-    guarded = breaker()
-    for _ in range(2):
         await end_with(guarded, BackendUnavailable("down"))
-    clock.advance(5.1)
-    await end_with(guarded, BackendUnavailable("down"))
+        assert (await guarded.status()).failures == 2
+        await end_with(guarded, None)
+        assert (await guarded.status()).failures == 0
     assert (await guarded.status()).state == "closed"
-    assert (await guarded.status()).failures == 1
+
+
+async def test_a_no_of_the_endpoint_ends_a_row_of_failures_too(breaker: Callable[..., Breaker]) -> None:
+    guarded = breaker()
+    for exc in (BackendUnavailable("down"), BackendUnavailable("down"), RequestRejected("no")):
+        await end_with(guarded, exc)
+    assert (await guarded.status()).failures == 0
+
+
+async def every_other(breaker: Breaker, calls: int) -> None:
+    """So many calls of which every other fails, the last one too."""
+    for number in range(calls):
+        await end_with(breaker, BackendUnavailable("down") if (calls - number) % 2 else None)
+
+
+async def test_half_of_enough_calls_failing_opens_it(breaker: Callable[..., Breaker]) -> None:
+    guarded = breaker()
+    await every_other(guarded, 19)
+    assert (await guarded.status()).state == "closed"
+    await every_other(guarded, 2)
+    assert (await guarded.status()).state == "open"
+
+
+async def test_fewer_failures_than_the_rate_never_open_it(breaker: Callable[..., Breaker]) -> None:
+    guarded = breaker()
+    for _ in range(100):
+        for exc in (None, BackendUnavailable("down"), None):
+            await end_with(guarded, exc)
+    assert (await guarded.status()).state == "closed"
+
+
+async def test_calls_older_than_the_window_do_not_count(breaker: Callable[..., Breaker], clock: FakeClock) -> None:
+    guarded = breaker(rate=FailureRate(0.5, window=5.0, min_calls=20))
+    for _ in range(1000):
+        await end_with(guarded, None)
+    clock.advance(5.1)
+    await every_other(guarded, 19)
+    assert (await guarded.status()).state == "closed"
+    clock.advance(5.1)
+    await every_other(guarded, 19)  # as many again, but none of the others
+    assert (await guarded.status()).state == "closed"
+    await every_other(guarded, 2)
+    assert (await guarded.status()).state == "open"
 
 
 @pytest.mark.parametrize(
@@ -258,7 +293,13 @@ async def test_every_change_of_state_is_in_the_log(
     ]
 
 
-@pytest.mark.parametrize("number", ["fail_max", "window", "reset_timeout", "probe_lease"])
+@pytest.mark.parametrize("field", [{"window": 0}, {"min_calls": 0}, {"share": 0}, {"share": 1.1}])
+def test_a_rate_that_makes_no_sense_is_refused(field: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"must be greater than 0"):
+        FailureRate(**field)  # type: ignore[arg-type]  # the point of it
+
+
+@pytest.mark.parametrize("number", ["fail_max", "reset_timeout", "probe_lease"])
 def test_a_number_that_makes_no_sense_is_named(number: str, breaker: Callable[..., Breaker]) -> None:
     with pytest.raises(ValueError, match=number):
         breaker(**{number: 0})

@@ -17,7 +17,7 @@ from windfall_worker.backends.capacity import Capacity
 from windfall_worker.backends.routing import GuardedBackend, ModelBackends
 from windfall_worker.backends.sharing import Isolation
 from windfall_worker.backends.simulated import SimulatedBackend
-from windfall_worker.guards.breaker import Breaker, RedisLink
+from windfall_worker.guards.breaker import Breaker, FailureRate, RedisLink
 from windfall_worker.settings import BUILT_IN, ModelSettings, ProviderSettings, WorkerSettings
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ def _client(provider: ProviderSettings, link: RedisLink) -> ProviderClient:
     from windfall_worker.cloud.anthropic import AnthropicClient  # noqa: PLC0415 - the same
     from windfall_worker.cloud.openai import OpenAIClient  # noqa: PLC0415 - the same
 
+    breaker = provider.breaker
     protocol = AnthropicClient if provider.protocol == "anthropic" else OpenAIClient
     return protocol(
         provider.base_url,
@@ -112,9 +113,9 @@ def _client(provider: ProviderSettings, link: RedisLink) -> ProviderClient:
         max_retries=provider.max_retries,
         backoff_factor=provider.backoff_factor,
         timeout=provider.timeout,
-        circuit_breaker_fail_max=provider.breaker.fail_max,
-        circuit_breaker_reset_timeout=provider.breaker.reset_timeout,
-        circuit_breaker_window=provider.breaker.window,
+        circuit_breaker_fail_max=breaker.fail_max,
+        circuit_breaker_reset_timeout=breaker.reset_timeout,
+        circuit_breaker_rate=FailureRate(breaker.failure_rate, breaker.window, breaker.min_calls),
         redis=link,
         limits=AnswerLimits(seconds=provider.call_timeout, silence=provider.silence),
     )

@@ -26,7 +26,7 @@ from windfall_worker.cloud.pace import Pace
 from windfall_worker.cloud.proxy import proxy_for
 from windfall_worker.cloud.transport import TripRetry, retrying_transport
 from windfall_worker.cloud.trip import Trip
-from windfall_worker.guards.breaker import Breaker, RedisLink
+from windfall_worker.guards.breaker import Breaker, FailureRate, RedisLink
 from windfall_worker.guards.cooldown import Cooldown
 from windfall_worker.guards.retry_budget import RetryBudget
 
@@ -50,8 +50,9 @@ class CloudBackendClient(ABC):
     `timeout`: seconds without a byte from the endpoint, and without a word from its stream; connecting has 10.
     `max_retries` and `backoff_factor` are the transport's: it sends again after a failure to connect, a connection
     closed before any answer, and 408, 409, 429, 500, 502, 503, 504 and 529, and never after a timeout. The breaker
-    opens for `circuit_breaker_reset_timeout` seconds after `circuit_breaker_fail_max` failed calls; a refusal of the
-    request itself (400, 401, 404, 429, ...) is not a failure. With `redis` the breaker and the retry budget are the
+    opens for `circuit_breaker_reset_timeout` seconds after `circuit_breaker_fail_max` failed calls in a row, or at a
+    failure rate of `circuit_breaker_rate`; a refusal of the request itself (400, 401, 404, 429, ...) is not a failure.
+    With `redis` the breaker and the retry budget are the
     fleet's; without, they are this object's own. `limits` bound each answer's size and each call's time as a whole. The
     proxy is that of the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY).
 
@@ -60,7 +61,7 @@ class CloudBackendClient(ABC):
     be made with.
     """
 
-    def __init__(  # noqa: PLR0913 - the published signature; the breaker's window and the fleet's Redis
+    def __init__(  # noqa: PLR0913 - the published signature; the failure rate and the fleet's Redis
         self,
         base_url: str,
         api_key: str | SecretStr | None,
@@ -70,7 +71,7 @@ class CloudBackendClient(ABC):
         circuit_breaker_fail_max: int = 5,
         circuit_breaker_reset_timeout: float = 30,
         *,
-        circuit_breaker_window: float = 30.0,
+        circuit_breaker_rate: FailureRate = FailureRate(),  # noqa: B008 - it is frozen
         redis: Redis | RedisLink | None = None,
         limits: AnswerLimits = DEFAULT_LIMITS,
     ) -> None:
@@ -83,7 +84,7 @@ class CloudBackendClient(ABC):
             Breaker,
             redis=self._link,
             fail_max=circuit_breaker_fail_max,
-            window=circuit_breaker_window,
+            rate=circuit_breaker_rate,
             reset_timeout=circuit_breaker_reset_timeout,
         )
         url = urlsplit(self.base_url)

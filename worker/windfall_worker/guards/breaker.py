@@ -35,7 +35,6 @@ from windfall.errors import AmbiguousOutcome, BackendError, BackendUnavailable, 
 from windfall_worker.guards.circuit import (
     BreakerStatus,
     Event,
-    Numbers,
     SharedCircuit,
     State,
     Verdict,
@@ -44,12 +43,14 @@ from windfall_worker.guards.circuit import (
     open_breaker,
 )
 from windfall_worker.guards.mirror import Mirror
+from windfall_worker.guards.numbers import FailureRate, Numbers
 from windfall_worker.guards.redis_link import RedisLink
 
 __all__ = [
     "Breaker",
     "BreakerStatus",
     "CircuitOpen",
+    "FailureRate",
     "Numbers",
     "RedisLink",
     "close_breaker",
@@ -114,11 +115,11 @@ class _Permit:
 class Breaker:
     """Lets calls through, one probe at a time, or none: `async with breaker.guard(): ...` is the whole interface.
 
-    `fail_max` failures within `window` seconds open it; after `reset_timeout` seconds one call in the whole fleet goes
-    as a probe, on a lease of `probe_lease` seconds that is renewed for as long as the call takes. Without a Redis, or
-    while it does not answer, the same numbers hold in this process. Give all breakers of one Redis the same
-    `RedisLink`, so that they notice an outage together. `listeners` are pybreaker's; they must not block or raise.
-    `clock` is what times go by in this process (seconds).
+    `fail_max` failures in a row open it, or too high a failure rate, whichever comes first. After `reset_timeout`
+    seconds one call in the whole fleet goes as a probe, on a lease of `probe_lease` seconds that is renewed for as long
+    as the call takes. Without a Redis, or while it does not answer, the same numbers hold in this process. Give all
+    breakers of one Redis the same `RedisLink`, so that they notice an outage together. `listeners` are pybreaker's;
+    they must not block or raise. `clock` is what times go by in this process (seconds).
     """
 
     def __init__(
@@ -127,14 +128,14 @@ class Breaker:
         redis: Redis | RedisLink | None,
         *,
         fail_max: int = 5,
-        window: float = 30.0,
+        rate: FailureRate = FailureRate(),  # noqa: B008 - it is frozen
         reset_timeout: float = 30.0,
         probe_lease: float = 10.0,
         listeners: Sequence[pb.CircuitBreakerListener] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
-        self.numbers = Numbers(fail_max, window, reset_timeout, probe_lease)
+        self.numbers = Numbers(fail_max, rate, reset_timeout, probe_lease)
         link = RedisLink(redis) if isinstance(redis, Redis) else redis
         self._shared = None if link is None else SharedCircuit(name, link, self.numbers)
         self._mirror = Mirror(self.numbers, clock)
@@ -189,13 +190,16 @@ class Breaker:
         try:
             yield
         except Exception as exc:
-            await self._to_the_end(self._settle(permit, reading(exc) if reading else exc))
+            meant = reading(exc) if reading else exc
+            self._count(permit, meant)
+            await self._to_the_end(self._settle(permit, meant, self._mirror.tally.new_streak))
             raise
         except BaseException:
             if permit.probe:
                 await self._to_the_end(self._give_back(permit))
             raise
         else:
+            self._count(permit, None)
             if permit.probe:
                 await self._to_the_end(self._settle(permit, None))
             else:
@@ -234,16 +238,24 @@ class Breaker:
             mirror.prober = token
         return _Permit(token, mirror.epoch, mirror.period, probe=mirror.state != pb.STATE_CLOSED, local=True)
 
-    async def _settle(self, permit: _Permit, exc: Exception | None) -> None:
+    def _count(self, permit: _Permit, exc: Exception | None) -> None:
+        """Count a call at the moment of its end: what is told of it later may overtake others."""
+        end = _meaning(exc)
+        if end is not _End.NOTHING and not permit.probe:
+            self._mirror.tally.count(failed=end is _End.FAILURE)
+
+    async def _settle(self, permit: _Permit, exc: Exception | None, new_streak: bool = False) -> None:  # noqa: FBT001, FBT002 - private
         end = _meaning(exc)
         if end is _End.NOTHING:
             await self._give_back(permit)
             return
-        if end is _End.SUCCESS and not permit.probe:
-            self._notify(exc)  # a closed breaker has nothing to learn from it: no round trip
+        if end is _End.SUCCESS and not permit.probe and not self._mirror.counter:
+            self._notify(exc)  # there is no streak of failures for it to end: no round trip
             return
         if not (permit.probe and permit.local):  # Redis has never heard of a local probe
-            verdict = await self._tell("failure" if end is _End.FAILURE else "success", permit.token, permit.epoch)
+            ended = self._mirror.tally.take_untold(), new_streak
+            event: Event = "failure" if end is _End.FAILURE else "success"
+            verdict = await self._tell(event, permit.token, permit.epoch, ended)
             if verdict is not None:
                 self._notify(exc)
                 return
@@ -260,6 +272,8 @@ class Breaker:
 
         with suppress(Exception):
             self._machine.call(outcome)
+        if self._mirror.state == pb.STATE_CLOSED and exc is not None and self._mirror.tally.too_many_failed:
+            self._machine.open()
 
     def _notify(self, exc: Exception | None) -> None:
         for listener in self._machine.listeners:
@@ -288,10 +302,12 @@ class Breaker:
             if verdict is not None and not verdict.granted:
                 return
 
-    async def _tell(self, event: Event, token: str = "", epoch: int = 0) -> Verdict | None:
+    async def _tell(
+        self, event: Event, token: str = "", epoch: int = 0, ended: tuple[int, bool] = (0, False)
+    ) -> Verdict | None:
         if self._shared is None:
             return None
-        verdict = await self._shared.tell(event, token, epoch)
+        verdict = await self._shared.tell(event, token, epoch, ended)
         if verdict is not None:
             self._mirror.load(verdict)
             _ = self._machine.state  # reading it makes pybreaker notice the change and tell the listeners

@@ -14,9 +14,10 @@ from redis.exceptions import NoPermissionError
 
 from windfall.broker.connection import REDIS_ERRORS
 from windfall.errors import BrokerDenied, BrokerError, BrokerUnavailable, NotFound
-from windfall.keys import BREAKER, BREAKERS, FAILURES_SUFFIX
+from windfall.keys import BREAKER, BREAKERS, TALLY_SUFFIX
 from windfall.scripts import run
 from windfall.scripts.lua_script import LuaScript
+from windfall_worker.guards.numbers import Numbers
 from windfall_worker.guards.redis_link import RedisLink
 from windfall_worker.guards.scripts import guard_script
 
@@ -31,31 +32,11 @@ _SCRIPTS["admit"] = guard_script("breaker_closed", "breaker_prelude", "breaker_a
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
-    """A breaker's settings. `fail_max` failures within `window` seconds open it; times are in seconds."""
-
-    fail_max: int = 5
-    window: float = 30.0
-    reset_timeout: float = 30.0
-    probe_lease: float = 10.0
-
-    def __post_init__(self) -> None:
-        for field in ("fail_max", "window", "reset_timeout", "probe_lease"):
-            value = getattr(self, field)
-            if not value > 0:
-                raise ValueError(f"a breaker's {field} must be greater than 0, not {value!r}")
-
-    def as_arguments(self) -> tuple[int, int, int, int]:
-        """The settings as the scripts take them: times in milliseconds."""
-        return self.fail_max, _ms(self.window), _ms(self.reset_timeout), _ms(self.probe_lease)
-
-
-@dataclass(frozen=True, slots=True)
 class BreakerStatus:
     """The state of one breaker.
 
-    `retry_after`: seconds until a call may be tried; 0 if one may be made now. `held`: a person opened it, and it stays
-    open until a person closes it, whatever `retry_after` says.
+    `failures`: those in a row, since the last success. `retry_after`: seconds until a call may be tried; 0 when one may
+    go now. `held`: a person opened it, and it stays open until a person closes it, whatever `retry_after` says.
     """
 
     name: str
@@ -68,7 +49,7 @@ class BreakerStatus:
 class Verdict(NamedTuple):
     """A script's answer. `granted` depends on the script; for `admit`: 0 no, 1 yes, 2 yes, as the probe.
 
-    `failures` is -1 if they were not counted.
+    `failures` are those in a row.
     """
 
     granted: int
@@ -89,11 +70,20 @@ class SharedCircuit:
         self._name = name
         self._link = link
         self._arguments = numbers.as_arguments()
+        self._rate = numbers.rate_arguments()
         self._keys = _keys(name)
 
-    async def tell(self, event: Event, token: str = "", epoch: int = 0) -> Verdict | None:
-        """Report an event, and return what follows from it; None if Redis cannot be used."""
-        answer = await self._link.call(_SCRIPTS[event], self._keys, (self._name, token, epoch, *self._arguments))
+    async def tell(
+        self, event: Event, token: str = "", epoch: int = 0, ended: tuple[int, bool] = (0, False)
+    ) -> Verdict | None:
+        """What happened, and what follows from it; None when Redis cannot be used.
+
+        `ended`: how many calls have ended here and were not told of yet, this one included; and whether this one is a
+        failure that follows a success.
+        """
+        calls, new_streak = ended
+        arguments = (self._name, token, epoch, *self._arguments, calls, int(new_streak), *self._rate)
+        answer = await self._link.call(_SCRIPTS[event], self._keys, arguments)
         return None if answer is None else _verdict(answer)
 
 
@@ -143,7 +133,7 @@ async def _names(redis: Redis) -> list[str]:
 
 
 def _keys(name: str) -> tuple[str, str, str]:
-    return f"{BREAKER}{name}", f"{BREAKER}{name}{FAILURES_SUFFIX}", BREAKERS
+    return f"{BREAKER}{name}", f"{BREAKER}{name}{TALLY_SUFFIX}", BREAKERS
 
 
 def _verdict(answer: list[int | bytes | str]) -> Verdict:

@@ -66,6 +66,8 @@ BREAKERS: Final = "windfall:breakers"  #: set of the names of all circuit breake
 BREAKER: Final = "windfall:breaker:"  #: + name: hash of its state, epoch, probe and lease
 TALLY_SUFFIX: Final = ":tally"  #: breaker +: hash of the calls (c) and failures (f) in each slice of its window
 COOLDOWN: Final = "windfall:cooldown:"  #: + endpoint: exists while the fleet avoids the endpoint
+RATE: Final = "windfall:rate:"  #: + digest of the key:endpoint: hash of the buckets of a rate limit, as far as learned
+PARKED_CLOUD: Final = "windfall:parked:"  #: + endpoint: hash of why no calls are made there, and when one is tried
 RETRIES: Final = "windfall:retries:"  #: + origin: hash of the remaining retry budget, and when that was computed
 
 PAUSED: Final = "windfall:paused"  #: set of the keys of paused lanes, batches and workers

@@ -25,9 +25,23 @@ class FaultServer:
         self.port = int(self._process.stdout.readline())
         self.url = f"http://127.0.0.1:{self.port}/v1"
 
-    def plan(self, model: str, *steps: dict[str, Any], then: dict[str, Any] | None = None) -> None:
-        """Answer the next requests for `model` with `steps`, and all after them with `then` (or well)."""
-        self._ask("POST", "/__plan", {"model": model, "steps": list(steps), "then": then})
+    def plan(
+        self,
+        model: str,
+        *steps: dict[str, Any],
+        then: dict[str, Any] | None = None,
+        rates: dict[str, Any] | None = None,
+    ) -> None:
+        """Answer the next requests for `model` with `steps`, and all after them with `then` (or well).
+
+        `rates` limits their rate; see `rates.py`.
+        """
+        self._ask("POST", "/__plan", {"model": model, "steps": list(steps), "then": then, "rates": rates})
+
+    def counts(self, model: str) -> dict[str, int]:
+        """How many requests for `model` ended how: answered, refused (for the rate), cut, client gone."""
+        found: dict[str, int] = self._ask("GET", f"/__counts?model={quote(model)}")
+        return found
 
     def seen(self, model: str) -> list[dict[str, Any]]:
         """Every request for `model` since its plan: at, path, query, headers, body, end, connection."""

@@ -2,8 +2,10 @@
 
 Control:
 
-    POST /__plan   {"model": M, "steps": [STEP, ...], "then": STEP}   the next answers for M, and those after them
-    GET  /__seen?model=M                                              what came for M so far
+    POST /__plan   {"model": M, "steps": [STEP, ...], "then": STEP, "rates": RATES}
+                                    the next answers for M, and those after them; its rate limits (see rates.py)
+    GET  /__seen?model=M            what came for M so far
+    GET  /__counts?model=M          how many requests for M ended how
 
 A STEP is an object, and every key is optional; an empty one is a good answer in the shape of the path:
 
@@ -25,12 +27,14 @@ import gzip
 import json
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from faultserver import shapes
+from faultserver.rates import Rates
 
 Step = dict[str, Any]
 
@@ -42,6 +46,7 @@ class Plan:
     steps: list[Step] = field(default_factory=list)
     then: Step = field(default_factory=dict)
     seen: list[dict[str, Any]] = field(default_factory=list)
+    rates: Rates | None = None
 
     def next(self) -> Step:
         """The step for the next request."""
@@ -88,9 +93,13 @@ async def read_request(reader: asyncio.StreamReader) -> Asked | None:
 def control(asked: Asked) -> Any:
     """Answer a request to one of the control addresses."""
     if asked.path == "/__plan":
-        PLANS[asked.body["model"]] = Plan(asked.body.get("steps", []), asked.body.get("then") or {})
+        rates = Rates(asked.body["rates"]) if asked.body.get("rates") else None
+        steps, then = asked.body.get("steps", []), asked.body.get("then") or {}
+        PLANS[asked.body["model"]] = Plan(steps, then, rates=rates)
         return {}
     (model,) = asked.query["model"]
+    if asked.path == "/__counts":
+        return Counter(str(entry["end"]) for entry in PLANS[model].seen)
     return PLANS[model].seen if model in PLANS else []
 
 
@@ -196,9 +205,11 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             entry["query"] = asked.query
             entry["connection"] = writer.get_extra_info("peername")[1]
             plan.seen.append(entry)
+            headers, refusal = plan.rates.refusal(asked.body) if plan.rates else ({}, None)
+            step = {"status": 429, "json": refusal} if refusal else plan.next()
             try:
-                alive = await play(plan.next(), asked, reader, writer)
-                entry["end"] = "answered" if alive else "cut"
+                alive = await play(step | {"headers": headers | step.get("headers", {})}, asked, reader, writer)
+                entry["end"] = "refused" if refusal else "answered" if alive else "cut"
             except (ClientGone, ConnectionError):
                 entry["end"] = "client gone"
                 alive = False

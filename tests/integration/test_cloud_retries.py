@@ -24,7 +24,7 @@ from windfall_worker.cloud.openai import OpenAIClient
 from windfall_worker.cloud.options import CallOptions
 from windfall_worker.cloud.transport import TripRetry
 from windfall_worker.cloud.trip import RETRIED
-from windfall_worker.guards.breaker import CircuitOpen
+from windfall_worker.guards.breaker import CircuitOpen, FailureRate
 from windfall_worker.guards.retry_budget import RetryBudget
 
 HI = [{"role": "user", "content": "hi"}]
@@ -320,7 +320,8 @@ async def test_a_probe_is_sent_once(fault_server: FaultServer, model: str) -> No
 
 
 async def test_the_retry_budget_ends_a_storm(fault_server: FaultServer, model: str) -> None:
-    async with client(fault_server, circuit_breaker_fail_max=10_000, max_retries=3, backoff_factor=0.0) as ours:
+    never_open = {"circuit_breaker_fail_max": 10_000, "circuit_breaker_rate": FailureRate(min_calls=10_000)}
+    async with client(fault_server, **never_open, max_retries=3, backoff_factor=0.0) as ours:
         fault_server.plan(model, then={"status": 503})
         ours._budget = RetryBudget("storm", None, clock=FakeClock())  # no second goes by, which would give ten more
         calls = 150

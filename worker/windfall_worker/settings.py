@@ -59,6 +59,8 @@ class ProviderSettings(BaseModel):
     backoff_factor: float = Field(default=0.5, ge=0)
     concurrency: int = Field(default=64, ge=1, le=4096)
     breaker: BreakerSettings = BreakerSettings()
+    rpm: int | None = Field(default=None, ge=1)  #: requests a minute that all workers with this key may make, per model
+    tpm: int | None = Field(default=None, ge=1)  #: tokens a minute, prompts and completions together
 
     def api_key(self) -> SecretStr:
         """The key from the environment. Raises `ConfigError`, naming the variable."""

@@ -100,6 +100,6 @@ class Backend(ABC):
         return None
 
     @property
-    def free_slots(self) -> int | None:
-        """How many more calls it could work on now; None if that is simply `slots` minus the running calls."""
+    def room(self) -> int | None:
+        """How many more calls are worth bringing now, so that few wait for their turn; None if none would wait."""
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Callable
 from typing import Final
 
 #: Weight of the newest observation in the moving averages.
@@ -13,6 +14,10 @@ _NEW: Final = 0.1
 _SHORT: Final = 0.25
 #: A backlog of this many times the slots is long.
 _LONG: Final = 4
+
+
+def _no_brake() -> int | None:
+    return None
 
 
 class Capacity:
@@ -33,6 +38,7 @@ class Capacity:
         self.backlog = 0  #: jobs waiting to be claimed, as last observed
         self.lanes_empty = False  #: the last claim found fewer jobs than it asked for, and none was announced since
         self.wake = asyncio.Event()
+        self.brake: Callable[[], int | None] = _no_brake  #: how many more jobs are worth holding; None: as many as fit
         self._lookahead = lookahead
         self._held_for = math.inf  # seconds that a job is held, averaged
         self._round_trip = 0.002
@@ -48,7 +54,9 @@ class Capacity:
     @property
     def free(self) -> int:
         """How many more jobs to claim now."""
-        return max(0, self.slots + self.prefetch - self.held)
+        free = max(0, self.slots + self.prefetch - self.held)
+        most = self.brake()
+        return free if most is None else min(free, most)
 
     @property
     def free_for_others(self) -> int:
@@ -73,6 +81,11 @@ class Capacity:
             before = held_for if math.isinf(self._held_for) else self._held_for
             self._held_for = (1 - _NEW) * before + _NEW * held_for
         if not self.lanes_empty:  # otherwise every idle worker would claim in vain after each job that ends
+            self.wake.set()
+
+    def make_room(self) -> None:
+        """Note that the brake may have been released a little."""
+        if not self.lanes_empty:
             self.wake.set()
 
     def hear(self) -> None:

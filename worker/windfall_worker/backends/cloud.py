@@ -6,17 +6,22 @@ import asyncio
 import logging
 import re
 from contextlib import aclosing
-from typing import Final
+from typing import Any, Final
 
 from windfall.errors import BackendError, BackendUnavailable, RequestRejected
 from windfall.request import CompletionRequest
 from windfall.result import Completion, Delta
 from windfall_worker.backends.base import Backend, Call
+from windfall_worker.cloud import estimate
 from windfall_worker.cloud.choices import all_choices_of
 from windfall_worker.cloud.client import Endpoint
 from windfall_worker.cloud.completion import ChunkCollector
 from windfall_worker.cloud.options import CallOptions
 from windfall_worker.cloud.provider import ProviderClient
+from windfall_worker.guards.limits import Need
+
+#: Seconds that a call waits for its turn: limits are per minute, so it comes within one.
+PATIENCE: Final = 75.0
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +35,7 @@ class CloudBackend(Backend):
     `name` is the provider's name in the ledger. Several backends of one provider may share the client; the last of them
     to be closed should be the one with `owns_client`. Cancelling a call closes its connection. With `stream`, answers
     are asked for as streams, in which silence is noticed sooner, unless the provider refuses to stream the model.
+    `patience` is how many seconds a call waits for its turn when the endpoint's rate limit is reached.
     """
 
     def __init__(
@@ -41,6 +47,7 @@ class CloudBackend(Backend):
         slots: int = 64,
         stream: bool = True,
         owns_client: bool = True,
+        patience: float = PATIENCE,
     ) -> None:
         self.client = client
         self.model = self.model_name = model
@@ -48,6 +55,7 @@ class CloudBackend(Backend):
         self.slots = slots
         self._streams = stream
         self._owns_client = owns_client
+        self._patience = patience
         self._calls: set[asyncio.Task[Completion]] = set()
         self._closed = False
 
@@ -60,6 +68,11 @@ class CloudBackend(Backend):
     def available(self) -> bool:
         """Not while the breaker is open or the endpoint is cooling down, as far as this process knows."""
         return not (self.endpoint.breaker.is_open or self.endpoint.cooldown.active)
+
+    @property
+    def room(self) -> int | None:
+        """As many as a rate limit lets go soon."""
+        return self.endpoint.limiter.room
 
     def ignored(self, request: CompletionRequest) -> tuple[str, ...]:
         """The fields that this provider does not know."""
@@ -111,28 +124,43 @@ class CloudBackend(Backend):
 
     async def _ask(self, call: Call, *, stream: bool) -> Completion:
         request_ids: list[str] = []
+        need = self._need(call.request.body())
         options = CallOptions(
             idempotency_key=call.idempotency_key,
             timeout=call.timeout,
             resend_unsure=call.request.on_ambiguous == "retry",
             allowance=call.allowance,
             on_request_id=request_ids.append,
+            need=need,
+            patience=self._patience,
         )
         collector = ChunkCollector()
         try:
             answer = await self.client.completion(call.request, self.model, stream=stream, options=options)
             if isinstance(answer, dict):
-                return _told(call, all_choices_of(answer, request_id=_last(request_ids)))
+                return self._counted(need, _told(call, all_choices_of(answer, request_id=_last(request_ids))))
             async with aclosing(answer):
                 async for chunk in answer:
                     delta = collector.add(chunk)
                     if delta and call.on_delta:
                         call.on_delta(delta)
-            return collector.completion(request_id=_last(request_ids))
+            return self._counted(need, collector.completion(request_id=_last(request_ids)))
         except BackendError as error:
             error.usage = error.usage or collector.usage
             error.request_id = error.request_id or _last(request_ids)
             raise
+
+    def _need(self, body: dict[str, Any]) -> Need:
+        """What a request will take of the rate limits."""
+        limiter = self.endpoint.limiter
+        if not limiter.counts_tokens:
+            return Need()
+        return Need(estimate.input_tokens(body), estimate.output_tokens(body, limiter.usual_output))
+
+    def _counted(self, need: Need, completion: Completion) -> Completion:
+        usage = completion.usage
+        self.endpoint.limiter.used(need, usage.prompt_tokens, usage.completion_tokens)
+        return completion
 
 
 def _told(call: Call, made: Completion) -> Completion:

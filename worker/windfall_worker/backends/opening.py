@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
@@ -18,6 +18,7 @@ from windfall_worker.backends.routing import GuardedBackend, ModelBackends
 from windfall_worker.backends.sharing import Isolation
 from windfall_worker.backends.simulated import SimulatedBackend
 from windfall_worker.guards.breaker import Breaker, FailureRate, RedisLink
+from windfall_worker.guards.limits import Rates
 from windfall_worker.settings import BUILT_IN, ModelSettings, ProviderSettings, WorkerSettings
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 #: Seconds that an engine which has just died is left alone. Then one job goes first, so that an engine that dies of
 #: everything does not go through a whole lane. sharing.py finds out which job kills engines.
 ENGINE_RESET: Final = 1.0
+#: Seconds that a call waits for its turn at a rate-limited endpoint when another mapping could take it.
+_SHORT_PATIENCE: Final = 1.0
 
 
 class Engines:
@@ -68,7 +71,12 @@ async def open_backends(
     backends = {}
     for model in settings.models:
         capacity = Capacity(max((settings.provider(name).concurrency for name, _ in model.mappings()), default=1))
-        cloud = [_cloud(clients[name], name, target, settings, capacity) for name, target in model.mappings()]
+        last = len(model.cloud) - 1
+        cloud = [
+            _cloud(clients[name], name, target, settings, capacity, last=number == last)
+            for number, (name, target) in enumerate(model.mappings())
+        ]
+        _brake(capacity, cloud)
         local = _local(model.name, make_local(model, engines)) if model.local else None
         served_by = backends[model.name] = ModelBackends(local, tuple(cloud))
         for guarded in served_by.all():
@@ -118,15 +126,31 @@ def _client(provider: ProviderSettings, link: RedisLink) -> ProviderClient:
         circuit_breaker_rate=FailureRate(breaker.failure_rate, breaker.window, breaker.min_calls),
         redis=link,
         limits=AnswerLimits(seconds=provider.call_timeout, silence=provider.silence),
+        rates=Rates(provider.rpm, provider.tpm),
     )
 
 
+def _brake(capacity: Capacity, cloud: Sequence[GuardedBackend]) -> None:
+    """Let the capacity of the mappings follow what their rate limits allow: a job that waits is of use to nobody."""
+
+    def room() -> int | None:
+        rooms = [guarded.backend.room for guarded in cloud]
+        return None if None in rooms else sum(filter(None, rooms))
+
+    if cloud:
+        capacity.brake = room
+
+
 def _cloud(
-    client: ProviderClient, name: str, model: str, settings: WorkerSettings, capacity: Capacity
+    client: ProviderClient, name: str, model: str, settings: WorkerSettings, capacity: Capacity, *, last: bool
 ) -> GuardedBackend:
-    from windfall_worker.backends.cloud import CloudBackend  # noqa: PLC0415 - only where a mapping needs it
+    from windfall_worker.backends.cloud import PATIENCE, CloudBackend  # noqa: PLC0415 - only where a mapping needs it
 
     provider = settings.provider(name)
     concurrency = provider.concurrency
-    backend = CloudBackend(client, model, name=name, slots=concurrency, stream=provider.stream, owns_client=False)
+    backend = CloudBackend(
+        client, model, name=name, slots=concurrency, stream=provider.stream, owns_client=False,
+        patience=PATIENCE if last else _SHORT_PATIENCE,
+    )  # fmt: skip
+    backend.endpoint.limiter.on_room.append(capacity.make_room)
     return GuardedBackend(backend, capacity, asyncio.Semaphore(concurrency), breaker=backend.endpoint.breaker)

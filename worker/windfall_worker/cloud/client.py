@@ -22,12 +22,15 @@ from windfall_worker.cloud.answer_limits import ACCEPT_ENCODING, DEFAULT_LIMITS,
 from windfall_worker.cloud.key import checked_key, private_headers
 from windfall_worker.cloud.mapping import FOREIGN, ErrorMapper
 from windfall_worker.cloud.options import CallOptions
+from windfall_worker.cloud.passage import Passage
 from windfall_worker.cloud.pace import Pace
 from windfall_worker.cloud.proxy import proxy_for
 from windfall_worker.cloud.transport import TripRetry, retrying_transport
 from windfall_worker.cloud.trip import Trip
 from windfall_worker.guards.breaker import Breaker, FailureRate, RedisLink
 from windfall_worker.guards.cooldown import Cooldown
+from windfall_worker.guards.limits import Rates
+from windfall_worker.guards.rate_limit import RateLimiter, key_digest
 from windfall_worker.guards.retry_budget import RetryBudget
 
 #: Seconds to connect.
@@ -42,6 +45,7 @@ class Endpoint:
     name: str
     breaker: Breaker
     cooldown: Cooldown
+    limiter: RateLimiter
 
 
 class CloudBackendClient(ABC):
@@ -74,11 +78,13 @@ class CloudBackendClient(ABC):
         circuit_breaker_rate: FailureRate = FailureRate(),  # noqa: B008 - it is frozen
         redis: Redis | RedisLink | None = None,
         limits: AnswerLimits = DEFAULT_LIMITS,
+        rates: Rates = Rates(),  # noqa: B008 - it is frozen
     ) -> None:
         self.base_url = _checked_url(base_url)
         self._api_key: str = checked_key(api_key)
         self._limits = limits
         self._timeout = timeout
+        self._rates = rates
         self._link = RedisLink(redis) if isinstance(redis, Redis) else redis
         self._new_breaker = partial(
             Breaker,
@@ -134,11 +140,15 @@ class CloudBackendClient(ABC):
         return any(endpoint.breaker.is_open for endpoint in self._endpoints.values())
 
     def endpoint(self, model: str) -> Endpoint:
-        """What is known of one model at this address, or (with no name) of the address: its breaker, its cool-down."""
+        """What is known of one model at this address, or (with no name) of the address."""
         known = self._endpoints.get(model)
         if known is None:
             name = f"{self._origin}/{model}" if model else self._origin
-            known = self._endpoints[model] = Endpoint(name, self._new_breaker(name), Cooldown(name, self._link))
+            digest = key_digest(self._api_key)
+            cooldown = Cooldown(name, self._link)
+            limiter = RateLimiter(name, self._link, cooldown, digest=digest, rates=self._rates)
+            known = Endpoint(name, self._new_breaker(name), cooldown, limiter)
+            self._endpoints[model] = known
         return known
 
     async def close(self) -> None:
@@ -220,12 +230,16 @@ class CloudBackendClient(ABC):
     def _trip(self, target: Endpoint, options: CallOptions | None = None) -> Trip:
         async def may_resend() -> bool:
             # A resending is a call like any other: none while the breaker is not closed, none in a cool-down.
-            if self._client.is_closed or await target.cooldown.left():
+            if self._client.is_closed:
                 return False
-            return (await target.breaker.status()).state == "closed"
+            return (await target.breaker.status()).state == "closed" and await trip.passage.enter_again()
 
         options = options or CallOptions()
-        return Trip(options, self._errors, self._budget, may_resend, Pace(options, self._limits, self._timeout))
+        options = options or CallOptions()
+        passage = Passage(target.limiter, options.need)
+        pace = Pace(options, self._limits, self._timeout)
+        trip = Trip(options, self._errors, self._budget, may_resend, pace, passage)
+        return trip
 
     def _request(self, endpoint: str, json_data: dict[str, Any], trip: Trip) -> httpx.Request:
         base = httpx.URL(self.base_url)

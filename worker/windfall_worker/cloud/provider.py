@@ -174,12 +174,11 @@ class ProviderClient(CloudBackendClient):
 
     @asynccontextmanager
     async def _translated(self, target: Endpoint, trip: Trip) -> AsyncIterator[None]:
-        """The cool-down before a call; after it, whatever failed inside comes out as one of our errors."""
+        """Waits for the call's turn; after that, whatever failed inside comes out as one of our errors."""
         if self._client.is_closed:
             raise BackendUnavailable(f"the client of {self._origin} is closed")
-        left = await target.cooldown.left()
-        if left:
-            raise RateLimited(f"{target.name} asked to be left alone for {left:.1f} s more", retry_after=left)
+        if not target.breaker.is_open:  # otherwise there is nothing to wait for
+            await trip.passage.enter(trip.patience)
         try:
             try:
                 yield
@@ -187,10 +186,13 @@ class ProviderClient(CloudBackendClient):
                 raise trip.error_of(exc) from exc
             except OutOfTime as exc:
                 raise trip.out_of_time() from exc
+            finally:
+                trip.passage.leave()
         except RateLimited as exc:
+            if not trip.passage.was_refused:  # it came inside an answer
+                await trip.passage.refused({}, exc.retry_after)
             if exc.retry_after is None:
                 exc.retry_after = UNNAMED
-            await target.cooldown.start(exc.retry_after)
             raise
 
     def _request(self, endpoint: str, json_data: dict[str, Any], trip: Trip) -> httpx.Request:

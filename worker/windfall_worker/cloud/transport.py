@@ -101,7 +101,7 @@ class JudgedTransport(httpx.AsyncBaseTransport):
             response = await _read(response)
             await trip.refused(response, retries=retry.total)
         else:
-            trip.answered()
+            trip.answered(response)
         return response
 
     async def aclose(self) -> None:

@@ -16,11 +16,13 @@ from windfall.errors import (
     BackendError,
     BackendUnavailable,
     QuotaExhausted,
+    RateLimited,
 )
 from windfall_worker.cloud.answer_limits import AnswerTooLarge
 from windfall_worker.cloud.mapping import FOREIGN, ErrorMapper, is_closed_unanswered, is_never_sent, request_id_of
 from windfall_worker.cloud.options import CallOptions
 from windfall_worker.cloud.pace import CallTooLong, Pace, StreamStopped
+from windfall_worker.cloud.passage import Passage
 from windfall_worker.guards.retry_budget import RetryBudget
 
 logger = logging.getLogger(__name__)
@@ -41,9 +43,11 @@ class Trip:
         budget: RetryBudget,
         may_resend: Callable[[], Awaitable[bool]],
         pace: Pace,
+        passage: Passage,
     ) -> None:
         self.options = options
         self.pace = pace
+        self.passage = passage
         self.errors = errors
         self.sends = 0
         self.sent = False  #: whether the endpoint may have got the request that is under way
@@ -73,6 +77,7 @@ class Trip:
             return self._ended
         self.sends += 1
         self.pace.sent()
+        self.passage.sent()
         self.sent = self.again = False
         self.wait = None
         return None
@@ -83,8 +88,9 @@ class Trip:
         if request_id and self.options.on_request_id:
             self.options.on_request_id(request_id)
 
-    def answered(self) -> None:
+    def answered(self, response: httpx.Response) -> None:
         """An answer came whose status is a success; its body is still to come."""
+        self.passage.went_well(response.headers)
         self.error = self._ended = None
         self.begun = True
 
@@ -120,6 +126,10 @@ class Trip:
         self.error = error = self._noted(self.errors.from_response(response))
         self._ended = response
         self.wait = error.retry_after
+        if isinstance(error, RateLimited):
+            await self.passage.refused(response.headers, error.retry_after)
+        else:
+            self.passage.went_well(response.headers)
         advice = response.headers.get("x-should-retry")
         wanted = response.status_code in RETRIED if advice not in ("true", "false") else advice == "true"
         unsure = isinstance(error, AmbiguousOutcome) and not self.options.resend_unsure
@@ -162,6 +172,11 @@ class Trip:
         if self.wait:
             # Many tasks were told the same time: they should not all come back at the same instant.
             self.wait *= random.uniform(1.0, 1.2)  # noqa: S311 - spreads load, guards nothing
+
+    @property
+    def patience(self) -> float:
+        """Seconds that the call may wait before it is sent."""
+        return min(self.options.patience, self.pace.left)
 
     def _in_time(self) -> bool:
         if self.wait is None:

@@ -42,7 +42,7 @@ class Cooldown:
         seconds = min(seconds, LONGEST)
         self._until = max(self._until, self._clock() + seconds)
         if self._link and seconds > 0:
-            self._heard(await self._link.call(_START, [self._key], [max(1, round(seconds * 1000))]))
+            self.heard(await self._link.call(_START, [self._key], [max(1, round(seconds * 1000))]))
 
     @property
     def active(self) -> bool:
@@ -53,10 +53,16 @@ class Cooldown:
         """Seconds for which calls are on hold; 0 if they may be made now."""
         now = self._clock()
         if self._link and now >= self._look_at:
-            self._heard(await self._link.call(_LEFT, [self._key], []))
+            self.heard(await self._link.call(_LEFT, [self._key], []))
+        return self.known
+
+    @property
+    def known(self) -> float:
+        """The same, as far as this process knows."""
         return max(0.0, self._until - self._clock())
 
-    def _heard(self, left: int | None) -> None:
+    def heard(self, left: int | None) -> None:
+        """Note how many milliseconds are left, or (None) that this is not known."""
         now = self._clock()
         self._look_at = now + self._stale
         if left is not None:

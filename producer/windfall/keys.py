@@ -67,7 +67,9 @@ BREAKER: Final = "windfall:breaker:"  #: + name: hash of its state, epoch, probe
 TALLY_SUFFIX: Final = ":tally"  #: breaker +: hash of the calls (c) and failures (f) in each slice of its window
 COOLDOWN: Final = "windfall:cooldown:"  #: + endpoint: exists while the fleet avoids the endpoint
 RATE: Final = "windfall:rate:"  #: + digest of the key:endpoint: hash of the buckets of a rate limit, as far as learned
-PARKED_CLOUD: Final = "windfall:parked:"  #: + endpoint: hash of why no calls are made there, and when one is tried
+PARKED_ENDPOINTS: Final = (
+    "windfall:parked-endpoints"  #: hash: digest of the key:endpoint -> why no calls are made there
+)
 RETRIES: Final = "windfall:retries:"  #: + origin: hash of the remaining retry budget, and when that was computed
 
 PAUSED: Final = "windfall:paused"  #: set of the keys of paused lanes, batches and workers

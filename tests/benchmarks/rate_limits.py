@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from faultserver import FaultServer
 from faultserver.rates import tokens_of
+from helpers.waiting import eventually
 from windfall import CompletionRequest, Producer
 from windfall.embedded.broker import find_redis_server, redis_server
 from windfall_worker.main import run_worker
@@ -88,8 +89,7 @@ async def measure(rates: dict[str, Any], workers: int, warm_up: float, seconds: 
         await producer.enqueue_batch(request for _ in range(round(2 * allowed * (warm_up + seconds))))
         for number in range(workers):
             await stack.enter_async_context(worker(endpoint.url, redis, f"w{number}", rates.get("set", {})))
-        while not endpoint.hits(MODEL):
-            await asyncio.sleep(0.1)
+        await eventually(lambda: endpoint.hits(MODEL), "a first call")
         await asyncio.sleep(warm_up)
         clock = asyncio.get_running_loop().time
         before, began = endpoint.counts(MODEL), clock()

@@ -16,6 +16,7 @@ from windfall.broker.connection import connect, disconnect
 from windfall.queue.housekeeping import Housekeeping
 from windfall.runtime.tasks import cancel_all
 from windfall_worker.backends.opening import LocalBackend, local_backend, open_backends
+from windfall_worker.backends.watching import watch_backends
 from windfall_worker.citizen.machine import Machine, this_machine
 from windfall_worker.citizen.watchers import watch_machine
 from windfall_worker.fleet_worker import FleetWorker
@@ -93,6 +94,7 @@ async def run_worker(
         watching = await watch_machine(worker, settings.rules, parts.machine or this_machine())
         heartbeat = Heartbeat(pool, clock, worker, backends, worker.jobs.throughput, record, settings)
         watchers = [
+            asyncio.create_task(watch_backends(backends, worker.look_again)),
             asyncio.create_task(watch_backlogs(pool, clock, groups, record)),
             asyncio.create_task(heartbeat.run()),
             asyncio.create_task(keep_scripts(pool)),

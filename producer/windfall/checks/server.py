@@ -62,6 +62,7 @@ async def check_server(url: str) -> list[Finding]:
             mend="set this machine's clock; the queue itself only uses that of Redis",
         ),
         Finding(ok=True, what=workers_in_words(fleet)),
+        *waits_in_words(fleet),
     ]
 
 
@@ -203,6 +204,13 @@ def _quarantine(found: list[PutAside]) -> Iterator[Finding]:
             what=f"{found[0].number:,} unreadable values were removed from the queue, the last: {told}",
             mend="find out which user writes them; the list expires 7 days after the last, or DEL windfall:quarantine",
         )
+
+
+def waits_in_words(fleet: FleetStatus) -> Iterator[Finding]:
+    """What keeps cloud backends from taking jobs until a person does something."""
+    for reason, workers in fleet.waits().items():
+        what, _, mend = reason.rpartition(". ")
+        yield Finding(ok=False, what=f"{', '.join(workers)}: {what}", mend=mend)
 
 
 def workers_in_words(fleet: FleetStatus) -> str:

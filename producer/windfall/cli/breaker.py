@@ -17,6 +17,7 @@ from windfall.config.settings import load_settings
 
 if TYPE_CHECKING:
     from windfall_worker.guards.circuit import BreakerStatus
+    from windfall_worker.guards.parked import ParkedEndpoint
 
 T = TypeVar("T")
 
@@ -30,11 +31,14 @@ Name = Annotated[str, typer.Argument(help="A breaker's name, as `windfall breake
 @app.command("list")
 def list_(redis: options.RedisUrl = None, config: options.Config = None, as_json: options.AsJson = False) -> None:
     """Show every breaker with its state, its failures and when it will be tried again, and the cool-downs."""
-    breakers, cooldowns = run_async(_on_redis(redis, config, read_breakers))
+    breakers, cooldowns, parked = run_async(_on_redis(redis, config, read_breakers))
     if as_json:
-        say_json({"breakers": [asdict(breaker) for breaker in breakers], "cooldowns": cooldowns})
+        told = [asdict(each) for each in parked]
+        say_json({"breakers": [asdict(breaker) for breaker in breakers], "cooldowns": cooldowns, "parked": told})
     else:
-        say_breakers(breakers, cooldowns)
+        say_breakers(breakers, cooldowns, {each.name: each.probe_in for each in parked})
+        for each in parked:
+            say(f"{each.name}: {each.reason}")
         if not breakers:
             say("no endpoint has been called yet")
 
@@ -63,31 +67,38 @@ def open_(
 
 @app.command("close")
 def close(name: Name, redis: options.RedisUrl = None, config: options.Config = None) -> None:
-    """Allow calls to an endpoint again, immediately and on every worker; its cool-down ends too."""
+    """Allow calls to an endpoint again, immediately and on every worker.
+
+    Its cool-down ends too, and so does its parking: add credit or correct the key first.
+    """
     from windfall_worker.guards.circuit import close_breaker  # noqa: PLC0415 - a producer does not load the worker
     from windfall_worker.guards.cooldown import end_cooldown  # noqa: PLC0415
+    from windfall_worker.guards.parked import lift  # noqa: PLC0415
 
-    async def close_both(found: Any) -> None:
+    async def close_all(found: Any) -> None:
         await close_breaker(found, name)
         await end_cooldown(found, name)
+        await lift(found, name)
 
-    run_async(_on_redis(redis, config, close_both))
+    run_async(_on_redis(redis, config, close_all))
     say(f"{name} is closed")
 
 
-async def read_breakers(redis: Any) -> tuple[list[BreakerStatus], dict[str, float]]:
-    """Every breaker, and every cool-down with its remaining seconds."""
+async def read_breakers(redis: Any) -> tuple[list[BreakerStatus], dict[str, float], list[ParkedEndpoint]]:
+    """Every breaker, every cool-down with its remaining seconds, and every parked endpoint."""
     from windfall_worker.guards.circuit import list_breakers  # noqa: PLC0415 - a producer does not load the worker
+    from windfall_worker.guards.parked import list_parked  # noqa: PLC0415
 
     with translated():
         breakers = await list_breakers(redis)
         # By name rather than by a scan: there may be millions of keys.
         left = [await redis.pttl(keys.COOLDOWN + breaker.name) for breaker in breakers]
-    return breakers, {each.name: ms / 1000 for each, ms in zip(breakers, left, strict=True) if ms > 0}
+        parked = await list_parked(redis)
+    return breakers, {each.name: ms / 1000 for each, ms in zip(breakers, left, strict=True) if ms > 0}, parked
 
 
-def say_breakers(breakers: list[BreakerStatus], cooldowns: dict[str, float]) -> None:
-    """Print the breakers and cool-downs, or nothing if there are none."""
+def say_breakers(breakers: list[BreakerStatus], cooldowns: dict[str, float], parked: dict[str, float]) -> None:
+    """Print the breakers, the cool-downs and when parked endpoints are tried, or nothing if there are none."""
     if not breakers:
         return
     say_table(
@@ -95,9 +106,9 @@ def say_breakers(breakers: list[BreakerStatus], cooldowns: dict[str, float]) -> 
         [
             (
                 each.name,
-                each.state,
+                "parked" if each.name in parked else each.state,
                 str(each.failures),
-                "when closed manually" if each.held else _seconds(each.retry_after),
+                "when closed manually" if each.held else _seconds(parked.get(each.name, each.retry_after)),
                 _seconds(cooldowns.get(each.name, 0.0)),
             )
             for each in breakers

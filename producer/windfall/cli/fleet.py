@@ -75,13 +75,14 @@ class _Window:
         fleet = await self._producer.fleet()
         batches = await self._producer.batches()
         try:
-            breakers, cooldowns = await read_breakers(self._producer.redis)
+            breakers, cooldowns, parked = await read_breakers(self._producer.redis)
         except BrokerDenied:
-            breakers, cooldowns = [], {}  # a producer-only user may not read them
+            breakers, cooldowns, parked = [], {}, []  # a producer-only user may not read them
         self._paces.note(*batches)
         paces = {batch.id: pace for batch in batches if (pace := self._paces.of(batch)) is not None}
+        tried = {each.name: each.probe_in for each in parked}
         sharers = await self._producer.sharers(fleet)
-        self.view = FleetView(fleet, batches, breakers, cooldowns, paces, sharers=sharers)
+        self.view = FleetView(fleet, batches, breakers, cooldowns, paces, parked=tried, sharers=sharers)
         self._away = None
 
     async def keep_looking(self, on_look: Callable[[], None], on_away: Callable[[str], None] | None = None) -> None:

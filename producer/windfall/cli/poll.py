@@ -7,7 +7,7 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -65,6 +65,17 @@ def watch(
     notices = Notices(notify, webhook)
     if run_async(_watch(producer(redis, config), name, notices, as_json=as_json)):
         raise typer.Exit(3)
+
+
+async def _status_and_waits(
+    producer: Producer, name: str
+) -> tuple[BatchStatus | CompletionResult | JobState, list[str]]:
+    """What is known of it and, for a batch with rows that wait, why cloud backends take none."""
+    found = await _status(producer, name)
+    if not isinstance(found, BatchStatus) or not found.queued:
+        return found, []
+    async with producer:
+        return found, list((await producer.fleet()).waits())
 
 
 async def _status(producer: Producer, name: str) -> BatchStatus | CompletionResult | JobState:
@@ -194,6 +205,8 @@ def _say_batch(found: BatchStatus) -> None:
     elif found.rate is not None:
         left = "" if found.done or found.eta is None else f", about {duration(found.eta)} left"
         say(f"rate    {found.rate:,.1f} rows/s{left}")
+    for reason in waits:
+        say(f"waits   {printable(reason)}")
     if found.deadline_at is not None and not found.done:
         away = found.deadline_at - found.now
         say("due     " + (f"in {duration(away)}" if away > 0 else "now: unfinished rows are being expired"))

@@ -38,7 +38,8 @@ class Standstill:
         if batch.paused:
             return [f"the batch is paused; to resume it: windfall resume batch {batch.id}"]
         if time.monotonic() >= self._next:
-            self._last = reasons(await self._producer.fleet(), await lanes_of_batch(self._producer.redis, batch.id))
+            fleet = await self._producer.fleet()
+            self._last = [*reasons(fleet, await lanes_of_batch(self._producer.redis, batch.id)), *fleet.waits()]
             self._next = time.monotonic() + _PERIOD
         return self._last
 

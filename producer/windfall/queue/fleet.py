@@ -64,6 +64,13 @@ class FleetStatus(Record):
             for served in worker.models:
                 found.setdefault(served.name, {}).update(dict.fromkeys(served.paid))
         return {model: tuple(mappings) for model, mappings in found.items() if mappings}
+    def waits(self) -> dict[str, list[str]]:
+        """Why cloud backends take no jobs: each reason, and the workers that give it."""
+        found: dict[str, list[str]] = {}
+        for worker in self.workers:
+            for reason in dict.fromkeys(served.waits for served in worker.models if served.waits):
+                found.setdefault(reason, []).append(worker.id)
+        return found
 
     def serves_locally(self, model: str) -> bool:
         """Whether a live worker runs this model on its own machine, or would once it is resumed."""

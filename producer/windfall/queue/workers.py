@@ -64,6 +64,7 @@ class ServedModel(Record):
     tokens_per_second: Speed | None = None
     rates: dict[Route, Speed] = Field(default_factory=dict)  #: recent jobs per second, by the lane's route
     paid: tuple[str, ...] = ()  #: its cloud mappings that are billed, as provider:model
+    waits: str | None = None  #: why its cloud side takes no jobs, and what to do about it
     unavailable: tuple[str, ...] = ()  #: the backends that take no calls now: an engine that is down, an open breaker
 
     @property

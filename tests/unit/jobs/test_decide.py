@@ -18,6 +18,7 @@ from windfall.errors import (
     RequestRejected,
 )
 from windfall.result import Attempt, ErrorInfo
+from windfall_worker.guards.parking import Parked
 from windfall_worker.jobs.decide import (
     Decision,
     Fail,
@@ -63,8 +64,12 @@ class CircuitOpen(BackendUnavailable):
         ([ContextLengthExceeded("")], 1, Fail()),
         ([MalformedRequest("")], 1, Fail()),
         ([BackendUnavailable(""), MalformedRequest("")], 1, Fail()),
-        ([AuthenticationFailed("")], 1, Fail()),
+        ([AuthenticationFailed("")], 1, Retry(1.0)),
+        ([AuthenticationFailed("")], 5, Fail()),
         ([QuotaExhausted("")], 1, Fail()),
+        ([Parked("", retry_after=30.0)], 9, Snooze(30.0)),
+        ([Parked("", retry_after=30.0), RateLimited("", retry_after=4.0)], 9, Snooze(4.0)),
+        ([Parked("", retry_after=30.0), BackendUnavailable("")], 1, Retry(1.0)),
         ([ContextLengthExceeded(""), RateLimited("", retry_after=2.0)], 1, Snooze(2.0)),
         ([BackendUnavailable(""), AuthenticationFailed("")], 1, Retry(1.0)),
         ([BackendUnavailable(""), AuthenticationFailed("")], 5, Fail()),
@@ -85,6 +90,7 @@ def test_each_way_of_failing_has_its_decision(errors: list[BackendError], tries:
         InvalidResponse(""),
         AuthenticationFailed(""),
         QuotaExhausted(""),
+        Parked(""),
         ContextLengthExceeded(""),
     ],
 )

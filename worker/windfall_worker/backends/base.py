@@ -85,6 +85,14 @@ class Backend(ABC):
         return True
 
     @property
+    def waits(self) -> str | None:
+        """Why it takes no calls until a person does something, and what that is; None otherwise."""
+        return None
+
+    async def refresh(self) -> None:  # noqa: B027 - most backends decide about that themselves
+        """Find out whether it is available again, if others decide about that."""
+
+    @property
     def beat(self) -> Beat | None:
         """The last beat of the engine behind it; None while there is no engine, and for backends without one."""
         return None

@@ -66,12 +66,27 @@ class CloudBackend(Backend):
 
     @property
     def available(self) -> bool:
-        """Not while the breaker is open or the endpoint is cooling down, as far as this process knows."""
-        return not (self.endpoint.breaker.is_open or self.endpoint.cooldown.active)
+        """Not while the breaker is open, or the endpoint is cooling down or parked, as far as this process knows."""
+        endpoint = self.endpoint
+        return not (endpoint.breaker.is_open or endpoint.cooldown.active or endpoint.parking.active)
+
+    @property
+    def waits(self) -> str | None:
+        """Why the endpoint is parked."""
+        parking = self.endpoint.parking
+        return parking.in_words if parking.reason else None
+
+    async def refresh(self) -> None:
+        """Ask whether the breaker was closed, or the cool-down or the parking ended, by another worker or by hand."""
+        await self.endpoint.breaker.status()
+        await self.endpoint.cooldown.left()
+        await self.endpoint.parking.look()
 
     @property
     def room(self) -> int | None:
-        """As many as a rate limit lets go soon."""
+        """As many as a rate limit lets go soon; of a parked endpoint one, to try it."""
+        if self.endpoint.parking.reason is not None:
+            return max(0, 1 - len(self._calls))
         return self.endpoint.limiter.room
 
     def ignored(self, request: CompletionRequest) -> tuple[str, ...]:
@@ -79,7 +94,8 @@ class CloudBackend(Backend):
         return self.client.ignored(request)
 
     async def start(self) -> None:
-        """Do nothing: connections are opened when they are needed."""
+        """Find out whether the endpoint is parked; connections are opened when they are needed."""
+        await self.endpoint.parking.arrive()
 
     async def complete(self, call: Call) -> Completion:
         """Complete one request. Raises `BackendError`, with the usage that was reported before it failed."""
@@ -109,6 +125,22 @@ class CloudBackend(Backend):
             await self.client.close()
 
     async def _complete(self, call: Call) -> Completion:
+        """One call, unless the endpoint is parked; whatever parks it is not the job's fault."""
+        parking = self.endpoint.parking
+        await parking.admit()
+        try:
+            completion = await self._call(call)
+        except BackendError as exc:
+            if parked := await parking.note(exc):
+                parked.usage = exc.usage
+                raise parked from exc
+            if isinstance(exc, RequestRejected):
+                await parking.worked()
+            raise
+        await parking.worked()
+        return completion
+
+    async def _call(self, call: Call) -> Completion:
         if not self._streams:
             return await self._ask(call, stream=False)
         try:

@@ -30,6 +30,7 @@ from windfall_worker.cloud.trip import Trip
 from windfall_worker.guards.breaker import Breaker, FailureRate, RedisLink
 from windfall_worker.guards.cooldown import Cooldown
 from windfall_worker.guards.limits import Rates
+from windfall_worker.guards.parking import Parking
 from windfall_worker.guards.rate_limit import RateLimiter, key_digest
 from windfall_worker.guards.retry_budget import RetryBudget
 
@@ -46,6 +47,7 @@ class Endpoint:
     breaker: Breaker
     cooldown: Cooldown
     limiter: RateLimiter
+    parking: Parking
 
 
 class CloudBackendClient(ABC):
@@ -147,7 +149,7 @@ class CloudBackendClient(ABC):
             digest = key_digest(self._api_key)
             cooldown = Cooldown(name, self._link)
             limiter = RateLimiter(name, self._link, cooldown, digest=digest, rates=self._rates)
-            known = Endpoint(name, self._new_breaker(name), cooldown, limiter)
+            known = Endpoint(name, self._new_breaker(name), cooldown, limiter, Parking(name, self._link, digest))
             self._endpoints[model] = known
         return known
 
@@ -234,7 +236,6 @@ class CloudBackendClient(ABC):
                 return False
             return (await target.breaker.status()).state == "closed" and await trip.passage.enter_again()
 
-        options = options or CallOptions()
         options = options or CallOptions()
         passage = Passage(target.limiter, options.need)
         pace = Pace(options, self._limits, self._timeout)

@@ -111,6 +111,9 @@ _KINDS: Final[tuple[tuple[type[BackendError], frozenset[str]], ...]] = (
 _QUOTA = re.compile(
     r"credit balance is too low|reached your specified .*usage limits|exceeded your current quota", re.IGNORECASE
 )
+#: A 429 that no waiting helps: the request alone is more than the limit.
+_TOO_LARGE = re.compile(r"request too large", re.IGNORECASE)
+_LIMIT_REQUESTED = re.compile(r"limit:?\s*([\d,]+)[,.;]?\s+requested:?\s*([\d,]+)", re.IGNORECASE)
 _CONTEXT = re.compile(
     r"prompt is too long|maximum context length|exceeds? (the )?(context|model)|context window", re.IGNORECASE
 )
@@ -151,6 +154,15 @@ class Fault:
     def speaks_of_quota(self) -> bool:
         """Whether its message says that the quota is exhausted."""
         return bool(_QUOTA.search(self.message))
+
+    @property
+    def never_passes(self) -> bool:
+        """Whether its message says that the request needs more than the limit allows at all."""
+        if _TOO_LARGE.search(self.message):
+            return True
+        numbers = _LIMIT_REQUESTED.search(self.message)
+        limit, requested = (int(each.replace(",", "") or 0) for each in numbers.groups()) if numbers else (0, 0)
+        return requested > limit
 
     @property
     def speaks_of_context(self) -> bool:

@@ -9,7 +9,8 @@ Statuses (below 500, `type` and `code` of the body win over the status where the
     402                                     QuotaExhausted
     404                                     ModelNotFound; RequestRejected (not_found) where no JSON error comes with it
     408 409 425                             BackendUnavailable: nothing was begun
-    429                                     RateLimited; QuotaExhausted where the body says that the money is gone
+    429                                     RateLimited; QuotaExhausted where the body says that the money is gone;
+                                              RequestRejected (request_too_large) where the request exceeds the limit
     504 524                                 AmbiguousOutcome: a gateway gave up waiting, the completion may have gone on
     other 5xx                               BackendUnavailable
 
@@ -64,6 +65,9 @@ from windfall_worker.cloud.retry_after import retry_after
 LONGEST_MESSAGE: Final = 300
 #: Characters of an endpoint's id of a request that are kept.
 LONGEST_ID: Final = 256
+
+#: The type of an error about a request that alone exceeds the endpoint's rate limit.
+TOO_LARGE: Final = "request_too_large"
 
 #: Everything that httpx and httpx-sse raise; the table above says what becomes of each.
 FOREIGN: Final = (
@@ -131,6 +135,9 @@ class ErrorMapper:
         kind = _meaning(status, fault, wait)
         words = self.scrub(fault.message) if fault else ""
         not_found = status == 404 and fault is None
+        too_large = status in (413, 429) and fault is not None and fault.never_passes
+        if too_large:
+            kind, wait = RequestRejected, None
         if not_found:
             words = "there is nothing at this address; check base_url"
         message = f"{self.name} answered {status}" + (f": {words}" if words else "")
@@ -138,7 +145,7 @@ class ErrorMapper:
             message += f" ({_ADVICE[kind]})"
         error = kind(
             message,
-            type="not_found" if not_found else None,
+            type="not_found" if not_found else TOO_LARGE if too_large else None,
             retry_after=wait,
             status=status,
             request_id=request_id,

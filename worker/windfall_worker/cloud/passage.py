@@ -52,8 +52,12 @@ class Passage:
             self._reserved = False
 
     def went_well(self, headers: Mapping[str, str]) -> None:
-        """Note an answer that is not a refusal for the rate."""
+        """Note a success."""
         self._limiter.went_well(self._admission, limits_told(headers))
+
+    def failed(self, headers: Mapping[str, str]) -> None:
+        """Note a failure that has nothing to do with the rate."""
+        self._limiter.hear(self._admission, limits_told(headers))
 
     async def refused(self, headers: Mapping[str, str], retry_after: float | None) -> None:
         """Note a refusal for the rate."""

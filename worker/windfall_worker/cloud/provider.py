@@ -181,6 +181,7 @@ class ProviderClient(CloudBackendClient):
             await trip.passage.enter(trip.patience)
         try:
             try:
+                target.parking.check()  # it may have come to that while this call waited
                 yield
             except FOREIGN as exc:
                 raise trip.error_of(exc) from exc

@@ -36,7 +36,7 @@ _UNITS: Final = (86_400.0, 3600.0, 60.0, 1.0, 0.001)
 #: Numbers above these are Unix times, in seconds and in milliseconds.
 _UNIX, _UNIX_MS = 1e9, 1e12
 #: Larger numbers than this are no limits.
-_LARGEST: Final = 1e12
+_LARGEST: Final = 1e14
 #: Seconds; a longer time is reduced to this.
 _LONGEST: Final = 86_400.0
 

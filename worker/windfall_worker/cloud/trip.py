@@ -19,7 +19,14 @@ from windfall.errors import (
     RateLimited,
 )
 from windfall_worker.cloud.answer_limits import AnswerTooLarge
-from windfall_worker.cloud.mapping import FOREIGN, ErrorMapper, is_closed_unanswered, is_never_sent, request_id_of
+from windfall_worker.cloud.mapping import (
+    FOREIGN,
+    TOO_LARGE,
+    ErrorMapper,
+    is_closed_unanswered,
+    is_never_sent,
+    request_id_of,
+)
 from windfall_worker.cloud.options import CallOptions
 from windfall_worker.cloud.pace import CallTooLong, Pace, StreamStopped
 from windfall_worker.cloud.passage import Passage
@@ -129,11 +136,12 @@ class Trip:
         if isinstance(error, RateLimited):
             await self.passage.refused(response.headers, error.retry_after)
         else:
-            self.passage.went_well(response.headers)
+            self.passage.failed(response.headers)
         advice = response.headers.get("x-should-retry")
         wanted = response.status_code in RETRIED if advice not in ("true", "false") else advice == "true"
+        final = isinstance(error, QuotaExhausted) or error.kind == TOO_LARGE
         unsure = isinstance(error, AmbiguousOutcome) and not self.options.resend_unsure
-        await self._decide(wanted and not unsure and not isinstance(error, QuotaExhausted), retries)
+        await self._decide(wanted and not unsure and not final, retries)
 
     def too_slow(self) -> BackendError:
         """The call took longer than any may, though bytes may have come all the time."""

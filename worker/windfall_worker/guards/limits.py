@@ -70,16 +70,16 @@ class Refill:
 
     def __init__(self) -> None:
         self._seen: tuple[float, float, float, float] | None = None  # used, reset, when, limit
-        self._period = 0.0
+        self._period: float | None = None
 
-    def period(self, told: Told, now: float) -> float:
-        """Seconds in which it refills steadily from nothing to the whole, after this answer; 0: not known to."""
+    def period(self, told: Told, now: float) -> float | None:
+        """Seconds in which it refills steadily from nothing to the whole; 0: it does not; None: not known yet."""
         used = told.limit - told.remaining
         if not told.reset or used < max(1.0, 0.02 * told.limit):
             return self._period
         if self._seen is None or self._seen[3] != told.limit:
-            self._seen, self._period = (used, told.reset, now, told.limit), 0.0
-            return 0.0
+            self._seen, self._period = (used, told.reset, now, told.limit), None
+            return None
         before, reset, at, _ = self._seen
         if before / 1.5 < used < before * 1.5 and now - at < reset / 4:
             return self._period  # too little has happened to tell

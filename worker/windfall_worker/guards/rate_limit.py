@@ -1,9 +1,9 @@
 """The rate limit of one endpoint and key, shared by the whole fleet: calls wait for their turn, and are not refused.
 
-What is known of the limits stands in Redis as a few buckets, which `scripts/rate_prelude.lua` explains. They are learned
-from the headers of answers, or set (`rpm`, `tpm`), or else searched for: the rate grows until the endpoint refuses. A
-call asks once whether it may go; what its answer says travels with the next question, and so costs no round trip of its
-own. Only a refusal is told at once, and begins the cool-down.
+What is known of the limits stands in Redis as a few buckets, which `scripts/rate_prelude.lua` explains. They are
+learned from the headers of answers, or set (`rpm`, `tpm`), or else searched for: the rate grows until the endpoint
+refuses. A call asks once whether it may go; what its answer says travels with the next question, and so costs no round
+trip of its own. Only a refusal is told at once, and begins the cool-down.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ _WAITING_SECONDS, _WAITING_MORE = 0.5, 2
 #: Output tokens of a call that names no most, before any has ended.
 _FIRST_OUTPUT: Final = 256
 _NEW: Final = 0.1
+#: The share of a limit that is low enough to explain a refusal: estimates of tokens are not exact.
+_LOW: Final = 0.05
 
 
 def key_digest(key: str) -> str:
@@ -72,7 +74,9 @@ class RateLimiter:
         self._line = Line()
         self._pressed_until = 0.0
         self._refill: dict[Counted, Refill] = {}
-        self._told: dict[Counted, tuple[Told, float, str, float]] = {}  # with its period, level at admission, time
+        self._told: dict[
+            Counted, tuple[Told, float | None, str, float]
+        ] = {}  # with its period, level at admission, time
         self._well = 0
         self._unsent = [0, 0, 0]
         self._beyond = 0
@@ -115,15 +119,17 @@ class RateLimiter:
                 await self._sleep(min(1.0, max(0.05, wait - _AHEAD / 2)))
 
     def went_well(self, admission: Admission, told: Sequence[Told]) -> None:
-        """Note a call that was not refused for its rate, and what its answer told of the limits."""
+        """Note a call that succeeded, and what its answer told of the limits."""
         self._well += 1
         self._pace.went_well()
-        self._hear(admission, told)
+        self.hear(admission, told)
 
     async def refused(self, admission: Admission, told: Sequence[Told], retry_after: float | None) -> None:
         """Note a call that was refused for its rate. `retry_after`: seconds for which the endpoint wants no calls."""
-        self._hear(admission, told)
-        explained = any(each.remaining < max(1, admission.need.of(each.counted)) for each in told)
+        self.hear(admission, told)
+        explained = any(
+            each.remaining < max(1, 2 * admission.need.of(each.counted), _LOW * each.limit) for each in told
+        )
         self._pressed_until = self._clock() + _PRESSED
         if not explained:
             self._pace.refused()
@@ -182,7 +188,8 @@ class RateLimiter:
         resets = [each.reset for each in told if each.reset and each.remaining < 1]
         return retry_after or max(resets, default=1.0)
 
-    def _hear(self, admission: Admission, told: Sequence[Told]) -> None:
+    def hear(self, admission: Admission, told: Sequence[Told]) -> None:
+        """Note what an answer told of the limits."""
         now = self._clock()
         for each in told:
             period = self._refill.setdefault(each.counted, Refill()).period(each, now)
@@ -199,7 +206,7 @@ class RateLimiter:
         for told, period, level, at in self._told.values():
             # A time that is over says that it is whole again, not that it says nothing.
             reset = 0 if told.reset is None else max(1, _ms(told.reset - (now - at)))
-            report += [told.counted, told.limit, told.remaining, reset, _ms(period), level]
+            report += [told.counted, told.limit, told.remaining, reset, -1 if period is None else _ms(period), level]
         self._well, self._unsent, self._beyond = 0, [0, 0, 0], 0
         self._told.clear()
         return report

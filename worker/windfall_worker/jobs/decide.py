@@ -12,6 +12,7 @@ from windfall.errors import (
     TIMEOUT,
     UNREADABLE,
     AmbiguousOutcome,
+    AuthenticationFailed,
     BackendError,
     BackendUnavailable,
     EngineDied,
@@ -68,7 +69,7 @@ Decision = Retry | Snooze | Requeue | Fallback | Fail
 Place = tuple[str, str | None]
 
 #: Errors in the ledger that mean "try again later" and spend no try.
-LATER: Final = frozenset({"rate_limited", "circuit_open"})
+LATER: Final = frozenset({"rate_limited", "circuit_open", "parked"})
 #: Tries on one backend that may end with one of these codes.
 MOST_TRIES: Final = {TIMEOUT: 2, UNREADABLE: 2}
 #: How many times longer a backend may take that once was too slow for this job.
@@ -113,7 +114,8 @@ def _died_before(history: Sequence[Attempt]) -> bool:
 
 
 def _worth_another_try(error: BackendError) -> bool:
-    passing = isinstance(error, (AmbiguousOutcome, BackendUnavailable, InvalidResponse))
+    # A single 403 may be about this request, or the first sign of a dead key; `guards/parking.py` tells them apart.
+    passing = isinstance(error, (AmbiguousOutcome, AuthenticationFailed, BackendUnavailable, InvalidResponse))
     return passing and error.kind not in LATER
 
 

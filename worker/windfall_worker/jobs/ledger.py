@@ -12,7 +12,7 @@ from windfall_worker.jobs.context import WorkerContext
 from windfall_worker.jobs.decide import LATER, Decision, Fail, Fallback, Place, Requeue, Retry, Snooze, failures, spoilt
 
 #: The outcome of an attempt by its error; with any other error it has `failed`.
-_OUTCOMES: Final = {"engine_died": "lost", "ambiguous": "ambiguous", "circuit_open": "skipped"}
+_OUTCOMES: Final = {"engine_died": "lost", "ambiguous": "ambiguous", "circuit_open": "skipped", "parked": "skipped"}
 
 
 class Ledger:

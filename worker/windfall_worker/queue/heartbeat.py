@@ -126,6 +126,7 @@ class Heartbeat:
             rates=self._throughput.rates(model),
             paid=self._paid.get(model, ()),
             unavailable=_unavailable(backends),
+            waits=next((guarded.backend.waits for guarded in backends.cloud if guarded.backend.waits), None),
         )
 
     async def _remove(self) -> None:

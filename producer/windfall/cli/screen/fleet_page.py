@@ -54,7 +54,8 @@ _BREAKERS: Final = (
 class FleetView:
     """Everything that one look at the fleet found.
 
-    `paces` are recent rows per second, by batch; `away` says why there is no newer view.
+    `parked` holds the endpoints that refuse the key or whose account is empty, and in how many seconds one call is
+    tried. `paces` are recent rows per second, by batch; `away` says why there is no newer view.
     """
 
     fleet: FleetStatus
@@ -64,6 +65,7 @@ class FleetView:
     paces: Mapping[str, float] = field(default_factory=dict)
     away: str | None = None
     sharers: Sequence[LaneSharer] = ()
+    parked: Mapping[str, float] = field(default_factory=dict)
 
     def missing(self, why: str) -> FleetView:
         """The same view, marked as outdated."""
@@ -83,6 +85,7 @@ class FleetView:
             "batches": [as_json(batch) for batch in self.batches],
             "breakers": [asdict(each) for each in self.breakers],
             "cooldowns": dict(self.cooldowns),
+            "parked": dict(self.parked),
         }
 
 
@@ -109,11 +112,15 @@ def sections(view: FleetView) -> list[Section]:
     """The workers, the lanes with jobs, who shares them, the unfinished batches, the breakers; no empty sections."""
     lanes = [lane for lane in view.fleet.lanes if lane.queued or lane.running or lane.parked or lane.paused]
     found = [
-        Section(_WORKERS, [*_worker_rows(view.fleet), *lost_rows(view.fleet)], worker_notes(view.fleet)),
+        Section(
+            _WORKERS,
+            [*_worker_rows(view.fleet), *lost_rows(view.fleet)],
+            [*worker_notes(view.fleet), *view.fleet.waits()],
+        ),
         Section(_LANES, [_lane_row(lane, view.fleet.now) for lane in lanes], _unserved(view.fleet)),
         sharing_section(view.sharers),
         batch_section(view.batches, view.paces),
-        Section(_BREAKERS, [_breaker_row(each, view.cooldowns.get(each.name, 0.0)) for each in view.breakers]),
+        Section(_BREAKERS, [_breaker_row(each, view) for each in view.breakers]),
     ]
     return [section for section in found if section.rows]
 
@@ -197,7 +204,10 @@ def _batch_row(batch: BatchStatus, pace: float | None) -> list[str | Share]:
     ]  # fmt: skip
 
 
-def _breaker_row(each: BreakerStatus, cooldown: float) -> list[str]:
+def _breaker_row(each: BreakerStatus, view: FleetView) -> list[str]:
+    cooldown = view.cooldowns.get(each.name, 0.0)
+    if each.name in view.parked:
+        return [each.name, "parked", str(each.failures), duration(view.parked[each.name]), ""]
     again = "when closed manually" if each.held else duration(each.retry_after) if each.retry_after else ""
     return [each.name, each.state, str(each.failures), again, duration(cooldown) if cooldown else ""]
 

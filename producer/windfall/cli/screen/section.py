@@ -18,7 +18,7 @@ _GAP: Final = 2
 _NARROWEST_BAR, _WIDEST_BAR, _NARROWEST_TEXT = 8, 40, 6
 _STYLES: Final = {
     "running": "green", "closed": "green", "paused": "yellow", "half-open": "yellow", "late": "yellow",
-    "draining": "cyan", "open": "red",
+    "draining": "cyan", "open": "red", "parked": "red",
 }  # fmt: skip
 
 

@@ -3,8 +3,8 @@
 -- ARGV: 1 to 3 the script's own, then
 --   4 calls that ended well  5 requests  6 input tokens  7 output tokens that were reserved and never sent
 --   8 tokens used beyond the estimates  9 and 10 the settings rpm and tpm (0: not set)  11 how many buckets were told of,
---   each as: name, limit, remaining, ms until it is full (0: not said), ms in which it refills steadily (0: not known),
---   and its level when the call was admitted, as `admit` returned it (empty: it was not known then).
+--   each as: name, limit, remaining, ms until it is full (0: not said), ms in which it refills steadily (0: it does
+--   not, -1: not known), and its level when the call was admitted, as `admit` returned it (empty: it was not known then).
 --
 -- A bucket is a string "level cap rate full period shift":
 --   rate    what comes back per ms; 0 for a fixed window, which is full again at `full` (ms) and then each `period`
@@ -43,12 +43,14 @@ for _, name in ipairs(NAMES) do
   end
 end
 
+local well = tonumber(ARGV[4])
+state.speed = number("speed") * math.exp(-elapsed / 5000) + well / 5000 -- calls per ms that ended well lately
+
 local function add(name, amount)
   local b = buckets[name]
   if b and amount ~= 0 then b.level = math.min(b.cap, b.level + amount) end
 end
 
-local well = tonumber(ARGV[4])
 local unsent = { requests = tonumber(ARGV[5]), input = tonumber(ARGV[6]), output = tonumber(ARGV[7]) }
 for _, name in ipairs({ "r", "R", "a" }) do add(name, unsent.requests) end
 for _, name in ipairs({ "t", "T" }) do add(name, unsent.input + unsent.output) end
@@ -82,10 +84,13 @@ for _ = 1, tonumber(ARGV[11]) do
     buckets[name] = b
   elseif base then
     local change = remaining - (base + b.shift)
+    -- A steady bucket has gained a little between the admission and the arrival: believe the good news slowly.
+    if b.rate > 0 and change > 0 then change = change / 4 end
     b.shift, b.level = b.shift + change, b.level + change
   end
   b.cap = math.max(limit, 1)
   b.level = math.min(b.level, b.cap)
+  if period < 0 and b.rate > 0 then period = b.period end -- another worker has found out
   if period > 0 then
     b.rate, b.full, b.period = limit / period, 0, period
   elseif reset > 0 then
@@ -100,8 +105,8 @@ end
 -- second while calls wait, so that the rate doubles with each round trip. A refusal that nothing explains lowers it; then
 -- it returns to the last rate that was refused along a cubic curve, as TCP CUBIC does (RFC 9438): quickly at first, and
 -- for long in the neighbourhood of that rate.
-local START, MOST, CYCLE = 10, 10000, 30000
-local function cycle() return math.max(CYCLE, 40 / number("max")) end
+local START, MOST, FAR, NEAR = 10, 10000, 10000, 30000
+local function cycle() return math.max(number("cycle"), 40 / number("max")) end
 
 local function known()
   for _, name in ipairs({ "r", "t", "i", "o", "R", "T" }) do
@@ -141,7 +146,7 @@ local function save()
       redis.call("HDEL", KEYS[1], name)
     end
   end
-  for _, field in ipairs({ "block", "epoch", "max", "low", "since", "well", "pause" }) do
+  for _, field in ipairs({ "block", "epoch", "max", "low", "since", "well", "pause", "cycle", "speed" }) do
     if state[field] then
       fields[#fields + 1] = field
       fields[#fields + 1] = type(state[field]) == "number" and string.format("%.9f", state[field]) or state[field]

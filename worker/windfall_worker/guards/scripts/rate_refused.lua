@@ -11,12 +11,11 @@ if not explained and tonumber(ARGV[1]) == epoch then
   if state.since and number("well") == 0 then
     pause = math.min(16000, 2 * number("pause"))
   else
-    -- Limits that the endpoint tells of are not the ones that it refuses by: begin in their neighbourhood.
-    local told = buckets.r and 2 * buckets.r.cap / math.max(buckets.r.period, 1000)
-    a = a or bucket(0, START, told or START / 1000)
+    -- Where the endpoint tells of limits, and refuses by another, the search begins at twice what went well lately.
+    a = a or bucket(0, START, known() and 2 * math.max(state.speed, 0.001) or START / 1000)
     buckets.a = a
     local far = not state.since or now - number("since") < 3000 + 10 / a.rate
-    state.max, state.low = a.rate, (far and 0.5 or 0.9) * a.rate
+    state.max, state.low, state.cycle = a.rate, (far and 0.5 or 0.9) * a.rate, far and FAR or NEAR
     a.rate, a.level, a.cap = state.low, math.min(0, a.level), math.max(2, state.low * 250)
     state.since, state.epoch, state.well = now, epoch + 1, 0
   end

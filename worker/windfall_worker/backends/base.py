@@ -108,6 +108,6 @@ class Backend(ABC):
         return None
 
     @property
-    def room(self) -> int | None:
-        """How many more calls are worth bringing now, so that few wait for their turn; None if none would wait."""
+    def worth_holding(self) -> int | None:
+        """How many jobs are worth holding: those in progress, and a few that wait their turn. None: all that fit."""
         return None

@@ -38,7 +38,7 @@ class Capacity:
         self.backlog = 0  #: jobs waiting to be claimed, as last observed
         self.lanes_empty = False  #: the last claim found fewer jobs than it asked for, and none was announced since
         self.wake = asyncio.Event()
-        self.brake: Callable[[], int | None] = _no_brake  #: how many more jobs are worth holding; None: as many as fit
+        self.brake: Callable[[], int | None] = _no_brake  #: how many jobs are worth holding; None: as many as fit
         self._lookahead = lookahead
         self._held_for = math.inf  # seconds that a job is held, averaged
         self._round_trip = 0.002
@@ -56,7 +56,7 @@ class Capacity:
         """How many more jobs to claim now."""
         free = max(0, self.slots + self.prefetch - self.held)
         most = self.brake()
-        return free if most is None else min(free, most)
+        return free if most is None else min(free, max(0, most - self.held))
 
     @property
     def free_for_others(self) -> int:

@@ -83,11 +83,13 @@ class CloudBackend(Backend):
         await self.endpoint.parking.look()
 
     @property
-    def room(self) -> int | None:
-        """As many as a rate limit lets go soon; of a parked endpoint one, to try it."""
+    def worth_holding(self) -> int | None:
+        """Those in progress, and as many as a rate limit lets go soon; of a parked endpoint one, to try it."""
         if self.endpoint.parking.reason is not None:
-            return max(0, 1 - len(self._calls))
-        return self.endpoint.limiter.room
+            return 1
+        limiter = self.endpoint.limiter
+        allowed = limiter.allowed_to_wait
+        return None if allowed is None else len(self._calls) - limiter.waiting + allowed
 
     def ignored(self, request: CompletionRequest) -> tuple[str, ...]:
         """The fields that this provider does not know."""

@@ -133,12 +133,12 @@ def _client(provider: ProviderSettings, link: RedisLink) -> ProviderClient:
 def _brake(capacity: Capacity, cloud: Sequence[GuardedBackend]) -> None:
     """Let the capacity of the mappings follow what their rate limits allow: a job that waits is of use to nobody."""
 
-    def room() -> int | None:
-        rooms = [guarded.backend.room for guarded in cloud]
-        return None if None in rooms else sum(filter(None, rooms))
+    def worth_holding() -> int | None:
+        each = [guarded.backend.worth_holding for guarded in cloud]
+        return None if None in each else sum(filter(None, each))
 
     if cloud:
-        capacity.brake = room
+        capacity.brake = worth_holding
 
 
 def _cloud(

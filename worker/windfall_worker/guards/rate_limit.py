@@ -73,6 +73,7 @@ class RateLimiter:
         self._pace = Pace(clock)
         self._line = Line()
         self._pressed_until = 0.0
+        self.waiting = 0  #: calls that wait to be admitted
         self._refill: dict[Counted, Refill] = {}
         self._told: dict[
             Counted, tuple[Told, float | None, str, float]
@@ -85,11 +86,11 @@ class RateLimiter:
         self.on_room: list[Callable[[], None]] = []
 
     @property
-    def room(self) -> int | None:
-        """How many more calls are worth having here to wait for their turn; None: none of them would wait."""
+    def allowed_to_wait(self) -> int | None:
+        """How many calls are worth having here to wait for their turn; None: none of them would wait."""
         if not self._line and self._clock() >= self._pressed_until:
             return None
-        return max(0, math.ceil(self._pace.speed * _WAITING_SECONDS) + _WAITING_MORE - len(self._line))
+        return math.ceil(self._pace.speed * _WAITING_SECONDS) + _WAITING_MORE
 
     @property
     def usual_output(self) -> int:
@@ -101,6 +102,17 @@ class RateLimiter:
 
         Raises `RateLimited` with the time to come back; nothing was reserved then.
         """
+        self.waiting += 1
+        try:
+            admission = await self._admitted(need, patience, again=again)
+        finally:
+            self.waiting -= 1
+        self._pace.went()
+        for tell in self.on_room:
+            tell()
+        return admission
+
+    async def _admitted(self, need: Need, patience: float, *, again: bool) -> Admission:
         if not self._line:
             admission, wait = await self._ask(need)
             if admission:
@@ -159,9 +171,6 @@ class RateLimiter:
             except BaseException:
                 self.give_back(admission)
                 raise
-        self._pace.went()
-        for tell in self.on_room:
-            tell()
         return admission
 
     async def _ask(self, need: Need) -> tuple[Admission | None, float]:

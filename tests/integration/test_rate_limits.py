@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, cast
 
 import pytest
@@ -140,11 +141,11 @@ async def test_a_cool_down_that_is_ended_by_hand_is_over(redis: ArqRedis, sleeps
 
 async def test_settings_limit_the_whole_fleet(redis: ArqRedis, sleeps: Sleeps) -> None:
     workers = [limiter(redis, sleeps, rates=Rates(rpm=120)) for _ in range(3)]
-    went, began = 0, sleeps.clock()
+    went, began, real = 0, sleeps.clock(), time.monotonic()
     while sleeps.clock() < began + 60:
         await workers[went % 3].admit(patience=60)
         went += 1
-    assert 108 <= went <= 120
+    assert 108 <= went <= 122 + 2 * (time.monotonic() - real)  # time also goes by really
 
 
 async def test_a_call_of_many_tokens_waits_for_them_and_those_behind_it_too(redis: ArqRedis, sleeps: Sleeps) -> None:

@@ -186,10 +186,8 @@ class CloudBackend(Backend):
 
     def _need(self, body: dict[str, Any]) -> Need:
         """What a request will take of the rate limits."""
-        limiter = self.endpoint.limiter
-        if not limiter.counts_tokens:
-            return Need()
-        return Need(estimate.input_tokens(body), estimate.output_tokens(body, limiter.usual_output))
+        usual = self.endpoint.limiter.usual_output
+        return Need(estimate.input_tokens(body), estimate.output_tokens(body, usual))
 
     def _counted(self, need: Need, completion: Completion) -> Completion:
         usage = completion.usage

@@ -22,7 +22,9 @@ def output_tokens(fields: dict[str, Any], usual: int) -> int:
 def _bytes(value: Any) -> int:
     if isinstance(value, str):
         # The data of an image says nothing about its tokens; it is charged like a thousand characters.
-        return 1000 if value.startswith("data:") else len(value.encode(errors="replace"))
+        if value.startswith("data:"):
+            return 1000
+        return len(value) if value.isascii() else len(value.encode(errors="replace"))
     if isinstance(value, dict):
         return sum(map(_bytes, value.values()))
     return sum(map(_bytes, value)) if isinstance(value, list) else 0

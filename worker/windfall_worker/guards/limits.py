@@ -11,6 +11,8 @@ Counted = Literal["r", "t", "i", "o"]
 
 #: Two estimates of a period that differ by less than this factor are the same.
 _SAME: Final = 0.15
+#: So many comparisons must agree: in a fixed window one may do so by chance.
+_AGREEING: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Refill:
     def __init__(self) -> None:
         self._seen: tuple[float, float, float, float] | None = None  # used, reset, when, limit
         self._period: float | None = None
+        self._agreeing = 0  # comparisons in a row that speak for a steady refill
 
     def period(self, told: Told, now: float) -> float | None:
         """Seconds in which it refills steadily from nothing to the whole; 0: it does not; None: not known yet."""
@@ -84,6 +87,7 @@ class Refill:
         if before / 1.5 < used < before * 1.5 and now - at < reset / 4:
             return self._period  # too little has happened to tell
         period, known = told.reset * told.limit / used, reset * told.limit / before
-        self._period = period if abs(period / known - 1) <= _SAME else 0.0
+        self._agreeing = self._agreeing + 1 if abs(period / known - 1) <= _SAME else 0
+        self._period = 0.0 if not self._agreeing else period if self._agreeing >= _AGREEING else self._period
         self._seen = (used, told.reset, now, told.limit)
         return self._period

@@ -38,10 +38,13 @@ class Pace:
         now = self._clock()
         self._speed, self._at = self.speed + 1 / _AVERAGED, now
 
-    def wait(self, blocked: float, *, most: float) -> float:
-        """Seconds until the next call may go, at least `blocked`. It takes that moment unless it is beyond `most`."""
+    def wait(self, blocked: float, *, most: float, pressed: bool) -> float:
+        """Seconds until the next call may go, at least `blocked`. It takes that moment unless it is beyond `most`.
+
+        `pressed`: calls had to wait lately, so they go no faster than they did.
+        """
         now = self._clock()
         at = max(now + blocked, self._next)
         if at - now <= most:
-            self._next = at + self._gap
+            self._next = at + (max(self._gap, 1 / max(1.0, self.speed)) if pressed else self._gap)
         return at - now

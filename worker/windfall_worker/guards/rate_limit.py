@@ -82,7 +82,6 @@ class RateLimiter:
         self._unsent = [0, 0, 0]
         self._beyond = 0
         self._mean_output: float | None = None
-        self.counts_tokens = rates.tpm is not None  #: whether estimates of tokens are of use
         self.on_room: list[Callable[[], None]] = []
 
     @property
@@ -139,15 +138,17 @@ class RateLimiter:
     async def refused(self, admission: Admission, told: Sequence[Told], retry_after: float | None) -> None:
         """Note a call that was refused for its rate. `retry_after`: seconds for which the endpoint wants no calls."""
         self.hear(admission, told)
-        explained = any(
-            each.remaining < max(1, 2 * admission.need.of(each.counted), _LOW * each.limit) for each in told
-        )
+        low = [
+            each.counted
+            for each in told
+            if each.remaining < max(1, 2 * admission.need.of(each.counted), _LOW * each.limit)
+        ]
         self._pressed_until = self._clock() + _PRESSED
-        if not explained:
+        if not low:
             self._pace.refused()
         left = None
         if self._link:
-            own = (admission.epoch, _ms(min(retry_after or 0.0, LONGEST)), int(explained))
+            own = (admission.epoch, _ms(min(retry_after or 0.0, LONGEST)), "".join(low))
             left = await self._link.call(_REFUSED, self._keys, (*own, *self._report()))
         self._cooldown.heard(left if left is not None else _ms(self._pause(retry_after, told)))
 
@@ -180,7 +181,8 @@ class RateLimiter:
             own = (need.input_tokens, need.output_tokens, _ms(_AHEAD))
             answer = await self._link.call(_ADMIT, self._keys, (*own, *self._report()))
         if answer is None:
-            wait = self._pace.wait(self._cooldown.known, most=_AHEAD)
+            pressed = self._clock() < self._pressed_until
+            wait = self._pace.wait(self._cooldown.known, most=_AHEAD, pressed=pressed)
             admission = Admission(need) if wait <= _AHEAD else None
         else:
             admitted, wait_ms, epoch, *levels = answer
@@ -205,7 +207,6 @@ class RateLimiter:
             level = (admission.levels or {}).get(each.counted, "")
             if level or each.counted not in self._told:
                 self._told[each.counted] = each, period, level, now
-            self.counts_tokens = self.counts_tokens or each.counted != "r"
 
     def _report(self) -> list[str | int | float]:
         """What was learned since the last report."""

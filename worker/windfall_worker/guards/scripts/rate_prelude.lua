@@ -74,7 +74,7 @@ end
 set("R", rpm)
 set("T", tpm)
 
-local at = 12
+local at, resets = 12, {}
 for _ = 1, tonumber(ARGV[11]) do
   local name, limit, remaining = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
   local reset, period, base = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
@@ -90,6 +90,7 @@ for _ = 1, tonumber(ARGV[11]) do
   end
   b.cap = math.max(limit, 1)
   b.level = math.min(b.level, b.cap)
+  resets[name] = reset
   if period < 0 and b.rate > 0 then period = b.period end -- another worker has found out
   if period > 0 then
     b.rate, b.full, b.period = limit / period, 0, period

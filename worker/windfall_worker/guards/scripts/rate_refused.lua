@@ -1,8 +1,15 @@
 -- The endpoint refused a call because of its rate limit.
--- ARGV: 1 the call's epoch  2 ms for which the endpoint wants no calls (0: not said)  3 1 if what it told of its limits
--- explains the refusal.
+-- ARGV: 1 the call's epoch  2 ms for which the endpoint wants no calls (0: not said)  3 the buckets that are too low for
+-- the call by what the endpoint told of them: they explain the refusal.
 -- Returns the ms for which no call goes.
-local epoch, block, explained = number("epoch"), tonumber(ARGV[2]), ARGV[3] == "1"
+local epoch, block, explained = number("epoch"), tonumber(ARGV[2]), ARGV[3] ~= ""
+
+-- Without a time to come back only one time is certain: when they are full again.
+for name in ARGV[3]:gmatch("%a") do
+  local b = buckets[name]
+  b.level = math.min(b.level, 0)
+  if block == 0 and (resets[name] or 0) > 0 then b.rate, b.full = 0, now + resets[name] end
+end
 
 -- Calls that were admitted before the rate was last lowered say nothing about the rate since. Neither does a refusal
 -- before any call has ended well: the endpoint's window is used up, and only time helps.

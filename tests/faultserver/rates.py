@@ -81,7 +81,7 @@ class Rates:
         return headers, {"error": {"message": message, "type": name, "code": "rate_limit_exceeded"}}
 
     def _headers(self) -> dict[str, str]:
-        found = {}
+        found: dict[str, str] = {}
         for name, limit in self._limits.items():
             facts = {"limit": f"{limit.most:g}", "remaining": str(math.floor(limit.left))}
             if self._told == "openai":

@@ -206,7 +206,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             entry["connection"] = writer.get_extra_info("peername")[1]
             plan.seen.append(entry)
             headers, refusal = plan.rates.refusal(asked.body) if plan.rates else ({}, None)
-            step = {"status": 429, "json": refusal} if refusal else plan.next()
+            step: dict[str, Any] = {"status": 429, "json": refusal} if refusal else plan.next()
             try:
                 alive = await play(step | {"headers": headers | step.get("headers", {})}, asked, reader, writer)
                 entry["end"] = "refused" if refusal else "answered" if alive else "cut"

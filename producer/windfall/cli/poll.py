@@ -7,7 +7,7 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import suppress
 from typing import Final
 
@@ -205,8 +205,6 @@ def _say_batch(found: BatchStatus) -> None:
     elif found.rate is not None:
         left = "" if found.done or found.eta is None else f", about {duration(found.eta)} left"
         say(f"rate    {found.rate:,.1f} rows/s{left}")
-    for reason in waits:
-        say(f"waits   {printable(reason)}")
     if found.deadline_at is not None and not found.done:
         away = found.deadline_at - found.now
         say("due     " + (f"in {duration(away)}" if away > 0 else "now: unfinished rows are being expired"))

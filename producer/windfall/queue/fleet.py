@@ -64,6 +64,7 @@ class FleetStatus(Record):
             for served in worker.models:
                 found.setdefault(served.name, {}).update(dict.fromkeys(served.paid))
         return {model: tuple(mappings) for model, mappings in found.items() if mappings}
+
     def waits(self) -> dict[str, list[str]]:
         """Why cloud backends take no jobs: each reason, and the workers that give it."""
         found: dict[str, list[str]] = {}

@@ -22,8 +22,8 @@ from windfall_worker.cloud.answer_limits import ACCEPT_ENCODING, DEFAULT_LIMITS,
 from windfall_worker.cloud.key import checked_key, private_headers
 from windfall_worker.cloud.mapping import FOREIGN, ErrorMapper
 from windfall_worker.cloud.options import CallOptions
-from windfall_worker.cloud.passage import Passage
 from windfall_worker.cloud.pace import Pace
+from windfall_worker.cloud.passage import Passage
 from windfall_worker.cloud.proxy import proxy_for
 from windfall_worker.cloud.transport import TripRetry, retrying_transport
 from windfall_worker.cloud.trip import Trip

@@ -134,7 +134,7 @@ class Parking:
         """Ask Redis whether calls may be made; if `probe`, be the probe when one is due. Returns whether that is so."""
         answer = None
         if self._link:
-            given = [self._field, round(PROBE_EVERY * 1000), int(probe)]
+            given: list[str | int] = [self._field, round(PROBE_EVERY * 1000), int(probe)]
             answer = await self._link.call(_LOOK, [PARKED_ENDPOINTS], given)
         now = self._clock()
         if answer is None:

@@ -43,6 +43,8 @@ class KeptResults:
                 self._file = open_private(self._path, "a+b")
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                if self._file is not None:
+                    self._file.close()
                 raise ConfigError(f"another process is running under the name {self._path.stem!r}") from None
             except OSError as exc:
                 raise ConfigError(f"cannot write to {self._path}: {exc.strerror}") from exc

@@ -168,8 +168,8 @@ async def test_jobs_that_come_while_it_is_paused_go_back_without_having_begun(
     sensors = FakeSensors(Readings(on_ac=True))
     claim = ClaimClient.claim
 
-    async def late(self: ClaimClient, lanes: Sequence[str], want: int) -> Claimed:
-        claimed = await claim(self, lanes, want)
+    async def late(self: ClaimClient, lanes: Sequence[str], want: int, **limits: int | None) -> Claimed:
+        claimed = await claim(self, lanes, want, **limits)
         if claimed.claims:
             sensors.readings = Readings(on_ac=False)
             looks = sensors.looks
@@ -229,8 +229,8 @@ async def test_what_a_claim_brings_while_the_machine_falls_asleep_is_handed_back
     claim, answered, book = ClaimClient.claim, asyncio.Event(), FakeSleepWatch()
     sleeping: list[asyncio.Task[None]] = []
 
-    async def late(self: ClaimClient, lanes: Sequence[str], want: int) -> Claimed:
-        claimed = await claim(self, lanes, want)
+    async def late(self: ClaimClient, lanes: Sequence[str], want: int, **limits: int | None) -> Claimed:
+        claimed = await claim(self, lanes, want, **limits)
         if claimed.claims:
             sleeping.append(asyncio.create_task(book.sleep()))
             answered.set()

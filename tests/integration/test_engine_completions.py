@@ -325,7 +325,8 @@ async def test_a_body_of_anthropics_answers_what_the_same_in_openais_words_does(
     theirs, ours = await together(
         backend, given, CompletionRequest(model="tiny", messages=said, max_tokens=8, temperature=0.0)
     )
-    assert (theirs.content, theirs.usage) == (ours.content, ours.usage)
+    assert theirs.content == ours.content
+    assert theirs.usage.prompt_tokens == ours.usage.prompt_tokens
     assert backend.ignored(given) == ("signature",)
     refused = CompletionRequest.from_anthropic(params | {"container": "c"})
     with pytest.raises(UnsupportedParameter, match="'container': only Anthropic's API has containers"):

@@ -146,8 +146,8 @@ async def test_who_comes_does_not_wait_until_estimates_that_were_too_high_are_ma
 
 async def test_single_jobs_are_one_more_flow(producer: Producer, redis: ArqRedis) -> None:
     await producer.enqueue_batch(requests(400), batch_id="b")
-    for _ in range(100):
-        await producer.enqueue(request())
+    for single in requests(100):  # as large as the batch's rows: shares are of tokens
+        await producer.enqueue(single)
     worker = claim_client(redis)
     first = Counter([keys.batch_of(name) for _ in range(25) for name in await ids(worker, 4)])
     assert first["b"] == pytest.approx(first[None], rel=0.1)

@@ -20,10 +20,15 @@ def windfall(tmp_path: Path, redis_url: str) -> Shell:
 
 
 def waits(windfall: Shell, name: str) -> list[str]:
-    lines = windfall("status", name).out.splitlines()
-    said = [line.removeprefix("waits   ") for line in lines if line.startswith("waits   ")]
-    assert json.loads(windfall("status", name, "--json").out)["waiting_for"] == said
-    return said
+    """What both outputs of `status` say; the fleet may move on between the two, but not every time."""
+
+    def twice_the_same() -> tuple[list[str]] | None:
+        lines = windfall("status", name).out.splitlines()
+        said = [line.removeprefix("waits   ") for line in lines if line.startswith("waits   ")]
+        return (said,) if json.loads(windfall("status", name, "--json").out)["waiting_for"] == said else None
+
+    found: tuple[list[str]] = until(twice_the_same, "the same reasons in both outputs")
+    return found[0]
 
 
 def test_status_says_what_a_batch_waits_for_until_it_moves(windfall: Shell) -> None:
